@@ -1,0 +1,1 @@
+"""What is done to the networks: studies, training, profiling, and the records that they leave."""

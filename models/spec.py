@@ -1,0 +1,227 @@
+"""What a network is, as data: architectures, layouts, and the arithmetic of depth.
+
+No torch here: studies, tables and the report read these rows without it. `network.build` turns a
+`ModelSpec` into modules. An architecture is a row of `ARCHITECTURES`, a layout a row of `LAYOUTS`.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """One line that names the fault, the nearest known name, and the valid choices."""
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {str(name)!r}.{hint} Known: {', '.join(names)}."
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A row of `ARCHITECTURES`: what one layer block is made of, whatever the depth.
+
+    Attributes:
+        name: The key that studies and the command line use.
+        label: How plots and pages name it.
+        shortcut: A key of `SHORTCUTS`; a plain net and its residual twin differ in this field only.
+        placement: A key of `PLACEMENTS`: where normalisation and ReLU stand relative to the addition.
+        init: A key of `network.INITS`.
+        norm: "batch" or "none".
+        activation: "relu" or "tanh".
+        conv_bias: Whether convolutions before a normalisation keep a bias.
+        zero_last: Whether the last factor of each branch starts at zero (Goyal et al. 2017, section 5.1).
+        factory: "package.module:name" of a user's own function, or "".
+        source: Paper and figure or table.
+    """
+
+    name: str
+    label: str
+    shortcut: str = "A"
+    placement: str = "post"
+    init: str = "he-fan-out"
+    norm: str = "batch"
+    activation: str = "relu"
+    conv_bias: bool = False
+    zero_last: bool = False
+    factory: str = ""
+    source: str = ""
+
+    @property
+    def residual(self) -> bool:
+        """Whether blocks have a shortcut."""
+        return self.shortcut != "none"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Order of operations in a block (He et al. 2016, figure 4), around its convolutions.
+
+    branch = `before`, conv, (`between`, conv)..., `end`; then the addition; then `after`.
+    `final` stands once, between the last block and the head. The stem is always conv, norm, ReLU, so the
+    first block of a net has no `before` (He et al. 2016, appendix: the first activation is shared).
+    """
+
+    before: tuple[str, ...]
+    between: tuple[str, ...]
+    end: tuple[str, ...]
+    after: tuple[str, ...]
+    final: tuple[str, ...] = ()
+
+
+PLACEMENTS: dict[str, Placement] = {
+    "post": Placement((), ("norm", "act"), ("norm",), ("act",)),  # figure 4a, the original unit
+    "bn-after-add": Placement((), ("norm", "act"), (), ("norm", "act")),  # figure 4b
+    "relu-before-add": Placement((), ("norm", "act"), ("norm", "act"), ()),  # figure 4c
+    "relu-only-preact": Placement(("act",), ("norm", "act"), ("norm",), (), ("act",)),  # figure 4d
+    "preact": Placement(("norm", "act"), ("norm", "act"), (), (), ("norm", "act")),  # figure 4e
+}
+
+# What stands on the shortcut. A, B and C are the options of He et al. 2015, section 4.1.
+SHORTCUTS: dict[str, str] = {
+    "none": "no shortcut: a plain net",
+    "A": "identity; where the shape changes, subsampled and padded with zero channels (no parameters)",
+    "B": "identity; where the shape changes, a 1x1 convolution with BatchNorm",
+    "B-bias": "identity; where the shape changes, a 1x1 convolution with bias and no BatchNorm (the document)",
+    "C": "a 1x1 convolution with BatchNorm on every shortcut",
+    "half": "A, scaled by 0.5 (He et al. 2016, table 1)",
+    "dropout": "A, with dropout 0.5 in training (He et al. 2016, table 1)",
+}
+
+_HE15 = "He et al. 2015, Deep Residual Learning, "
+_HE16 = "He et al. 2016, Identity Mappings in Deep Residual Networks, "
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.name: row
+    for row in (
+        Architecture("plain", "plain", shortcut="none", source=_HE15 + "figure 3 (middle)"),
+        Architecture("resnet", "residual (post-activation)", source=_HE15 + "figure 2, option A"),
+        Architecture("preact", "residual (pre-activation)", placement="preact", source=_HE16 + "figure 4e"),
+        Architecture("resnet-b", "residual, projection where the shape changes", shortcut="B", source=_HE15 + "option B"),
+        Architecture("resnet-c", "residual, 1x1 convolution on every shortcut", shortcut="C", source=_HE16 + "table 1"),
+        Architecture("resnet-half", "residual, shortcut scaled by 0.5", shortcut="half", source=_HE16 + "table 1"),
+        Architecture("resnet-dropout", "residual, dropout on the shortcut", shortcut="dropout", source=_HE16 + "table 1"),
+        Architecture("bn-after-add", "residual, BatchNorm after the addition", placement="bn-after-add", source=_HE16 + "figure 4b"),
+        Architecture("relu-before-add", "residual, ReLU before the addition", placement="relu-before-add", source=_HE16 + "figure 4c"),
+        Architecture("relu-only-preact", "residual, ReLU-only pre-activation", placement="relu-only-preact", source=_HE16 + "figure 4d"),
+        Architecture("resnet-zero", "residual, last BatchNorm starts at zero", zero_last=True, source="Goyal et al. 2017, section 5.1"),
+        Architecture("plain-orthogonal", "plain, delta-orthogonal, tanh, no BatchNorm", shortcut="none", norm="none",
+                     activation="tanh", conv_bias=True, init="delta-orthogonal", source="Xiao et al. 2018, algorithm 1"),
+        Architecture("document", "the document's residual network", shortcut="B-bias", conv_bias=True, init="xavier",
+                     source="the document (d2l.ai, section 8.6)"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How blocks are stacked: from a depth to the number of blocks in each stage.
+
+    Depth counts the weighted layers on the main path: stem, the layers of every block, and the final
+    linear layer. A shortcut's projection is not counted.
+
+    Attributes:
+        blocks: depth -> blocks in each stage; empty when the layout has no such depth.
+        layers: depth -> weighted layers of one block.
+        expansion: Channels out of a block over the stage's width (4 for bottlenecks).
+        width: Channels of the first stage unless the study says otherwise.
+        stem: "3x3", "7x7" (stride 2, then 3x3 max-pool of stride 2) or "dense".
+        rule: The rule in words.
+        examples: Depths that are usual, for messages.
+    """
+
+    name: str
+    blocks: Callable[[int], tuple[int, ...]]
+    layers: Callable[[int], int]
+    expansion: Callable[[int], int]
+    width: int
+    stem: str
+    rule: str
+    examples: tuple[int, ...]
+
+
+def _equal_stages(stages: int, layers: int) -> Callable[[int], tuple[int, ...]]:
+    def blocks(depth: int) -> tuple[int, ...]:
+        n, rest = divmod(depth - 2, stages * layers)
+        return (n,) * stages if n >= 1 and rest == 0 else ()
+
+    return blocks
+
+
+# He et al. 2015, table 1.
+_IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+LAYOUTS: dict[str, Layout] = {
+    row.name: row
+    for row in (
+        Layout("four-stage", _equal_stages(4, 2), lambda d: 2, lambda d: 1, 16, "3x3", "8n+2", (18, 34, 66, 130, 258, 514, 1002)),
+        Layout("imagenet", lambda d: _IMAGENET.get(d, ()), lambda d: 2 if d < 50 else 3, lambda d: 1 if d < 50 else 4, 64, "7x7",
+               "one of 18, 34, 50, 101, 152", (18, 34, 50, 101, 152)),
+        Layout("cifar", _equal_stages(3, 2), lambda d: 2, lambda d: 1, 16, "3x3", "6n+2", (20, 32, 44, 56, 110, 1202)),
+        Layout("cifar-bottleneck", _equal_stages(3, 3), lambda d: 3, lambda d: 4, 16, "3x3", "9n+2", (164, 1001)),
+        Layout("dense", lambda d: ((d - 1) // 2,) if d >= 3 else (), lambda d: 2, lambda d: 1, 32, "dense",
+               "3 or more (two-layer blocks; the last has one layer when odd)", (18, 34, 66, 130, 258, 514, 1002)),
+    )
+}  # fmt: skip
+
+# No layout of the suite's is meant for more; a typo like 1e9 must not start to allocate.
+MAX_DEPTH = 20_002
+
+
+def blocks_per_stage(layout: str, depth: int) -> tuple[int, ...]:
+    """The one place where depth becomes blocks.
+
+    Args:
+        layout: A key of `LAYOUTS`.
+        depth: Weighted layers on the main path.
+
+    Returns:
+        Number of blocks in each stage.
+
+    Raises:
+        ValueError: Unknown layout, or a depth that it cannot have; the message names the rule and the
+            nearest valid depths.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(unknown("layout", layout, LAYOUTS))
+    row = LAYOUTS[layout]
+    if isinstance(depth, bool) or not isinstance(depth, int):
+        raise ValueError(f"depth must be a whole number, not {depth!r}")
+    blocks = row.blocks(depth) if 0 < depth <= MAX_DEPTH else ()
+    if not blocks:
+        near = nearest_depths(layout, depth)
+        raise ValueError(
+            f"depth {depth} is not possible in layout {layout!r}: it must be {row.rule}"
+            f" and at most {MAX_DEPTH}. Nearest: {', '.join(map(str, near))}."
+        )
+    return blocks
+
+
+def nearest_depths(layout: str, depth: int) -> list[int]:
+    """The valid depths just below and just above `depth` (one of them at the ends)."""
+    row = LAYOUTS[layout]
+    depth = min(max(depth, 0), MAX_DEPTH)
+    below = next((d for d in range(depth, 0, -1) if row.blocks(d)), None)
+    above = next((d for d in range(depth + 1, MAX_DEPTH + 1) if row.blocks(d)), None)
+    return [d for d in (below, above) if d is not None]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One network: an architecture at a depth, for images of a size.
+
+    Attributes:
+        architecture: The row.
+        layout: A key of `LAYOUTS`.
+        depth: Weighted layers on the main path.
+        width: Channels of the first stage (units of every layer when dense).
+        image: Channels, height, width of the input.
+        classes: Number of classes.
+    """
+
+    architecture: Architecture
+    layout: str
+    depth: int
+    width: int
+    image: tuple[int, int, int]
+    classes: int
