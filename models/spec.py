@@ -5,6 +5,7 @@ No torch here: studies, tables and the report read these rows without it. `netwo
 """
 
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -225,3 +226,8 @@ class ModelSpec:
     width: int
     image: tuple[int, int, int]
     classes: int
+
+
+def stream(seed: int, purpose: str) -> int:
+    """A 63-bit seed for one purpose of one trial: the same in any order, process, and on any device."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,166 @@
+"""The blocks: where the shortcut leaves, where it joins, what stands on it, and the order of operations.
+
+One class serves every placement and shortcut of He et al. 2015 and 2016: the row says the order, the class
+follows it. Initial values are `network`'s business.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.spec import PLACEMENTS, Architecture
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with padding 1 that skips taps which can only see padding.
+
+    On a 1x1 map eight of nine taps multiply zeros. Computing the centre tap alone gives the same output and
+    gradients (zero for the outer taps) and is several times faster on a CPU; the last stage of the digits
+    ladder is all 1x1 maps.
+
+    Shapes: N x C_in x H x W to N x C_out x ceil(H/stride) x ceil(W/stride).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name nn.Conv2d uses)
+        if input.shape[2] == 1 and input.shape[3] == 1:
+            return F.linear(input.flatten(1), self.weight[:, :, 1, 1], self.bias)[:, :, None, None]
+        return super().forward(input)
+
+
+class Shortcut(nn.Module):
+    """The parameter-free shortcut (option A of He et al. 2015, section 4.1): subsample, pad with zero channels.
+
+    Shapes: N x C_in x H x W to N x C_out x ceil(H/stride) x ceil(W/stride); the identity where nothing changes.
+
+    Args:
+        scale: Constant that multiplies it (He et al. 2016, table 1, "constant scaling").
+        dropout: Probability of dropping an element in training (He et al. 2016, table 1, "dropout shortcut").
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, scale: float = 1.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.extra, self.stride, self.scale, self.dropout = out_channels - in_channels, stride, scale, dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.extra:
+            x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, self.extra))
+        if self.scale != 1.0:
+            x = x * self.scale
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+def norm_layer(architecture: Architecture, channels: int, dense: bool) -> nn.Module:
+    """BatchNorm for maps or vectors, or nothing."""
+    if architecture.norm == "none":
+        return nn.Identity()
+    return nn.BatchNorm1d(channels) if dense else nn.BatchNorm2d(channels)
+
+
+def activation(architecture: Architecture) -> nn.Module:
+    """ReLU or tanh. Not in place: a block's input is also its shortcut's."""
+    return nn.Tanh() if architecture.activation == "tanh" else nn.ReLU()
+
+
+def sequence(architecture: Architecture, ops: tuple[str, ...], channels: int, dense: bool) -> nn.Sequential:
+    """The operations named by `ops` ("norm" or "act"), on `channels` channels."""
+    made = OrderedDict[str, nn.Module]()
+    for op in ops:
+        made[op] = norm_layer(architecture, channels, dense) if op == "norm" else activation(architecture)
+    return nn.Sequential(made)
+
+
+class Block(nn.Module):
+    """One block: `after(branch(before(x)) + shortcut(x))`, or `after(branch(before(x)))` when plain.
+
+    The order is `PLACEMENTS[architecture.placement]` (He et al. 2016, figure 4). A projection on the shortcut sees
+    the pre-activated input (same paper, appendix); an identity sees the input as it came.
+
+    Args:
+        architecture: The row.
+        in_channels: Channels in.
+        channels: Channels of each layer but a bottleneck's last.
+        out_channels: Channels out.
+        stride: 1, or 2 where the maps shrink (on the 3x3 layer of a bottleneck, as torchvision does).
+        layers: 2 (3x3, 3x3; He et al. 2015, figure 5 left), 3 (1x1, 3x3, 1x1; right), or 1 (dense only).
+        dense: Fully connected layers instead of convolutions.
+        first: Whether the stem stands right before: its normalisation and activation serve for `before`.
+
+    Shapes: N x in_channels x H x W to N x out_channels x ceil(H/stride) x ceil(W/stride); dense: N x in to N x out.
+    """
+
+    def __init__(
+        self, architecture: Architecture, in_channels: int, channels: int, out_channels: int, stride: int = 1,
+        layers: int = 2, dense: bool = False, first: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        order = PLACEMENTS[architecture.placement]
+        widths = [in_channels, *[channels] * (layers - 1), out_channels]
+        self.before = sequence(architecture, () if first else order.before, in_channels, dense)
+        branch = OrderedDict[str, nn.Module]()
+        for i in range(1, layers + 1):
+            branch[f"conv{i}"] = _layer(architecture, widths[i - 1], widths[i], i, layers, stride, dense)
+            for op in order.between if i < layers else order.end:
+                branch[f"{op}{i}"] = sequence(architecture, (op,), widths[i], dense)[0]
+        self.branch = nn.Sequential(branch)
+        self.shortcut = _shortcut(architecture, in_channels, out_channels, stride, dense)
+        # A projection must see what the branch sees; an identity must stay an identity.
+        self.projects = isinstance(self.shortcut, nn.Sequential | nn.Conv2d | nn.Linear)
+        self.after = sequence(architecture, order.after, out_channels, dense)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.before(x)
+        out: Tensor = self.branch(y)
+        if self.shortcut is not None:
+            out = out + self.shortcut(y if self.projects else x)
+        return self.after(out)
+
+    def last_factor(self) -> nn.Module:
+        """The module whose parameters multiply the whole branch last: zero there makes the branch zero."""
+        return [m for m in self.branch if isinstance(m, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)][-1]
+
+
+def _layer(
+    architecture: Architecture, c_in: int, c_out: int, i: int, layers: int, stride: int, dense: bool
+) -> nn.Module:
+    bias = architecture.conv_bias
+    if dense:
+        return nn.Linear(c_in, c_out, bias=bias)
+    if layers == 3 and i != 2:
+        return nn.Conv2d(c_in, c_out, 1, bias=bias)
+    strided = i == 2 if layers == 3 else i == 1
+    return Conv3x3(c_in, c_out, stride if strided else 1, bias=bias)
+
+
+def _shortcut(architecture: Architecture, c_in: int, c_out: int, stride: int, dense: bool) -> nn.Module | None:
+    kind = architecture.shortcut
+    if kind == "none":
+        return None
+    changes = stride != 1 or c_in != c_out
+    if kind == "C" or (kind in ("B", "B-bias") and changes):
+        bias = kind == "B-bias"
+        project = nn.Linear(c_in, c_out, bias=bias) if dense else nn.Conv2d(c_in, c_out, 1, stride, bias=bias)
+        return project if bias else nn.Sequential(project, norm_layer(architecture, c_out, dense))
+    return Shortcut(
+        c_in, c_out, stride, scale=0.5 if kind == "half" else 1.0, dropout=0.5 if kind == "dropout" else 0.0
+    )
+
+
+def weighted(module: nn.Module) -> bool:
+    """Whether a module is a layer in the sense of depth: a convolution or a linear map."""
+    return isinstance(module, nn.Conv2d | nn.Linear)
+
+
+def zero_branch(block: Block) -> None:
+    """Sets the last factor of the branch to zero: the branch then adds nothing, but still learns."""
+    with torch.no_grad():
+        for parameter in block.last_factor().parameters(recurse=False):
+            parameter.zero_()

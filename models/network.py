@@ -1,0 +1,220 @@
+"""From a `ModelSpec` to a network: stem, blocks in stages, head, and initial values.
+
+Initial values come from (seed, the parameter's name), so twins that differ in their shortcut start from the
+same weights wherever names and shapes agree, whatever the order in which networks are built.
+"""
+
+import importlib
+import inspect
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from models.blocks import Block, Conv3x3, activation, norm_layer, sequence, weighted, zero_branch
+from models.spec import LAYOUTS, PLACEMENTS, Architecture, ModelSpec, blocks_per_stage, stream
+
+
+class Network(nn.Module):
+    """Stem, a flat list of blocks, final operations, head.
+
+    The list is flat and walked by a loop, so that a thousand layers neither nest nor recurse.
+
+    Attributes:
+        stages: Number of blocks in each stage.
+
+    Shapes: N x C x H x W to N x classes.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        row, architecture = LAYOUTS[spec.layout], spec.architecture
+        self.stages = blocks_per_stage(spec.layout, spec.depth)
+        layers, expansion = row.layers(spec.depth), row.expansion(spec.depth)
+        self.dense = row.stem == "dense"
+        self.stem = _stem(architecture, row.stem, spec.image, spec.width)
+        self.blocks = nn.ModuleList()
+        c_in = spec.width
+        left = spec.depth - 2
+        for stage, count in enumerate(self.stages):
+            channels = spec.width * (1 if self.dense else 2**stage)
+            for i in range(count):
+                stride = 2 if stage > 0 and i == 0 else 1
+                self.blocks.append(
+                    _block(architecture, c_in, channels, channels * expansion, stride, min(layers, left), self.dense,
+                           first=not self.blocks)
+                )  # fmt: skip
+                c_in, left = channels * expansion, left - layers
+        # A fully connected net needs a normalisation before its head: the residual sum grows with depth.
+        final = _placement_final(architecture) or (("norm",) if self.dense else ())
+        self.final = sequence(architecture, final, c_in, self.dense)
+        self.head = nn.Linear(c_in, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        x = self.final(x)
+        return self.head(x if self.dense else x.mean((2, 3)))
+
+    def stage_of(self) -> list[int]:
+        """The stage of each block, counted from 0."""
+        return [stage for stage, count in enumerate(self.stages) for _ in range(count)]
+
+
+def _placement_final(architecture: Architecture) -> tuple[str, ...]:
+    return () if architecture.factory else PLACEMENTS[architecture.placement].final
+
+
+def _stem(architecture: Architecture, kind: str, image: tuple[int, int, int], width: int) -> nn.Sequential:
+    channels, height, side = image
+    made = OrderedDict[str, nn.Module]()
+    if kind == "dense":
+        made["flatten"] = nn.Flatten()
+        made["conv"] = nn.Linear(channels * height * side, width, bias=architecture.conv_bias)
+    elif kind == "7x7":
+        made["conv"] = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=architecture.conv_bias)
+    else:
+        made["conv"] = Conv3x3(channels, width, bias=architecture.conv_bias)
+    made["norm"] = norm_layer(architecture, width, kind == "dense")
+    made["act"] = activation(architecture)
+    if kind == "7x7":
+        made["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(made)
+
+
+def _block(
+    architecture: Architecture, c_in: int, channels: int, c_out: int, stride: int, layers: int, dense: bool, first: bool
+) -> nn.Module:
+    if not architecture.factory:
+        return Block(architecture, c_in, channels, c_out, stride, layers, dense, first)
+    made = load_factory(architecture.factory)(in_channels=c_in, out_channels=c_out, stride=stride)
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
+    return made
+
+
+def load_factory(name: str) -> Callable[..., object]:
+    """Imports a user's own function, "package.module:function".
+
+    Raises:
+        ValueError: No such module or function, or it cannot be called; one line.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot load architecture {name!r}: {error}") from None
+    if not callable(found):
+        raise ValueError(f"cannot load architecture {name!r}: it is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def build(spec: ModelSpec, seed: int = 0, device: torch.device | str = "cpu") -> nn.Module:
+    """Builds and initialises a network.
+
+    Args:
+        spec: What to build.
+        seed: Of the initial weights.
+        device: Where to; "meta" allocates nothing and draws nothing.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        ValueError: A depth that the layout cannot have, or a user's own function that cannot be used.
+    """
+    if spec.architecture.factory:
+        return _build_own(spec, seed).to(device)
+    with torch.device("meta"):
+        network = Network(spec)
+    if str(device) == "meta":
+        return network
+    network.to_empty(device=device)
+    initialize(network, spec.architecture, seed)
+    return network
+
+
+def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
+    """A user's own blocks keep the initial values that their code gives them, drawn from the trial's seed."""
+    function = load_factory(spec.architecture.factory)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "own"))
+        if "spec" not in inspect.signature(function).parameters:
+            return Network(spec)
+        made = function(spec=spec)
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{spec.architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
+    return made
+
+
+def depth_of(network: nn.Module) -> int:
+    """Counts the weighted layers on the main path of a built network; shortcuts are not counted."""
+    return sum(weighted(module) for name, module in network.named_modules() if "shortcut" not in name.split("."))
+
+
+Init = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def _he_fan_out(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """He et al. 2015 (Delving deep into rectifiers), equation 14: normal, variance 2 / fan-out."""
+    fan_out = weight.shape[0] * weight[0][0].numel()
+    return torch.randn(weight.shape, generator=generator) * math.sqrt(2.0 / fan_out)
+
+
+def _xavier(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Glorot and Bengio 2010, equation 16: uniform, +-sqrt(6 / (fan-in + fan-out))."""
+    taps = weight[0][0].numel()
+    bound = math.sqrt(6.0 / (taps * (weight.shape[0] + weight.shape[1])))
+    return (torch.rand(weight.shape, generator=generator) * 2 - 1) * bound
+
+
+def _delta_orthogonal(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Xiao et al. 2018, algorithm 1: an orthogonal matrix at the centre tap, zeros around it."""
+    c_out, c_in = weight.shape[:2]
+    q, r = torch.linalg.qr(torch.randn(max(c_out, c_in), min(c_out, c_in), generator=generator))
+    q = q * torch.sign(torch.diagonal(r))
+    matrix = q if c_out >= c_in else q.T
+    if weight.dim() == 2:
+        return matrix
+    full = torch.zeros(weight.shape)
+    full[:, :, weight.shape[2] // 2, weight.shape[3] // 2] = matrix
+    return full
+
+
+INITS: dict[str, Init] = {"he-fan-out": _he_fan_out, "xavier": _xavier, "delta-orthogonal": _delta_orthogonal}
+
+
+def initialize(network: nn.Module, architecture: Architecture, seed: int) -> None:
+    """Sets every parameter and buffer from (seed, its name).
+
+    Convolutions, and linear layers that stand for them: `architecture.init`. The head: uniform,
+    +-1/sqrt(fan-in), as torch and torchvision leave it (Xavier nets: Xavier too, as the document does). Biases: the
+    same bound. BatchNorm: scale 1, shift 0, mean 0, variance 1.
+    """
+    with torch.no_grad():
+        for name, module in _leaves(network):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                weight = module.weight
+                bound = 1.0 / math.sqrt(weight[0].numel())
+                generator = torch.Generator().manual_seed(stream(seed, f"{name}.weight"))
+                if name == "head" and architecture.init != "xavier":
+                    value = (torch.rand(weight.shape, generator=generator) * 2 - 1) * bound
+                else:
+                    value = INITS[architecture.init](weight, generator)
+                weight.copy_(value)
+                if module.bias is not None:
+                    generator.manual_seed(stream(seed, f"{name}.bias"))
+                    module.bias.copy_((torch.rand(module.bias.shape, generator=generator) * 2 - 1) * bound)
+        if architecture.zero_last:
+            for module in network.modules():
+                if isinstance(module, Block):
+                    zero_branch(module)
+
+
+def _leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, module) for name, module in network.named_modules() if not any(True for _ in module.children()))
