@@ -1,0 +1,1 @@
+"""What was measured: records become tables, statistics and figures. Never loads torch."""

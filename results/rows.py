@@ -1,0 +1,198 @@
+"""From one record to the rows of each table: plain dicts and lists, no pandas.
+
+Kept apart from `tables.py` so that what a column means can be read in one place. Works on one record at a
+time; what records mean side by side (comparable, duplicate, cells) is not known here.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+from bench.record import Record
+
+# A net whose last epoch's loss is under this share of the epoch before is still improving: "unfinished"
+# (design.md, "What is measured").
+STILL_IMPROVING = 0.9
+
+# Medians of raw samples: cost column -> field of the record.
+SAMPLED = {
+    "step_time_s": "step_times_s",
+    "forward_time_s": "forward_times_s",
+    "backward_time_s": "backward_times_s",
+    "optimizer_time_s": "optimizer_times_s",
+    "inference_time_s": "inference_times_s",
+}
+
+# One training step is a forward pass and a backward pass of twice its FLOPs (Kaplan et al. 2020, section 2.1).
+STEP_OVER_FORWARD = 3
+
+
+def number(value: Any) -> float:
+    """A float, NaN where there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
+
+
+def keys(record: Record) -> dict[str, Any]:
+    """What the trial was asked to do, its architecture spread out."""
+    trial = record.trial
+    row = dict(vars(trial))
+    row["architecture"] = trial.architecture.name
+    row["grow_to"] = ", ".join(map(str, trial.grow_to))
+    for name in ("label", "residual", "shortcut", "placement", "init"):
+        row[name] = getattr(trial.architecture, name)
+    return row
+
+
+def ended(record: Record) -> dict[str, Any]:
+    """How and where it ended."""
+    return {
+        **{name: str(value) for name, value in record.environment.items() if isinstance(value, str)},
+        **{name: number(record.environment.get(name)) for name in ("cores", "threads", "workers")},
+        "status": str(record.status),
+        "message": record.message,
+        "seconds": number(record.seconds),
+        "started": record.started,
+    }
+
+
+def loss_ratio(record: Record) -> float:
+    """Mean running loss of the last epoch over that of the one before; NaN with fewer than two epochs."""
+    losses = [number(row.get("train_loss")) for row in record.epochs[-2:]]
+    if len(losses) < 2 or not losses[0] > 0:
+        return math.nan
+    return losses[1] / losses[0]
+
+
+def finished(record: Record) -> bool:
+    """Whether more epochs of the same kind cannot be expected to change the picture.
+
+    A diverged trial is finished; one that ended out of memory, by its time limit or by an error is not. One that
+    ended "ok" is finished when it reached the training error it was to stop at, or its last epoch's loss is at
+    least 0.9 of the epoch before. With a single epoch that cannot be known: not finished.
+    """
+    if record.status == "diverged":
+        return True
+    if record.status != "ok":
+        return False
+    steps, planned = number(record.result.get("steps")), number(record.result.get("steps_planned"))
+    if record.trial.stop_at_train_error > 0 and steps < planned:
+        return True
+    return loss_ratio(record) >= STILL_IMPROVING
+
+
+def result(record: Record, columns: tuple[str, ...]) -> dict[str, Any]:
+    """The final scalars; the errors of a trial that did not end "ok" are NaN, whatever the file says."""
+    row = {name: number(record.result.get(name)) for name in columns}
+    if record.status != "ok":
+        for name in ("train_error", "test_error", "train_loss", "test_loss"):
+            row[name] = math.nan
+    return {**row, "loss_ratio": loss_ratio(record), "finished": finished(record)}
+
+
+def cost(record: Record) -> dict[str, Any]:
+    """Medians of the raw samples and what follows from them. Times in seconds a batch, memory in bytes."""
+    raw, batch = record.cost, record.trial.batch_size
+    row: dict[str, Any] = {name: number(value) for name, value in raw.items() if not isinstance(value, list | dict)}
+    for column, field in SAMPLED.items():
+        row[column] = statistics.median(samples) if (samples := _samples(raw.get(field))) else math.nan
+    steps = sorted(_samples(raw.get("step_times_s")))
+    row["n_samples"] = float(len(steps))
+    if steps:
+        # The quartiles: what a step takes on this machine, not how well its median is known.
+        row["step_time_low_s"], row["step_time_high_s"] = steps[len(steps) // 4], steps[(3 * len(steps)) // 4]
+    row["images_per_s"] = _ratio(batch, row["step_time_s"])
+    row["inference_images_per_s"] = _ratio(batch, row["inference_time_s"])
+    flops = STEP_OVER_FORWARD * batch * number(raw.get("flops_per_image"))
+    row["flops_per_s"] = _ratio(flops, row["step_time_s"])
+    row["net_memory_bytes"] = number(raw.get("peak_memory_bytes")) - number(raw.get("memory_floor_bytes"))
+    ceilings = raw.get("ceilings")
+    ceilings = ceilings if isinstance(ceilings, dict) else {}
+    row["copy_bytes_per_s"] = number(ceilings.get("copy_bytes_per_s"))
+    row["matmul_flops_per_s"] = number(ceilings.get("matmul_flops_per_s"))
+    # At the machine's best matrix-multiply rate; what is left of the step is memory traffic, launches, dispatch.
+    row["arithmetic_time_s"] = _ratio(flops, row["matmul_flops_per_s"])
+    row["overhead_time_s"] = row["step_time_s"] - row["arithmetic_time_s"]
+    return row
+
+
+def _samples(value: Any) -> list[float]:
+    values = [number(v) for v in value] if isinstance(value, list) else []
+    return [v for v in values if math.isfinite(v)]
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return top / bottom if bottom > 0 else math.nan
+
+
+def operators(record: Record) -> list[dict[str, Any]]:
+    """One row an operator kind and stage."""
+    rows = record.cost.get("operators")
+    return [
+        {
+            "kind": str(row.get("kind", "")),
+            "stage": str(row.get("stage", "")),
+            "self_time_s": number(row.get("self_time_s")),
+            "calls": number(row.get("calls")),
+        }
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+
+
+# One number of a probe: quantity, name, index, epoch, value.
+Reading = tuple[str, str, int, float, float]
+
+
+def probes(record: Record) -> Iterator[tuple[str, Reading]]:
+    """Every number that the probes left, with the probe's key.
+
+    `gradient_norms`: "norm" by layer. `branch_ratio`: "ratio" by block and epoch. `lesions`: "errors" and
+    "errors_reestimated" by block, "random.errors" by the number of deleted blocks. Any other probe: its scalars, its
+    lists by position, lists of dicts by position with the dict's keys as quantities.
+    """
+    for probe, content in record.probes.items():
+        if not isinstance(content, dict):
+            continue
+        if probe == "gradient_norms" and isinstance(content.get("layers"), list):
+            names = content["layers"]
+            for i, value in enumerate(content.get("norms", [])):
+                yield probe, ("norm", str(names[i]) if i < len(names) else "", i, math.nan, number(value))
+            content = {k: v for k, v in content.items() if k not in ("layers", "norms")}
+        elif probe == "branch_ratio" and isinstance(content.get("ratio"), list):
+            yield from ((probe, reading) for reading in _by_block_and_epoch(content))
+            continue
+        yield from ((probe, reading) for reading in _flat("", content))
+
+
+def _by_block_and_epoch(content: dict[str, Any]) -> Iterator[Reading]:
+    """`ratio` is a list an epoch, or a list a block: whichever has as many entries as there are epochs."""
+    blocks, epochs, ratio = content.get("block", []), content.get("epoch", []), content["ratio"]
+    by_epoch = len(ratio) == len(epochs) and all(isinstance(r, list) and len(r) == len(blocks) for r in ratio)
+    for i, row in enumerate(ratio):
+        for j, value in enumerate(row if isinstance(row, list) else []):
+            e, b = (i, j) if by_epoch else (j, i)
+            if e < len(epochs) and b < len(blocks):
+                yield ("ratio", str(blocks[b]), b, number(epochs[e]), number(value))
+
+
+def _flat(quantity: str, value: Any, index: int = -1, epoch: float = math.nan) -> Iterator[Reading]:
+    if isinstance(value, dict):
+        epoch = number(value["epoch"]) if "epoch" in value and not isinstance(value["epoch"], list) else epoch
+        # Random lesions come as {"k": 4, "errors": [...]}: k is what they are plotted against.
+        at = value["k"] if isinstance(value.get("k"), int) else index
+        for key, inner in value.items():
+            if key not in ("k", "epoch") or isinstance(inner, list):
+                yield from _flat(f"{quantity}.{key}" if quantity else key, inner, at, epoch)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            # Inside an indexed entry the index is kept: many errors at one k are one row each.
+            yield from _flat(quantity, inner, i if index < 0 or isinstance(inner, dict) else index, epoch)
+    elif isinstance(value, bool):
+        yield (quantity, "", index, epoch, float(value))
+    elif isinstance(value, int | float):
+        yield (quantity, "", index, epoch, float(value))
+    elif isinstance(value, str):
+        yield (quantity, value, index, epoch, math.nan)

@@ -1,0 +1,307 @@
+"""From record files to tables: a row per trial, per epoch, per measured cost, per setting.
+
+The only reader of records in this half of the suite, and the only place that says which of them may be
+compared. It judges nothing. Every column is always there, with the same dtype, however few records there are.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import record
+from bench.record import Record
+from bench.study import Trial
+from results import rows, stats
+
+# Of the architecture, as far as a table needs it to tell rows apart.
+ARCHITECTURE = {"label": "str", "residual": "bool", "shortcut": "str", "placement": "str", "init": "str"}
+
+# What a trial was asked to do, seed apart: two trials are replicates when all of these agree.
+_ASKED: dict[str, str] = {
+    "study": "str",
+    "architecture": "str",
+    **ARCHITECTURE,
+    **{
+        f.name: {int: "int64", float: "float64", bool: "bool", str: "str", tuple: "str"}[
+            int if f.name == "depth" else type(f.default)
+        ]
+        for f in dataclasses.fields(Trial)
+        if f.name not in ("study", "architecture", "seed", "purpose", "probes")
+    },
+}
+SETTING = tuple(_ASKED)
+
+_MACHINE = {
+    **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
+    **dict.fromkeys(("code", "data", "execution"), "str"),
+    **dict.fromkeys(("cores", "threads", "workers"), "float64"),
+}
+
+# Numbers that a record may lack are float64 with NaN, counts too: one dtype, whatever is missing.
+_RESULT = dict.fromkeys(
+    (
+        *("train_error", "test_error", "train_loss", "test_loss", "train_error_running", "train_loss_running"),
+        *("n_train", "n_test", "classes", "parameters", "steps", "steps_planned", "diverged_step", "train_seconds"),
+    ),
+    "float64",
+)
+
+_ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "str"}
+_NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
+_KEYS = {**_ASKED, "seed": "int64"}
+
+TRIALS = {**_KEYS, **_MACHINE, **_ENDED, **_RESULT, "loss_ratio": "float64", "finished": "bool", **_NAMED}
+
+_SHORT_KEYS = {
+    name: _KEYS[name]
+    for name in (
+        *("study", "architecture", "label", "residual", "layout", "depth", "width", "dataset", "seed"),
+        *("lr", "clip_norm", "batch_size", "precision"),
+    )
+}
+_EPOCH = dict.fromkeys(
+    ("steps", "train_loss", "train_error", "test_error", "lr_first", "lr_last", "seconds"), "float64"
+)
+EPOCHS = {**_SHORT_KEYS, "epoch": "int64", **_EPOCH, "status": "str", **_NAMED}
+
+_MEASURED = dict.fromkeys(
+    (
+        *("parameters", "flops_per_image", "macs_per_image", "peak_memory_bytes", "memory_floor_bytes"),
+        *("saved_activation_bytes", "first_step_s", "energy_j_per_step", "kernels_per_step"),
+        *("copy_bytes_per_s", "matmul_flops_per_s"),
+    ),
+    "float64",
+)
+_DERIVED = dict.fromkeys(
+    (
+        *rows.SAMPLED,
+        *("step_time_low_s", "step_time_high_s", "n_samples", "images_per_s", "inference_images_per_s"),
+        *("flops_per_s", "net_memory_bytes", "arithmetic_time_s", "overhead_time_s"),
+    ),
+    "float64",
+)
+COST = {**_KEYS, **_MACHINE, **_ENDED, **_DERIVED, **_MEASURED, **_NAMED}
+
+OPERATORS = {**_SHORT_KEYS, "kind": "str", "stage": "str", "self_time_s": "float64", "calls": "float64", **_NAMED}
+
+# Long form: one number a row. `index` counts blocks, layers or whatever the quantity runs over; -1 for a scalar.
+PROBES = {
+    **_SHORT_KEYS,
+    **{"probe": "str", "quantity": "str", "name": "str", "index": "int64", "epoch": "float64", "value": "float64"},
+    **_NAMED,
+}
+
+_CELL = {
+    **dict.fromkeys(("n", "n_ok", "n_diverged", "n_failed"), "int64"),
+    "steps": "float64",
+    "finished": "bool",
+    **{
+        f"{measure}_{part}": "float64"
+        for measure in ("train_error", "test_error", "train_loss")
+        for part in ("mean", "low", "high")
+    },
+    "train_seconds_mean": "float64",
+}
+CELLS = {**_ASKED, **_CELL}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All tables of one study.
+
+    Attributes:
+        trials: A row per training record: `TRIALS`. Errors of a trial that did not end "ok" are NaN.
+        epochs: A row per trial and epoch: `EPOCHS`.
+        cost: A row per cost record, times as medians of the raw samples: `COST`.
+        cells: A row per setting over its comparable seeds: `CELLS`. Mean, low and high (95 % interval) are over
+            the `n_ok` seeds that ended "ok"; `n_diverged` and `n_failed` (all that are not "ok") say what is not in them.
+        operators: Operator times of the cost records: `OPERATORS`.
+        probes: What was measured inside the nets, one number a row: `PROBES`.
+        damaged: File name and reason of each record that could not be read.
+        warnings: What was kept apart and why, a line each.
+    """
+
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    cost: pd.DataFrame
+    cells: pd.DataFrame
+    operators: pd.DataFrame
+    probes: pd.DataFrame
+    damaged: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def load(folders: Iterable[Path]) -> Frames:
+    """Reads every record of the folders; one that does not exist counts as empty.
+
+    Returns:
+        The frames. Files that cannot be read are listed in `damaged`, never raised.
+    """
+    records: list[tuple[Path, Record]] = []
+    damaged: list[tuple[str, str]] = []
+    for folder in folders:
+        good, bad = record.load(folder)
+        records += good
+        damaged += [(path.name, str(error)) for path, error in bad]
+    return from_records(records, damaged)
+
+
+def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple[str, str]] = ()) -> Frames:
+    """The frames of records already read; see `load`."""
+    unique, doubled = _newest(records)
+    comparable, apart = _comparable([found for _, found in unique])
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "epochs", "cost", "operators")}
+    probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
+    named: list[dict[str, Any]] = []
+    for (path, found), same in zip(unique, comparable, strict=True):
+        keys = {**rows.keys(found), "comparable": same, "digest": found.trial.digest, "path": path.name}
+        ended = rows.ended(found)
+        if found.trial.purpose == "cost":
+            tables["cost"].append({**keys, **ended, **rows.cost(found)})
+            tables["operators"] += [{**keys, **row} for row in rows.operators(found)]
+            continue
+        tables["trials"].append({**keys, **ended, **rows.result(found, tuple(_RESULT))})
+        tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in found.epochs]
+        for probe, reading in rows.probes(found):
+            probes["row"].append(len(named))
+            for name, value in zip(_READING, (probe, *reading), strict=True):
+                probes[name].append(value)
+        named.append(keys)
+    trials = _frame(tables["trials"], TRIALS)
+    return Frames(
+        trials=trials,
+        epochs=_frame(tables["epochs"], EPOCHS),
+        cost=_frame(tables["cost"], COST),
+        cells=summarize(trials),
+        operators=_frame(tables["operators"], OPERATORS),
+        probes=_probes(probes, named),
+        damaged=tuple(damaged),
+        warnings=(*doubled, *apart),
+    )
+
+
+_READING = ("probe", "quantity", "name", "index", "epoch", "value")
+
+
+def _frame(dicts: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    """Column by column, so that a missing value is an empty text, False or NaN, and never an object column."""
+    blank: dict[str, Any] = {"str": "", "bool": False, "int64": 0, "float64": np.nan}
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name, blank[kind]) for row in dicts], dtype=kind) for name, kind in columns.items()}
+    )
+
+
+def _probes(readings: dict[str, list[Any]], named: list[dict[str, Any]]) -> pd.DataFrame:
+    """As `_frame`, with the keys of each trial repeated by position: a deep net leaves thousands of readings."""
+    keys = _frame(named, {name: kind for name, kind in PROBES.items() if name not in _READING})
+    repeated = keys.take(readings["row"]).reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            name: pd.Series(readings[name], dtype=kind) if name in _READING else repeated[name]
+            for name, kind in PROBES.items()
+        }
+    )
+
+
+def _newest(records: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
+    """One record a trial: the one started last; the others are named."""
+    kept: dict[Trial, tuple[Path, Record]] = {}
+    doubled: list[str] = []
+    for path, found in records:
+        other = kept.get(found.trial)
+        if other is None:
+            kept[found.trial] = (path, found)
+            continue
+        newer = (found.started, path.name) > (other[1].started, other[0].name)
+        keep, drop = ((path, found), other) if newer else (other, (path, found))
+        kept[found.trial] = keep
+        doubled.append(f"{drop[0].name} and {keep[0].name} hold the same trial: the newer, {keep[0].name}, is used")
+    return list(kept.values()), doubled
+
+
+# What must agree before two records are compared: resume's list (design.md, "How data flows").
+_SAME = ("device", "device_name", "torch", "code", "data")
+
+
+def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
+    """Which records may be compared with each other, and a line for each lot that is kept apart.
+
+    Within a study, purpose and data set, the largest lot of equal machine and versions stays (the newest when
+    two are as large). Records without an environment (a worker that died at once) stay with it.
+    """
+    lots: dict[tuple[Any, ...], dict[tuple[str, ...], list[int]]] = {}
+    same = [True] * len(records)
+    lines: list[str] = []
+    for i, found in enumerate(records):
+        trial = found.trial
+        where = (trial.study, trial.purpose, trial.dataset, trial.resize, trial.train_examples)
+        names = (*_SAME, "execution") if trial.purpose == "cost" else _SAME
+        machine = tuple(str(found.environment.get(name, "")) for name in names)
+        if any(machine):
+            lots.setdefault(where, {}).setdefault(machine, []).append(i)
+        micro = found.result.get("micro_batch", found.cost.get("micro_batch", trial.batch_size))
+        if isinstance(micro, int) and micro < trial.batch_size:
+            same[i] = False
+            lines.append(f"{trial.digest}: ran with a micro-batch of {micro} instead of {trial.batch_size}: kept apart")
+    for where, by_machine in lots.items():
+        ranked = sorted(by_machine.items(), key=lambda lot: (len(lot[1]), max(records[i].started for i in lot[1])))
+        main = ranked[-1][0]
+        for machine, members in ranked[:-1]:
+            for i in members:
+                same[i] = False
+            names = (*_SAME, "execution")[: len(machine)]
+            differ = [f"{n} {a or '-'!r} instead of {b!r}" for n, a, b in zip(names, machine, main, strict=True) if a != b]
+            lines.append(f"{where[0]}: {len(members)} {where[1]} record(s) kept apart: {'; '.join(differ)}")
+    return same, sorted(lines)
+
+
+def summarize(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row per setting over its comparable seeds, in the order of `SETTING`; see `Frames.cells`."""
+    used = trials[trials["comparable"]]
+    cells = [
+        {**dict(zip(SETTING, setting, strict=True)), **_cell(group)}
+        for setting, group in used.groupby(list(SETTING), sort=True, observed=True)
+    ]
+    return _frame(cells, CELLS)
+
+
+def _cell(group: pd.DataFrame) -> dict[str, Any]:
+    status = group["status"].to_numpy()
+    ok = status == "ok"
+    row: dict[str, Any] = {
+        "n": len(group),
+        "n_ok": int(ok.sum()),
+        "n_diverged": int((status == "diverged").sum()),
+        "n_failed": int((~ok).sum()),
+        "steps": group["steps"].max(),
+        "finished": settled(group),
+        "train_seconds_mean": group["train_seconds"].mean(),
+    }
+    for measure in ("train_error", "test_error", "train_loss"):
+        images = group["n_test"].max() if measure == "test_error" else np.nan
+        found = stats.mean_interval(group[measure].to_numpy()[ok], images=images)
+        row |= {f"{measure}_{part}": getattr(found, name) for part, name in _PARTS.items()}
+    return row
+
+
+_PARTS = {"mean": "value", "low": "low", "high": "high"}
+
+
+def settled(group: pd.DataFrame) -> bool:
+    """Whether a cell is finished: its seeds' mean loss no longer falls by a tenth an epoch, and none broke off.
+
+    Diverged seeds are settled. The mean is over the seeds that did not diverge.
+    """
+    if not bool(group["status"].isin(["ok", "diverged"]).all()):
+        return False
+    alive = group[group["status"] == "ok"]
+    if alive.empty or bool(alive["finished"].all()):
+        return True
+    last = alive["train_loss_running"].to_numpy()
+    before = last / alive["loss_ratio"].to_numpy()
+    return bool(last.mean() >= rows.STILL_IMPROVING * before.mean())
