@@ -1,0 +1,172 @@
+"""The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
+
+StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
+Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
+Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
+
+
+def numbers(option: str, text: str) -> list[int] | None:
+    """Reads "0,1,2".
+
+    Raises:
+        ValueError: Not whole numbers, or one twice.
+    """
+    if not text.strip():
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise ValueError(f"{option} {text!r} must be whole numbers with commas between them, for example 0,1,2")
+    values = [int(part) for part in parts]
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{option} {text!r} lists {value} twice")
+    return values
+
+
+def seed_list(text: str) -> list[int] | None:
+    """Seeds as a list, or a count N for 0 to N-1."""
+    values = numbers("--seeds", text)
+    if values is not None and len(values) == 1 and "," not in text:
+        if not 1 <= values[0] <= 1000:
+            raise ValueError(f"--seeds {text!r}: a count must be 1 to 1000; for one seed write a comma after it: 7,")
+        return list(range(values[0]))
+    return values
+
+
+def seconds(option: str, text: str) -> float:
+    """Reads a duration: 90, 90s, 9m, 1.5h; empty is none (0).
+
+    Raises:
+        ValueError: It is none of these, or not above zero.
+    """
+    if not text.strip():
+        return 0.0
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text.strip()[-1].lower())
+    digits = text.strip()[:-1] if unit else text.strip()
+    if not digits.replace(".", "", 1).isdecimal() or not digits.isascii() or float(digits) <= 0:
+        raise ValueError(f"{option} {text!r} must be a duration above zero: 90s, 9m or 1.5h")
+    return float(digits) * (unit or 1)
+
+
+def known_depths(study: Any, asked: list[int] | None) -> None:
+    """Refuses depths that the study does not have, which would silently run less than was asked."""
+    have = sorted({trial.depth for trial in study.trials})
+    for depth in asked or []:
+        if depth not in have:
+            raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
+
+
+@app.command("list")
+def list_studies() -> None:
+    """The built-in studies."""
+    from bench import study
+
+    for name in study.known_studies():
+        found = study.load(name)
+        typer.echo(f"{name:<20} {len(found.trials):5} trials  {found.title}")
+
+
+@app.command()
+def show(study: StudyName, seeds: Seeds = "", depths: Depths = "") -> None:
+    """The trials of a study."""
+    from bench.progress import Silent
+    from bench.study import load
+
+    found = load(study, seed_list(seeds), numbers("--depths", depths))
+    name = Silent(found.varied).name
+    typer.echo(f"{found.title}\n{found.description}".strip())
+    for number, trial in enumerate(found.trials, 1):
+        typer.echo(f"{number:5}  {name(trial)}")
+
+
+@app.command()
+def summary(
+    architecture: str,
+    depth: int,
+    input: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "1x8x8",
+    width: Annotated[int, typer.Option(help="Channels of the first stage; 0 takes the layout's own.")] = 0,
+    layout: str = "four-stage",
+    classes: int = 10,
+) -> None:
+    """A network layer by layer: shapes, parameters, FLOPs."""
+    from bench.summary import table
+
+    typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
+
+
+@app.command()
+def run(
+    study: StudyName,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seeds: Seeds = "",
+    depths: Depths = "",
+    executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
+    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: the cores shared out.")] = 0,
+    records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
+    data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
+    download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
+    time_limit: Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")] = "",
+    trial_time_limit: Annotated[str, typer.Option(help="End a trial that takes longer: 90s, 9m.")] = "",
+    inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
+    no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
+) -> None:
+    """Runs what is not done yet of a study; a record for each trial, the moment it ends."""
+    from bench import faults, progress, sweep
+    from bench.runner import Machine
+    from bench.study import load
+
+    depth_list = numbers("--depths", depths)
+    whole = load(study)
+    known_depths(whole, depth_list)
+    found = load(study, seed_list(seeds), depth_list)
+    options = sweep.Options(
+        records=Path(records),
+        machine=Machine(device=device, threads=threads, data_root=data_root, download=download),
+        executor=executor,
+        workers=workers,
+        time_limit_s=seconds("--time-limit", time_limit),
+        trial_time_limit_s=seconds("--trial-time-limit", trial_time_limit),
+        faults=tuple(map(faults.parse, inject or [])),
+    )
+    result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
+    for line in closing(result, options):
+        typer.echo(line, err=bool(result.code))
+    raise typer.Exit(result.code)
+
+
+def closing(result: Any, options: Any) -> list[str]:
+    """How a sweep ended, and how to go on."""
+    counts = [f"{number} {status}" for status, number in sorted(result.ended.items())]
+    before = [f"{result.done} done before"] if result.done else []
+    left = [f"{result.left} left"] if result.left else []
+    lines = [f"trials: {', '.join([*counts, *before, *left]) or 'none'}; records in {options.records}"]
+    if result.reason:
+        command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+        lines += [f"stopped: {result.reason}", f"to go on: {command}"]
+    return lines
+
+
+def main() -> None:
+    """Runs a command; a request that cannot be served is one line on stderr, and exit code 2."""
+    try:
+        app()
+    except (ValueError, BrokenPipeError) as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            raise SystemExit(0) from None
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Faults on purpose: `--inject FAULT@TRIAL:STEP` rehearses what a sweep must survive. No torch of its own.
+
+Holds the table of faults and the syntax of the option. What becomes of a fault is the executors' and
+the sweep's business; `rehearsal.py` tries them all and counts what is lost.
+"""
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.spec import unknown
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault to be rehearsed: which, in which trial (from 1, in the study's order), at which step (from 1)."""
+
+    name: str
+    trial: int
+    step: int
+
+
+def parse(text: str) -> Fault:
+    """Reads FAULT@TRIAL:STEP.
+
+    Raises:
+        ValueError: One line that says what is wrong.
+    """
+    name, at, place = text.partition("@")
+    trial, colon, step = place.partition(":")
+    if not (at and colon and trial.isascii() and trial.isdecimal() and step.isascii() and step.isdecimal()):
+        raise ValueError(f"--inject {text!r} must read FAULT@TRIAL:STEP, for example kill@3:10")
+    if name not in FAULTS:
+        raise ValueError(unknown("fault", name, FAULTS))
+    if int(trial) < 1 or int(step) < 1:
+        raise ValueError(f"--inject {text!r}: trials and steps count from 1")
+    return Fault(name, int(trial), int(step))
+
+
+class Rehearsal:
+    """Watches a trial's steps and lets each fault happen once."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        self._waiting = list(faults)
+
+    def step(self, message: Mapping[str, Any]) -> None:
+        """To be called with each progress message."""
+        for fault in list(self._waiting):
+            if int(message.get("step", 0)) >= fault.step:
+                self._waiting.remove(fault)
+                FAULTS[fault.name].happen(message)
+
+
+def _kill(message: Mapping[str, Any]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _segfault(message: Mapping[str, Any]) -> None:
+    ctypes.string_at(0)
+
+
+def _abort(message: Mapping[str, Any]) -> None:
+    os.abort()
+
+
+def _hang(message: Mapping[str, Any]) -> None:
+    while True:
+        time.sleep(3600)
+
+
+def _raise(message: Mapping[str, Any]) -> None:
+    raise RuntimeError("rehearsed fault")
+
+
+def _out_of_memory(message: Mapping[str, Any]) -> None:
+    """What torch raises when the device is full; without torch, what Python raises when the host is."""
+    torch = sys.modules.get("torch")
+    error: type[Exception] = torch.OutOfMemoryError if torch else MemoryError
+    raise error("rehearsed: out of memory, tried to allocate 64.00 GiB")
+
+
+def _host_memory(message: Mapping[str, Any]) -> None:
+    """Takes memory until the kernel refuses, under a limit that only this process has."""
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, hard))
+    hog = []
+    try:
+        while True:
+            hog.append(bytearray(2**22))
+    finally:
+        hog.clear()
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _nan(message: Mapping[str, Any]) -> None:
+    """Makes the network's parameters NaN in place, so that the next step's loss truly is."""
+    if isinstance(message, dict):
+        message["loss"] = float("nan")
+    torch = sys.modules.get("torch")
+    if torch:
+        for thing in gc.get_objects():
+            if isinstance(thing, torch.nn.Parameter):
+                thing.data.fill_(float("nan"))
+
+
+def _stall(message: Mapping[str, Any]) -> None:
+    """A pause, as of a suspended machine."""
+    time.sleep(2)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of `FAULTS`.
+
+    Attributes:
+        what: What happens, and what must come of it.
+        happen: Lets it happen, in the worker, at a step's end.
+        deadly: Whether it ends or blocks the process that it happens in (so never in the sweep's own).
+    """
+
+    what: str
+    happen: Callable[[Mapping[str, Any]], None]
+    deadly: bool = False
+
+
+FAULTS: dict[str, Kind] = {
+    "kill": Kind("the worker gets SIGKILL: status error", _kill, deadly=True),
+    "segfault": Kind("native code reads address 0: status error", _segfault, deadly=True),
+    "abort": Kind("native code calls abort(): status error", _abort, deadly=True),
+    "hang": Kind("the worker waits for ever: status timeout, once --trial-time-limit is over", _hang, deadly=True),
+    "raise": Kind("an exception: status error", _raise),
+    "oom": Kind("the device is out of memory: status out_of_memory", _out_of_memory),
+    "host-oom": Kind("the host is out of memory: status out_of_memory", _host_memory),
+    "nan": Kind("the parameters become NaN: status diverged", _nan),
+    "stall": Kind("a pause of two seconds: nothing but time is lost", _stall),
+}

@@ -1,0 +1,118 @@
+"""run_trial: one trial to one record, whatever happens inside. A failure becomes a status."""
+
+import datetime
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import data, device, profiling
+from bench.images import Images
+from bench.probes import PROBES
+from bench.record import Record, Status
+from bench.study import Trial
+from bench.train import Progress, evaluate, reestimate, train
+from models.network import build
+from models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How trials are executed, as far as that is not part of the trial.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        threads: Of each process.
+        workers: Processes side by side.
+        data_root: Folder where data sets that are files lie.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 1
+    data_root: str = ""
+
+
+def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
+    """Runs one trial.
+
+    Args:
+        trial: What to run.
+        machine: Where and how.
+        progress: See `train.train`; what it raises on purpose (not an `Exception`) passes through.
+
+    Returns:
+        Its record: status "ok", "diverged", "out_of_memory" or "error".
+    """
+    start, started = time.perf_counter(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    device.set_threads(machine.threads)
+    environment = {**device.describe(machine.device), "workers": machine.workers, "execution": "eager"}
+    parts: dict[str, Any] = {}
+    status, message = Status.OK, ""
+    try:
+        stored = data.for_trial(trial, machine.data_root)
+        environment["data"] = stored.digest
+        if trial.purpose == "cost":
+            parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
+        else:
+            parts = _train(trial, stored.to(machine.device), machine.device, progress)
+            if parts["result"]["diverged_step"] is not None:
+                status, message = Status.DIVERGED, f"diverged at step {parts['result']['diverged_step']}"
+    except Exception as error:  # noqa: BLE001 (whatever a trial does, the others go on)
+        status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.ERROR
+        message = failure(error)
+    return Record(trial, status, message, environment, started=started, seconds=time.perf_counter() - start, **parts)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def failure(error: BaseException) -> str:
+    """One line: kind, message and place of an exception."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = str(error).strip().splitlines()
+    where = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+    return f"{type(error).__name__}: {text[0] if text else ''} ({where})"[:500]
+
+
+def model_spec(trial: Trial, images: Images) -> ModelSpec:
+    """The network of a trial, for the images that it will see."""
+    return ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
+
+
+def _train(trial: Trial, stored: data.Data, where: str, progress: Progress) -> dict[str, Any]:
+    images = Images(stored, trial)
+    network: nn.Module = build(model_spec(trial, images), trial.seed, where).to(memory_format=torch.channels_last)
+    probes = [PROBES[name](network, images, trial) for name in trial.probes]
+    for probe in probes:
+        probe.at_start()
+
+    def on_epoch(_: nn.Module, epoch: int) -> None:
+        for probe in probes:
+            probe.after_epoch(epoch)
+
+    run = train(network, images, trial, where, progress, on_epoch if probes else None)
+    nan = float("nan")
+    result: dict[str, Any] = {
+        "steps": run.steps, "steps_planned": run.steps_planned, "diverged_step": run.diverged_step,
+        "train_seconds": run.seconds, "parameters": sum(p.numel() for p in network.parameters()),
+        "n_train": len(stored.train_labels), "n_test": len(stored.test_labels), "classes": stored.classes,
+        "train_loss_running": nan, "train_error_running": nan,
+        "train_loss": nan, "train_error": nan, "test_loss": nan, "test_error": nan,
+    }  # fmt: skip
+    if run.diverged_step is None:
+        result["train_loss_running"] = run.epochs[-1]["train_loss"]
+        result["train_error_running"] = run.epochs[-1]["train_error"]
+        reestimate(network, images)
+        for part, x, y in (("train", stored.train_images, stored.train_labels),
+                           ("test", stored.test_images, stored.test_labels)):  # fmt: skip
+            result[f"{part}_loss"], result[f"{part}_error"] = evaluate(network, images, x, y)
+        for probe in probes:
+            probe.at_end()
+    found = {name: probe.found for name, probe in zip(trial.probes, probes, strict=True)}
+    return {"result": result, "epochs": run.epochs, "probes": found}

@@ -1,0 +1,306 @@
+"""Runs a study: which trials are still to do, in what order, and what to make of their ends.
+
+The only writer of records. Trials run elsewhere (`executors.py`); what counts as done is `resume.py`'s
+business; how it looks while it runs is `progress.py`'s.
+"""
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench import faults as rehearsals
+from bench.executors import EXECUTORS, Executor, Outcome, Settings, with_environment
+from bench.progress import Display, Forecast, Silent, work
+from bench.record import Status
+from bench.resume import CannotWrite, Folder, plain
+from bench.study import Study, Trial
+from bench.worker import Job, Stop
+from models.spec import unknown
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+# After Ctrl-C a trial may finish its step; the whole sweep must be gone after 5 s.
+GRACE_S = 3.0
+# A time limit means that everything is over by then, the shutting down too.
+LIMIT_MARGIN_S = 2 * GRACE_S
+# How often the sweep looks up when nothing happens: the answer to a Ctrl-C, and the pace of the display.
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a study on this machine.
+
+    Attributes:
+        records: Folder of the studies' folders of records.
+        machine: `runner.Machine`, a dataclass with `device` ("auto", too) and `threads` (0: chosen here).
+        executor: A key of `EXECUTORS`.
+        workers: Trials at a time; 0 chooses: a core each on the CPU, one on a GPU.
+        time_limit_s: Stop cleanly before so many seconds are over; 0 never.
+        trial_time_limit_s: End a trial that takes longer; 0 never.
+        faults: To be rehearsed.
+        function: The trial function, "package.module:name".
+        probe: (machine, data sets) -> environment by data set; the function that refuses what cannot run.
+    """
+
+    records: Path
+    machine: Any
+    executor: str = "process"
+    workers: int = 0
+    time_limit_s: float = 0.0
+    trial_time_limit_s: float = 0.0
+    faults: tuple[rehearsals.Fault, ...] = ()
+    function: str = "bench.runner:run_trial"
+    probe: str = "bench.probe:environments"
+
+
+@dataclass
+class Summary:
+    """How a sweep ended.
+
+    Attributes:
+        code: The command's exit code.
+        done: Final records that were there before.
+        ended: Records made now, by status.
+        left: Trials that have no record yet.
+        reason: Why it stopped early, in words; empty when it did not.
+    """
+
+    code: int = 0
+    done: int = 0
+    ended: dict[Status, int] = field(default_factory=dict)
+    left: int = 0
+    reason: str = ""
+
+
+def exclusive(trial: Trial) -> bool:
+    """Whether nothing else may run beside a trial: time and memory are measured in it."""
+    return trial.purpose == "cost"
+
+
+def order(jobs: Sequence[Job]) -> list[Job]:
+    """By seed, within a seed the longest first; costs after the training of the first seed.
+
+    Half a study is then already useful, and no worker ends up alone with the longest trial.
+    """
+    first = min((job.trial.seed for job in jobs), default=0)
+
+    def key(job: Job) -> tuple[int, bool, float, int]:
+        seed = first if exclusive(job.trial) else job.trial.seed
+        return seed, exclusive(job.trial), -work(job.trial), job.number
+
+    return sorted(jobs, key=key)
+
+
+class Signals:
+    """Turns SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.executor: Executor | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup ignores SIGHUP, and means it.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.reason:
+            if self.executor:
+                self.executor.close()
+            os._exit(EXIT_INTERRUPTED)
+        self.reason = signal.Signals(number).name
+
+
+def run(study: Study, options: Options, display: Display | None = None, whole: Study | None = None) -> Summary:
+    """Runs what is not done yet of a study, and writes a record for each trial the moment it ends.
+
+    Args:
+        study: What is asked, perhaps narrowed to some depths or seeds.
+        options: How.
+        display: Told what happens.
+        whole: The study as its file has it, to tell a narrowed study's other records from stale ones.
+
+    Returns:
+        How it ended, with the exit code.
+
+    Raises:
+        ValueError: One line, before any work: the request cannot be served.
+    """
+    begin = time.monotonic()
+    if options.executor not in EXECUTORS:
+        raise ValueError(unknown("executor", options.executor, EXECUTORS))
+    _check_faults(options, len(study.trials))
+    display = display or Silent()
+    with Signals() as signals, ExitStack() as opened:
+        folders: dict[str, Folder] = {}
+        for name in sorted({trial.study for trial in study.trials}):
+            folders[name] = Folder(options.records / name)
+            opened.callback(folders[name].close)
+        return _Sweep(study, options, display, signals, folders, whole or study, begin).run()
+
+
+def _check_faults(options: Options, trials: int) -> None:
+    for fault in options.faults:
+        if fault.trial > trials:
+            raise ValueError(f"--inject: there is no trial {fault.trial}; the study has {trials}")
+        if options.executor == "inline" and rehearsals.FAULTS[fault.name].deadly:
+            raise ValueError(f"--inject {fault.name}: would end the sweep itself with executor 'inline'; use 'process'")
+
+
+class _Sweep:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        study: Study,
+        options: Options,
+        display: Display,
+        signals: Signals,
+        folders: dict[str, Folder],
+        whole: Study,
+        begin: float,
+    ) -> None:
+        self._study, self._options, self._display, self._signals = study, options, display, signals
+        self._folders, self._whole = folders, whole
+        self._deadline = begin + options.time_limit_s - LIMIT_MARGIN_S if options.time_limit_s else float("inf")
+        self._environments: dict[str, dict[str, Any]] = {}
+        self._forecast = Forecast()
+        self._running: dict[int, Job] = {}
+        self.summary = Summary()
+
+    def _settings(self, workers: int, threads: int) -> Settings:
+        limit = self._options.trial_time_limit_s
+        return Settings(workers, threads, limit, self._display.step, lambda: bool(self._stop_reason()))
+
+    def _stop_reason(self) -> str:
+        if self._signals.reason:
+            return self._signals.reason
+        return "time limit" if time.monotonic() >= self._deadline else ""
+
+    def run(self) -> Summary:
+        machine, workers = size(self._options)
+        executor = EXECUTORS[self._options.executor](self._settings(workers, machine.threads))
+        self._signals.executor = executor
+        try:
+            datasets = sorted({trial.dataset for trial in self._study.trials})
+            self._environments = executor.call(self._options.probe, machine, datasets)
+            device = next(iter(self._environments.values()))["device"]
+            machine = dataclasses.replace(machine, device=device)
+            if device != "cpu" and not self._options.workers:
+                workers = 1
+            jobs = self._plan(machine)
+            self._display.begin(self.summary.done, [job.trial for job in jobs], workers, self._forecast)
+            self._loop(executor, order(jobs), workers)
+        except CannotWrite as error:
+            self.summary.reason, self.summary.code = str(error), EXIT_REFUSED
+        except Stop:
+            self.summary.left = len(self._study.trials)
+        finally:
+            executor.close()
+            self._display.close()
+        return self._sum_up()
+
+    def _plan(self, machine: Any) -> list[Job]:
+        done: set[Trial] = set()
+        for name, folder in self._folders.items():
+            mine = [trial for trial in self._study.trials if trial.study == name]
+            whole = [trial for trial in self._whole.trials if trial.study == name]
+            for record in folder.finished(mine, whole, self._environments):
+                done.add(plain(record.trial))
+                self._forecast.learn(record)
+            for note in folder.notes:
+                self._display.say(note)
+        self.summary.done = len(done)
+        numbered = [(i, trial) for i, trial in enumerate(self._study.trials, 1) if plain(trial) not in done]
+        function = self._options.function
+        return [
+            Job(i, trial, machine, function, tuple(f for f in self._options.faults if f.trial == i))
+            for i, trial in numbered
+        ]
+
+    def _loop(self, executor: Executor, queue: list[Job], workers: int) -> None:
+        self.summary.left = len(queue)
+        while queue or self._running:
+            if self._stop_reason():
+                for outcome in executor.stop(GRACE_S):
+                    self._take(outcome)
+                return
+            while job := self._next(queue, workers):
+                queue.remove(job)
+                self._running[job.number] = job
+                self._display.started(job)
+                executor.submit(job)
+            if not self._running:
+                self.summary.reason = "time limit"
+                return
+            for outcome in executor.wait(LOOK_EVERY_S):
+                self._take(outcome)
+            self._display.tick()
+
+    def _next(self, queue: Sequence[Job], workers: int) -> Job | None:
+        """The next job that may start now: what is measured runs alone, and nothing starts that cannot end in time."""
+        if len(self._running) >= workers or any(exclusive(job.trial) for job in self._running.values()):
+            return None
+        left = self._deadline - time.monotonic()
+        fitting = [job for job in queue if (self._forecast.seconds(job.trial) or 0.0) < left]
+        if not fitting or (exclusive(fitting[0].trial) and self._running):
+            return None
+        return fitting[0]
+
+    def _take(self, outcome: Outcome) -> None:
+        """Writes an outcome's record; only then is the trial reported as done."""
+        job, record = outcome.job, outcome.record
+        self._running.pop(job.number, None)
+        if record is None:
+            self._display.stopped(job)
+            return
+        record = with_environment(record, self._environments[job.trial.dataset])
+        varied = self._varied(job.trial.study)
+        self._folders[job.trial.study].save(record, varied)
+        self._forecast.learn(record)
+        self.summary.ended[record.status] = self.summary.ended.get(record.status, 0) + 1
+        self.summary.left -= 1
+        self._display.ended(job, record)
+
+    def _varied(self, study: str) -> list[str]:
+        """What differs between a study's own trials: an included study's records keep their own names."""
+        trials = [trial for trial in self._whole.trials if trial.study == study]
+        return [f.name for f in dataclasses.fields(Trial) if len({getattr(t, f.name) for t in trials}) > 1]
+
+    def _sum_up(self) -> Summary:
+        summary = self.summary
+        if self._signals.reason:
+            summary.reason, summary.code = self._signals.reason, EXIT_INTERRUPTED
+        elif summary.left and not summary.reason:
+            summary.reason = "time limit"
+        if not summary.code and any(not status.final for status in summary.ended):
+            summary.code = EXIT_FAILED
+        return summary
+
+
+def size(options: Options) -> tuple[Any, int]:
+    """The machine with its threads chosen, and the number of workers.
+
+    On the CPU a worker a core with one thread each: trials share nothing, and small steps do not fill two
+    cores (performance.md). More than one process on a GPU would be measured against each other.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = options.workers or (1 if options.machine.device == "cuda" or options.executor == "inline" else cores)
+    threads = options.machine.threads or max(1, cores // workers)
+    return dataclasses.replace(options.machine, threads=threads), workers
+
+
