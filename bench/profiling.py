@@ -4,6 +4,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from bench import device as seam
 from bench.data import Data
 from bench.images import Images

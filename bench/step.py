@@ -87,13 +87,14 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates[self.done]
         self.optimizer.zero_grad(set_to_none=True)
-        logits, self.loss = self.forward(x, y)
-        self.loss.backward()  # type: ignore[no-untyped-call]
+        logits, loss = self.forward(x, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.loss = loss.detach()
         if self.trial.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.trial.clip_norm, foreach=True)
         self.optimizer.step()
         with torch.no_grad():
-            self.loss_sum += self.loss.detach().double() * len(y)
+            self.loss_sum += self.loss.double() * len(y)
             self.wrong_sum += (logits.detach().argmax(1) != y).sum()
         self.seen += len(y)
         self.done += 1
