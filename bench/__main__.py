@@ -122,7 +122,7 @@ def run(
 ) -> None:
     """Runs what is not done yet of a study; a record for each trial, the moment it ends."""
     from bench import faults, progress, sweep
-    from bench.runner import Machine
+    from bench.machine import Machine
     from bench.study import load
 
     depth_list = numbers("--depths", depths)

@@ -16,18 +16,19 @@ from bench.study import Trial
 
 @dataclass(frozen=True)
 class Machine:
-    """How the rehearsal runs: as `runner.Machine`, and how long a step takes."""
+    """How the rehearsal runs: as `machine.Machine`, and how long a step takes."""
 
     device: str = "cpu"
     threads: int = 1
+    workers: int = 1
     step_s: float = 0.001
     code: str = "rehearsal-1"
 
 
-def environments(machine: Machine, datasets: Sequence[str]) -> dict[str, dict[str, Any]]:
+def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """What a record's environment will say, by data set."""
     common = {"device": "cpu", "device_name": "rehearsal", "code": machine.code, "torch": "none"}
-    return {name: {**common, "data": hashlib.sha256(name.encode()).hexdigest()} for name in datasets}
+    return {name: {**common, "data": hashlib.sha256(name.encode()).hexdigest()} for name in {t.dataset for t in trials}}
 
 
 def run_trial(trial: Trial, machine: Machine, progress: Callable[[Mapping[str, Any]], None]) -> Record:
@@ -36,7 +37,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Callable[[Mapping[str, A
     chain = trial.digest.encode()
     epochs = []
     steps = 10 * max(1, trial.epochs)
-    environment = environments(machine, [trial.dataset])[trial.dataset]
+    environment = environments(machine, [trial])[trial.dataset]
     for step in range(1, steps + 1):
         time.sleep(machine.step_s)
         chain = hashlib.sha256(chain + str(step).encode()).digest()

@@ -3,7 +3,6 @@
 import datetime
 import time
 import traceback
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,29 +10,13 @@ from torch import nn
 
 from bench import data, device, profiling
 from bench.images import Images
+from bench.machine import Machine
 from bench.probes import PROBES
 from bench.record import Record, Status
 from bench.study import Trial
 from bench.train import Progress, evaluate, reestimate, train
 from models.network import build
 from models.spec import ModelSpec
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How trials are executed, as far as that is not part of the trial.
-
-    Attributes:
-        device: "cpu" or "cuda".
-        threads: Of each process.
-        workers: Processes side by side.
-        data_root: Folder where data sets that are files lie.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    workers: int = 1
-    data_root: str = ""
 
 
 def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:

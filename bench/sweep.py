@@ -39,14 +39,14 @@ class Options:
 
     Attributes:
         records: Folder of the studies' folders of records.
-        machine: `runner.Machine`, a dataclass with `device` ("auto", too) and `threads` (0: chosen here).
+        machine: `machine.Machine`, or a dataclass with `device` ("auto", too) and `threads` (0: chosen here).
         executor: A key of `EXECUTORS`.
         workers: Trials at a time; 0 chooses: a core each on the CPU, one on a GPU.
         time_limit_s: Stop cleanly before so many seconds are over; 0 never.
         trial_time_limit_s: End a trial that takes longer; 0 never.
         faults: To be rehearsed.
         function: The trial function, "package.module:name".
-        probe: (machine, data sets) -> environment by data set; the function that refuses what cannot run.
+        probe: (machine, trials) -> environment by data set; the function that refuses what cannot run.
     """
 
     records: Path
@@ -196,12 +196,12 @@ class _Sweep:
         executor = EXECUTORS[self._options.executor](self._settings(workers, machine.threads))
         self._signals.executor = executor
         try:
-            datasets = sorted({trial.dataset for trial in self._study.trials})
-            self._environments = executor.call(self._options.probe, machine, datasets)
+            uses = {(t.dataset, t.train_examples, t.batch_size): t for t in self._study.trials}
+            self._environments = executor.call(self._options.probe, machine, list(uses.values()))
             device = next(iter(self._environments.values()))["device"]
-            machine = dataclasses.replace(machine, device=device)
             if device != "cpu" and not self._options.workers:
                 workers = 1
+            machine = dataclasses.replace(machine, device=device, workers=workers)
             jobs = self._plan(machine)
             self._display.begin(self.summary.done, [job.trial for job in jobs], workers, self._forecast)
             self._loop(executor, order(jobs), workers)
@@ -301,6 +301,6 @@ def size(options: Options) -> tuple[Any, int]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = options.workers or (1 if options.machine.device == "cuda" or options.executor == "inline" else cores)
     threads = options.machine.threads or max(1, cores // workers)
-    return dataclasses.replace(options.machine, threads=threads), workers
+    return dataclasses.replace(options.machine, threads=threads, workers=workers), workers
 
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bench import faults
+from bench.faults import Fault, Rehearsal
 from bench.record import Record, Status
 from bench.study import Trial
 
@@ -51,7 +51,7 @@ class Job:
     Attributes:
         number: Place in the study's order, from 1; what `--inject` and the display call it.
         trial: What is asked.
-        machine: `runner.Machine`: how this machine is to be used.
+        machine: `machine.Machine`: how this machine is to be used.
         function: "package.module:name" of the trial function.
         faults: Those to be rehearsed in it.
     """
@@ -60,7 +60,7 @@ class Job:
     trial: Trial
     machine: Any
     function: str
-    faults: tuple[faults.Fault, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def resolve(name: str) -> Callable[..., Any]:
@@ -77,7 +77,7 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
         job: What to run.
         tell: Gets each progress message; may raise `Stop`.
     """
-    rehearsed = faults.Rehearsal(job.faults)
+    rehearsed = Rehearsal(job.faults)
 
     def progress(message: Message) -> None:
         rehearsed.step(message)

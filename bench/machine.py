@@ -1,0 +1,22 @@
+"""How trials are to be executed, as far as that is not part of the trial. No torch: the sweep hands it to workers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The same trial gives the same results whatever stands here, but for times and memory.
+
+    Attributes:
+        device: "cpu" or "cuda"; "auto" until a worker has looked.
+        threads: Of each process.
+        workers: Processes side by side.
+        data_root: Folder where data sets that are files lie.
+        download: Whether a data set that is missing may be fetched.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 1
+    data_root: str = ""
+    download: bool = False
