@@ -1,0 +1,115 @@
+"""The command line of the report: one page a study, and its verdicts as a table."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from reports.context import Source
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.command(help=__doc__)
+def report(
+    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")],
+    records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
+    html: Annotated[str, typer.Option(help="Folder that the page is written to.")] = "reports/html",
+) -> None:
+    """Writes HTML/STUDY.html, whole or not at all, and prints the verdicts."""
+    from bench.record import write
+    from reports import render
+
+    source = gather(study, Path(records))
+    target = Path(html) / f"{source.study.name}.html"
+    ready(target)
+    page = render.page(source)
+    try:
+        write(target, page.encode())
+    except OSError as error:
+        raise ValueError(f"cannot write {target}: {error.strerror}") from None
+    print_verdicts(source)
+    print(f"report: {target}")
+
+
+def gather(study: str, records: Path) -> "Source":
+    """Study, frames and findings.
+
+    Args:
+        study: A built-in name or a path that ends in ".toml".
+        records: Folder that holds a folder of records a study.
+
+    Raises:
+        ValueError: One line: unknown study, or no such folder of records.
+    """
+    from bench import study as studies
+    from reports.claims import judge
+    from reports.context import Source
+    from results import tables
+
+    found = studies.load(study)
+    folders = [records / name for name in dict.fromkeys([found.name, *(t.study for t in found.trials)])]
+    if not any(folder.is_dir() for folder in folders):
+        raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {study}")
+    path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
+    frames = tables.load(folders)
+    return Source(found, study, path.read_text(encoding="utf-8"), frames, judge(frames))
+
+
+def ready(target: Path) -> None:
+    """Makes the page's folder, before any work.
+
+    Raises:
+        ValueError: One line: it cannot be made or written to.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {target.parent}: {error.strerror}") from None
+    if not os.access(target.parent, os.W_OK | os.X_OK) or target.is_dir():
+        raise ValueError(f"cannot write {target}")
+
+
+def print_verdicts(source: "Source") -> None:
+    """The verdicts as a table; without a terminal, plain text as wide as it needs."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from reports import context
+    from reports.inline import visible
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("verdict", "claim", "about", "effect", "basis", "why"):
+        table.add_column(head, overflow="fold")
+    colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+    for claim, findings in context.judged_here(source):
+        for view in map(context.finding_view, findings):
+            about = f"{view['subject']}, {view['measure']}"
+            words = [visible(text) for text in (claim.id, about, view["effect"], view["basis"], view["reason"])]
+            verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])
+            table.add_row(verdict, *map(Text, words))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("No claim can be judged from these records.")
+
+
+def main() -> None:
+    """Runs the command; a request that cannot be served is one line on stderr, and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

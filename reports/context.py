@@ -1,0 +1,394 @@
+"""What the page says, as plain data: cards, sections, tables, facts. Everything comes from records and study.
+
+Own file so that the template holds markup only and `render` turns data into bytes only. It judges nothing
+and draws nothing: findings come from `claims`, pictures from `results.figures`.
+"""
+
+import math
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.study import Study, Trial
+from reports.claims import CLAIMS, Claim, Finding, Verdict
+from results.metrics import METRICS
+from results.tables import Frames
+
+SYMBOLS = {Verdict.SUPPORTED: "✓", Verdict.REFUTED: "✗", Verdict.INCONCLUSIVE: "?"}
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a page is made of.
+
+    Attributes:
+        study: The study.
+        argument: How the command line named it; the commands on the page repeat it.
+        recipe: Text of its TOML file.
+        frames: All tables of its records.
+        findings: By claim, the headline first.
+    """
+
+    study: Study
+    argument: str
+    recipe: str
+    frames: Frames
+    findings: dict[str, list[Finding]]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people: so many significant digits, no exponent in everyday ranges; a dash where there is none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return NOTHING
+    if isinstance(value, str | bool):
+        return str(value)
+    size = abs(value)
+    if size and (size < 1e-4 or size >= 1e7):
+        return f"{value:.{digits - 1}e}"
+    return f"{float(f'{value:.{digits}g}'):.10g}"
+
+
+def percent(value: Any, digits: int = 2) -> str:
+    """A fraction as percent, without the sign; a dash where there is none."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
+
+
+def effect(finding: Finding) -> str:
+    """Effect with its interval and unit, as a card shows it; empty when there is none."""
+    if finding.effect is None or not math.isfinite(finding.effect):
+        return ""
+    points = finding.unit == "1"
+    scale, unit = (100, "points") if points else (1, finding.unit)
+
+    def side(value: float | None, none: str) -> str:
+        if value is None or not math.isfinite(value):
+            return none
+        return f"{scale * value:.1f}" if points else number(value)
+
+    shown = f"{scale * finding.effect:+.1f}" if points else number(finding.effect)
+    low, high = side(finding.low, ""), side(finding.high, "")
+    if low and high:
+        interval = f" [{low}, {high}]"
+    elif high:
+        interval = f" [at most {high}]"
+    elif low:
+        interval = f" [at least {low}]"
+    else:
+        interval = ""
+    return f"{shown.replace('-', '−')}{interval.replace('-', '−')} {unit}"
+
+
+def finding_view(finding: Finding) -> dict[str, Any]:
+    """One verdict as the page shows it."""
+    metric = METRICS.get(finding.measure)
+    counted = []
+    if finding.n:
+        of = "depths" if metric is not None and metric.frame == "cost" else "seeds"
+        counted.append(f"n = {finding.n} {of if finding.n != 1 else of[:-1]}")
+    if finding.steps is not None:
+        counted.append(f"at {finding.steps:,} steps".replace(",", " "))
+    return {
+        "subject": finding.subject,
+        "measure": metric.label if metric else finding.measure,
+        "verdict": str(finding.verdict),
+        "symbol": SYMBOLS[finding.verdict],
+        "effect": effect(finding),
+        "basis": ", ".join(counted),
+        "reason": finding.reason,
+        "study": finding.study,
+        "setting": finding.setting,
+        "details": details(finding.details),
+        "trials": list(finding.trials),
+    }
+
+
+def details(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The rows that a judge looked at, as a table: heads and cells."""
+    rows = list(rows)
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    return {
+        "heads": [head.replace("_", " ") for head in heads],
+        "rows": [[number(row.get(head), 4) for head in heads] for row in rows],
+    }
+
+
+def judged_here(source: Source) -> list[tuple[Claim, list[Finding]]]:
+    """Claims that this study is meant to decide, or that its records can feed."""
+    chosen = []
+    for claim in CLAIMS.values():
+        findings = source.findings.get(claim.id, [])
+        fed = any(f.n or f.details or f.study for f in findings)
+        if findings and (fed or claim.id in source.study.claims):
+            chosen.append((claim, findings))
+    return chosen
+
+
+def verdict_rank(view: dict[str, Any]) -> int:
+    """Refuted first: what disagrees with the document is what a reader must not miss."""
+    return ("refuted", "inconclusive", "supported").index(view["verdict"])
+
+
+def tally(cards: list[dict[str, Any]]) -> str:
+    """The verdicts in one line."""
+    words = [card["head"]["verdict"] for card in cards]
+    parts = [f"{words.count(word)} {word}" for word in map(str, Verdict) if word in words]
+    return f"Of {len(words)} claim{'s' * (len(words) != 1)} judged here: {', '.join(parts)}." if words else ""
+
+
+# ---- the machine, and what was run ------------------------------------------------------------------------
+
+_MACHINE = (
+    ("device_name", "device"),
+    ("host", "host"),
+    ("os", "system"),
+    ("cores", "cores"),
+    ("threads", "threads a worker"),
+    ("workers", "workers"),
+    ("python", "Python"),
+    ("torch", "PyTorch"),
+    ("suite", "suite"),
+    ("code", "code (SHA-256)"),
+    ("data", "data (SHA-256)"),
+    ("execution", "execution"),
+)
+
+
+def environment(frames: Frames) -> list[tuple[str, str]]:
+    """Machine, versions and dates, as the records have them; several values with how many records have each."""
+    columns = [column for column, _ in _MACHINE]
+    both = pd.concat([frames.trials[[*columns, "started"]], frames.cost[[*columns, "started"]]])
+    lines = []
+    for column, label in _MACHINE:
+        values = both[column].dropna() if both[column].dtype == float else both[column][both[column] != ""]
+        counts = values.value_counts().sort_index()
+        if len(counts):
+            said = [str(number(v) if isinstance(v, float) else v) for v in counts.index]
+            said = [f"{v[:16]}…" if label.endswith("(SHA-256)") and len(v) > 17 else v for v in said]
+            many = len(counts) > 1
+            counted = [f"{v} ({n} records)" if many else v for v, n in zip(said, counts, strict=True)]
+            lines.append((label, ", ".join(counted)))
+    dates = sorted(both["started"][both["started"] != ""])
+    if dates:
+        lines.append(("started", f"first trial {dates[0]}, last {dates[-1]}"))
+    return lines
+
+
+def listed(values: Iterable[Any], most: int = 12) -> str:
+    """Values in their order, with commas; the middle of a long list is left out, and that is said."""
+    words = [str(v) for v in values]
+    if len(words) > most:
+        words = [*words[: most // 2], f"… ({len(words) - most // 2 - 2} more)", *words[-2:]]
+    return ", ".join(words)
+
+
+def facts(source: Source) -> list[tuple[str, str]]:
+    """One line of what was run: label and value, from the records."""
+    trials, cost = source.frames.trials, source.frames.cost
+    if trials.empty and cost.empty:
+        return [("records", "none yet")]
+    both = pd.concat([trials[["device_name", "torch"]], cost[["device_name", "torch"]]])
+    machine = " + ".join(sorted(n for n in both["device_name"].unique() if n))
+    done = trials["status"].value_counts()
+    ended = ", ".join(f"{done[s]} {s.replace('_', ' ')}" for s in sorted(done.index, key=lambda s: (s != "ok", s)))
+    lines = [
+        ("machine", machine),
+        ("trials", f"{len(trials)}: {ended}" if len(trials) else "none"),
+        ("depths", listed(sorted(trials["depth"].unique()))),
+        ("networks", listed(trials["label"].unique())),
+        ("seeds", listed(sorted(trials["seed"].unique()))),
+        ("data", listed(sorted(trials["dataset"].unique()))),
+        ("steps", listed(f"{n:g}" for n in sorted(trials["steps_planned"].dropna().unique()))),
+        ("cost trials", str(len(cost))),
+    ]
+    return [(label, value) for label, value in lines if value]
+
+
+def command(source: Source, study: str, depth: int, seed: int) -> str:
+    """What to type to run a trial again, in a folder of its own so that the old record does not answer for it."""
+    name = source.argument if study == source.study.name else study
+    words = ["python", "-m", "bench", "run", name, "--depths", str(depth), "--seeds", f"{seed},", "--records", "rerun"]
+    return shlex.join(words)
+
+
+# ---- tables -----------------------------------------------------------------------------------------------
+
+_SHOWN = {"architecture", "depth", "seed", "study", "purpose", "probes", "grow_to"}
+
+
+def _varied(frame: pd.DataFrame) -> list[str]:
+    """Trial fields that differ between rows, those with a column of their own left out."""
+    return [f for f in frame.columns if f in Trial.__dataclass_fields__ and f not in _SHOWN and frame[f].nunique() > 1]
+
+
+def trial_table(source: Source) -> dict[str, Any]:
+    """Every training trial: heads and rows of texts, the last one the command that reruns it."""
+    trials = source.frames.trials
+    varied = _varied(trials)
+    several = trials["study"].nunique() > 1
+    heads = [*(["study"] if several else []), "architecture", "depth", "seed", *[f.replace("_", " ") for f in varied]]
+    heads += ["status", "training error (%)", "test error (%)", "training loss", "steps", "time (s)", "reason"]
+    heads += ["run it again"]
+    rows = []
+    for t in trials.to_dict("records"):
+        reason = t["message"] or ("" if t["comparable"] else "kept apart: another machine, version or batch")
+        rows.append(
+            [
+                *([t["study"]] if several else []),
+                t["architecture"],
+                str(t["depth"]),
+                str(t["seed"]),
+                *[number(t[f], 6) for f in varied],
+                t["status"].replace("_", " "),
+                percent(t["train_error"]),
+                percent(t["test_error"]),
+                number(t["train_loss"]),
+                number(t["steps"]),
+                number(t["seconds"]),
+                reason,
+                command(source, t["study"], t["depth"], t["seed"]),
+            ]
+        )
+    return {"heads": heads, "rows": rows}
+
+
+def cell_table(frames: Frames) -> dict[str, Any]:
+    """Mean and interval of every cell, as the figures draw them."""
+    cells = frames.cells
+    varied = _varied(cells)
+    if cells["study"].nunique() > 1:
+        varied = ["study", *varied]
+    heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], "seeds", "failed"]
+    heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "finished"]
+    rows = []
+    for c in cells.sort_values(["architecture", "depth"], kind="stable").to_dict("records"):
+        pairs = []
+        for column in ("train_error", "test_error"):
+            low, high = percent(c[f"{column}_low"]), percent(c[f"{column}_high"])
+            pairs += [percent(c[f"{column}_mean"]), NOTHING if NOTHING in (low, high) else f"{low} to {high}"]
+        finished = "yes" if c["finished"] else f"no, at {number(c['steps'])} steps"
+        counts = [str(c["n"]), str(c["n_failed"])]
+        rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, finished])
+    return {"heads": heads, "rows": rows}
+
+
+_COST = (
+    ("step_time_s", "step time (s)", 1.0),
+    ("images_per_s", "images/s", 1.0),
+    ("peak_memory_bytes", "peak memory (MiB)", 2.0**-20),
+    ("saved_activation_bytes", "saved activations (MiB)", 2.0**-20),
+    ("flops_per_image", "FLOP/image (forward)", 1.0),
+    ("parameters", "parameters", 1.0),
+    ("energy_j_per_step", "energy (J/step)", 1.0),
+    ("kernels_per_step", "kernels/step", 1.0),
+)
+
+
+def cost_table(frames: Frames) -> dict[str, Any]:
+    """Every cost record, only with the columns that any of them has."""
+    cost = frames.cost
+    columns = [(c, label, factor) for c, label, factor in _COST if cost[c].notna().any()]
+    told = ("study", "layout", "width", "batch_size", "precision", "device_name")
+    varied = [f for f in told if cost[f].nunique() > 1]
+    heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], *[label for _, label, _ in columns]]
+    heads += ["status"]
+    rows = [
+        [
+            c["architecture"],
+            str(c["depth"]),
+            *[number(c[f]) for f in varied],
+            *[number(c[column] * factor, 4) for column, _, factor in columns],
+            f"{c['status']}: {c['message']}" if c["message"] else c["status"],
+        ]
+        for c in cost.sort_values(["architecture", "depth"], kind="stable").to_dict("records")
+    ]
+    return {"heads": heads, "rows": rows}
+
+
+# ---- what a reader must know to trust it ------------------------------------------------------------------
+
+
+def missing(source: Source) -> list[str]:
+    """What the study asks for and the records do not have, a line an architecture and purpose."""
+    have = set(source.frames.trials["digest"]) | set(source.frames.cost["digest"])
+    gone: dict[str, list[Trial]] = {}
+    for trial in source.study.trials:
+        if trial.digest not in have:
+            gone.setdefault(f"{trial.architecture.name}, {trial.purpose}", []).append(trial)
+    return [
+        f"{name}: {len(left)} trial{'s' * (len(left) != 1)}, depths {listed(sorted({t.depth for t in left}))},"
+        f" seeds {listed(sorted({t.seed for t in left}))}"
+        for name, left in sorted(gone.items())
+    ]
+
+
+# Step times whose quartiles are further apart than this share of the median were measured on a busy machine.
+NOISE = 0.10
+
+
+def warnings(source: Source) -> list[str]:
+    """Reasons to read with care, from the records alone."""
+    frames = source.frames
+    lines = list(frames.warnings)
+    lines += [f"{name} could not be read: {reason}" for name, reason in frames.damaged]
+    few = frames.cells[frames.cells["n"] < 3]
+    if len(few):
+        lines.append(f"{len(few)} of {len(frames.cells)} settings have fewer than 3 seeds: wide intervals, or none.")
+    names = {n for n in [*frames.trials["device_name"].unique(), *frames.cost["device_name"].unique()] if n}
+    if len(names) > 1:
+        lines.append(f"The records come from {len(names)} kinds of device: {listed(sorted(names))}.")
+    cost = frames.cost
+    noisy = cost[(cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]]
+    if len(noisy):
+        lines.append(
+            f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
+            " the machine was busy, or its clock changed."
+        )
+    broken = frames.trials[~frames.trials["status"].isin(["ok", "diverged"])]
+    if len(broken):
+        lines.append(f"{len(broken)} trials neither ended nor diverged: see their reasons in the table of trials.")
+    return lines
+
+
+def architectures(source: Source) -> list[dict[str, str]]:
+    """The networks of the study, with where each is from."""
+    rows = {t.architecture.name: t.architecture for t in source.study.trials}
+    told = ("name", "label", "shortcut", "placement", "init", "source")
+    return [{field: getattr(row, field) for field in told} for row in rows.values()]
+
+
+def error_words(frames: Frames, column: str) -> str:
+    """An error figure in words, for those who cannot see it."""
+    said = []
+    for name, cells in frames.cells.sort_values("depth").groupby("architecture", sort=True):
+        ok = cells[cells["n_ok"] > 0]
+        failed = int(cells["n_failed"].sum())
+        line = f"{name}:"
+        if len(ok):
+            first, last = ok.iloc[0], ok.iloc[-1]
+            line += f" {percent(first[f'{column}_mean'], 1)} % at {first['depth']} layers"
+            if last["depth"] != first["depth"]:
+                line += f", {percent(last[f'{column}_mean'], 1)} % at {last['depth']}"
+        if failed:
+            bad = cells[cells["n_failed"] > 0]["depth"]
+            line += f"; {failed} of {int(cells['n'].sum())} trials failed, the shallowest at {bad.min()} layers"
+        said.append(line)
+    return ". ".join(said) + "."
+
+
+def cost_words(frames: Frames, column: str, factor: float, unit: str) -> str:
+    """A cost figure in words."""
+    said = []
+    for name, rows in frames.cost.sort_values("depth").groupby("architecture", sort=True):
+        known = rows[rows[column] > 0]
+        if len(known):
+            first, last = known.iloc[0], known.iloc[-1]
+            said.append(
+                f"{name}: {number(first[column] * factor)} {unit} at {first['depth']} layers,"
+                f" {number(last[column] * factor)} {unit} at {last['depth']}"
+            )
+    return ". ".join(said) + "." if said else ""

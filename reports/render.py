@@ -1,0 +1,171 @@
+"""From findings and frames to one self-contained HTML file: the same records give the same bytes.
+
+The file asks for nothing: no font, no script, no picture from elsewhere. What is said is gathered in
+`context`, markup and looks are in `template.html`, the script in `page.js`.
+"""
+
+import base64
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from reports import context
+from reports.claims import CLAIMS, Claim, Finding
+from reports.context import Source
+from reports.inline import inline, visible
+from results import figures, style
+from results.tables import Frames
+
+HERE = Path(__file__).parent
+
+SECTIONS = {
+    "errors": "More of the errors",
+    "curves": "How training went",
+    "cost": "What depth costs",
+    "inside": "Inside the networks",
+}
+
+# The figure that a claim is read from; a claim without one is read from its table.
+CLAIM_FIGURES: dict[str, tuple[str, ...]] = {
+    "residual-no-harm": ("train-error-by-depth",),
+    "plain-degrades": ("train-error-by-depth",),
+    "thousand-layers": ("train-error-by-depth",),
+    "deeper-is-better": ("test-error-by-depth",),
+    "cost-grows": ("step-time", "peak-memory"),
+}
+
+# Which arms a card's small figure shows.
+_CARD_ARMS = {
+    "residual-no-harm": ("resnet", "preact"),
+    "plain-degrades": ("plain",),
+    "thousand-layers": ("plain", "resnet", "preact"),
+}
+
+
+def _visible(value: Any) -> Any:
+    """Of every value that reaches the page: control characters of a text written out; markup of ours as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def page(source: Source) -> str:
+    """The whole page.
+
+    Args:
+        source: Study, frames and findings.
+
+    Returns:
+        HTML, in which every user-given text is escaped and no request is made.
+    """
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    light, dark = style.palette_css()
+    values = {
+        **_said(source),
+        **_pictures(source),
+        "script": Markup(script),
+        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
+        " base-uri 'none'; form-action 'none'",
+        "light": Markup(_css(light)),
+        "dark": Markup(_css(dark)),
+    }
+    return environment.get_template("template.html").render(values)
+
+
+def _css(variables: dict[str, str]) -> str:
+    return ";".join(f"{name}:{value}" for name, value in variables.items())
+
+
+def _said(source: Source) -> dict[str, Any]:
+    """Everything on the page that is not a picture."""
+    judged = context.judged_here(source)
+    here = {claim.id for claim, _ in judged}
+    cards = [_card(source.frames, claim, findings) for claim, findings in judged]
+    return {
+        "title": source.study.title,
+        "study": source.study.name,
+        "description": source.study.description,
+        "facts": context.facts(source),
+        "cards": cards,
+        "tally": context.tally(cards),
+        "elsewhere": [claim for claim in CLAIMS.values() if claim.id not in here],
+        "trials": context.trial_table(source),
+        "cells": context.cell_table(source.frames),
+        "costs": context.cost_table(source.frames),
+        "environment": context.environment(source.frames),
+        "recipe": source.recipe,
+        "architectures": context.architectures(source),
+        "missing": context.missing(source),
+        "warnings": context.warnings(source),
+        "rerun": f"python -m bench run {shlex.quote(source.argument)}",
+    }
+
+
+def _card(frames: Frames, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
+    views = [context.finding_view(finding) for finding in findings]
+    small = _small(frames, claim.id)
+    return {
+        "claim": claim,
+        "head": views[0],
+        "beside": views[1:],
+        "views": views,
+        "figures": CLAIM_FIGURES.get(claim.id, ()),
+        "small": small,
+    }
+
+
+def _small(frames: Frames, claim: str) -> Markup | None:
+    """A card's figure."""
+    if claim == "cost-grows":
+        figure = figures.small_cost(frames)
+        words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
+    else:
+        column = "test_error" if claim == "deeper-is-better" else "train_error"
+        figure = figures.small_errors(frames, _CARD_ARMS.get(claim, ()), column)
+        words = context.error_words(frames, column)
+    if figure is None:
+        return None
+    return inline(style.svg(figure), f"card-{claim}", f"{claim}: the data at a glance", words)
+
+
+def _pictures(source: Source) -> dict[str, Any]:
+    """Every figure drawn once, by name, and the sections that they stand in."""
+    drawn: dict[str, dict[str, Any]] = {}
+    for name, chart in figures.FIGURES.items():
+        figure = chart.draw(source.frames)
+        svg = None
+        if figure is not None:
+            svg = inline(style.svg(figure), f"fig-{name}", chart.title, _words(source.frames, name))
+        drawn[name] = {"name": name, "chart": chart, "svg": svg}
+    sections = [
+        {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
+        for key, title in SECTIONS.items()
+    ]
+    return {"figures": drawn, "sections": sections, "hero": drawn["train-error-by-depth"]}
+
+
+def _words(frames: Frames, name: str) -> str:
+    """What a figure shows, in words, for those who cannot see it."""
+    caption = figures.FIGURES[name].caption
+    if name in ("train-error-by-depth", "test-error-by-depth"):
+        return f"{context.error_words(frames, name.replace('-by-depth', '').replace('-', '_'))} {caption}"
+    for figure, column, factor, unit in (
+        ("step-time", "step_time_s", 1.0, "s"),
+        ("throughput", "images_per_s", 1.0, "images/s"),
+        ("peak-memory", "peak_memory_bytes", 2.0**-20, "MiB"),
+        ("energy", "energy_j_per_step", 1.0, "J"),
+    ):
+        if figure == name:
+            return f"{context.cost_words(frames, column, factor, unit)} {caption}"
+    return caption

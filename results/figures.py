@@ -1,0 +1,361 @@
+"""Every figure: from frames to a matplotlib Figure. The only file that imports seaborn.
+
+`FIGURES` is the table; a function there returns None when the frames hold nothing for it, and `needs` says
+what study would. Figures draw numbers that `tables` and `stats` computed; a trial without a number is drawn
+as a failure mark, since seaborn drops NaN in silence. Looks and axes are in `style`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench import record
+from results import style
+from results.metrics import METRICS
+from results.panels import (
+    MOST_CURVES,
+    MOST_EPOCHS,
+    MOST_PANELS,
+    MOST_SEEDS,
+    canvas,
+    cells_of,
+    dodged,
+    facets,
+    failures,
+    guessing,
+    legend,
+    looks_of,
+    main_part,
+    rounded,
+    styled,
+    thin,
+)
+from results.style import Style
+from results.tables import Frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A row of `FIGURES`.
+
+    Attributes:
+        section: Part of the page that it stands in.
+        title: As the page heads it.
+        caption: How to read it, in a sentence or two.
+        needs: What would fill it, said where the records do not.
+        study: A built-in study that does; empty where it takes another machine.
+        draw: Frames -> Figure; None when they hold nothing for it.
+    """
+
+    section: str
+    title: str
+    caption: str
+    needs: str
+    study: str
+    draw: Callable[[Frames], "Figure | None"]
+
+
+def _seeds(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26) -> None:
+    """Every seed as its architecture's mark, at columns x and y."""
+    import seaborn as sns
+
+    sns.scatterplot(
+        data=points, x="x", y="y", hue="architecture", style="architecture", hue_order=list(looks),
+        palette={name: look.color for name, look in looks.items()},
+        markers={name: look.marker for name, look in looks.items()},
+        s=size, alpha=0.75, linewidth=0.5, edgecolor=style.GROUND, legend=False, ax=axes, zorder=3,
+    )  # fmt: skip
+
+
+def _drawn_seeds(trials: pd.DataFrame, column: str) -> pd.DataFrame:
+    """At most `MOST_SEEDS` trials an architecture and depth, spread over the column's range."""
+    ordered = trials.sort_values(["architecture", "depth", column, "seed"], kind="stable")
+    kept = [
+        group.iloc[thin(len(group), MOST_SEEDS)] for _, group in ordered.groupby(["architecture", "depth"], sort=True)
+    ]
+    return pd.concat(kept) if kept else ordered
+
+
+def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column: str, small: bool = False) -> None:
+    """Error in percent against depth: mean and interval of the cells, each seed, failures in a band above."""
+    looks = looks_of(trials)
+    band = (104.0, 122.0)
+    means = cells[cells["n_ok"] > 0].sort_values("depth")
+    x = dodged(means["depth"], means["architecture"], looks)
+    for name, cell in means.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        middle, low, high = (100 * cell[f"{column}_{part}"].round(5) for part in ("mean", "low", "high"))
+        axes.plot(x[cell.index], middle, color=look.color, linestyle=look.dash, linewidth=1.6, zorder=2)
+        known = low.notna() & high.notna() & (not small)
+        axes.vlines(
+            x[cell.index][known],
+            low[known].clip(0, 101),
+            high[known].clip(0, 101),
+            color=look.color,
+            linewidth=3,
+            alpha=0.3,
+        )
+    points = _drawn_seeds(trials, column)
+    points = points.assign(x=dodged(points["depth"], points["architecture"], looks), y=100 * points[column].round(5))
+    failed = points["status"] != "ok"
+    _seeds(axes, points[~failed], looks, 12 if small else 26)
+    # Failures of one cell side by side, so that three of three are three marks.
+    rank = points[failed].groupby(["architecture", "depth"]).cumcount() if failed.any() else pd.Series(dtype=float)
+    failures(
+        axes, points[failed].assign(y=113.0, x=points["x"] * np.exp(0.05 * (rank % 6))), looks, 12 if small else 30
+    )
+    top = 101.0
+    if failed.any():
+        top = band[1]
+        style.failure_band(axes, *band, "" if small else "no number: diverged or failed")
+    axes.set_ylim(-3, top)
+    axes.set_yticks([0, 50, 100] if small else [0, 20, 40, 60, 80, 100])
+    style.depth_axis(axes, trials["depth"], label=not small)
+    guessing(axes, trials, not small)
+    if not small:
+        axes.set_ylabel(f"{METRICS[column].label} (%)")
+
+
+def _error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
+    @styled
+    def draw(frames: Frames) -> "Figure | None":
+        part = main_part(frames)
+        if part is None or (part[1][column].isna().all() and column == "test_error"):
+            return None
+        said, trials, cells = part
+        figure, axes = canvas(1, 1, 7.2, 4.0)
+        error_panel(axes[0, 0], trials, cells, column)
+        axes[0, 0].set_title(said, loc="left")
+        legend(figure, trials, failed=bool((trials["status"] != "ok").any()))
+        return figure
+
+    return draw
+
+
+def small_errors(frames: Frames, architectures: Sequence[str], column: str = "train_error") -> "Figure | None":
+    """The hero figure in a card's size, with these architectures only (all, where none of them is there)."""
+    part = main_part(frames)
+    return None if part is None else _small_errors(part, architectures, column)
+
+
+@styled
+def _small_errors(part: Any, architectures: Sequence[str], column: str) -> "Figure | None":
+    _, trials, cells = part
+    if trials["architecture"].isin(architectures).any():
+        trials = trials[trials["architecture"].isin(architectures)]
+        cells = cells[cells["architecture"].isin(architectures)]
+    figure, axes = canvas(1, 1, 3.4, 1.25)
+    error_panel(axes[0, 0], trials, cells, column, small=True)
+    return figure
+
+
+@styled
+def other_settings(frames: Frames) -> "Figure | None":
+    """Training error against depth in every other setting of the study, such as other learning rates."""
+    parts = facets(frames.trials[frames.trials["comparable"]])[1:]
+    if not parts:
+        return None
+    drawn = [parts[i] for i in thin(len(parts), MOST_PANELS)]
+    columns = min(3, len(drawn))
+    rows = math.ceil(len(drawn) / columns)
+    figure, axes = canvas(rows, columns, 2.5 * columns + 0.3, 1.9 * rows + 0.5, sharey=True)
+    for place, (said, trials) in zip(axes.flat, drawn, strict=False):
+        error_panel(place, trials, cells_of(frames.cells, trials), "train_error", small=True)
+        place.set_title(said, loc="left", fontsize=8)
+    for place in axes.flat[len(drawn) :]:
+        place.set_axis_off()
+    figure.supylabel("training error (%)", fontsize=9)
+    figure.supxlabel("depth (weighted layers)", fontsize=9)
+    legend(figure, pd.concat([trials for _, trials in drawn]))
+    return figure
+
+
+@styled
+def loss_curves(frames: Frames) -> "Figure | None":
+    """Training loss by epoch, a panel a depth, plain and residual side by side in it."""
+    part = main_part(frames)
+    if part is None or frames.epochs.empty:
+        return None
+    _, trials, _ = part
+    depths = sorted(trials["depth"].unique())
+    depths = [depths[i] for i in thin(len(depths), MOST_PANELS)]
+    columns = min(4, len(depths))
+    rows = math.ceil(len(depths) / columns)
+    figure, axes = canvas(rows, columns, 1.75 * columns + 0.6, 1.7 * rows + 0.6, sharex=True, sharey=True)
+    looks = looks_of(trials)
+    losses = frames.epochs[frames.epochs["digest"].isin(trials["digest"])]
+    finite = losses["train_loss"].where(np.isfinite(losses["train_loss"]) & (losses["train_loss"] > 0)).dropna()
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.1, 10.0)
+    # A loss that ran off to 1e30 before it was NaN would flatten every other curve.
+    high = min(high, 50 * max(low, 1.0))
+    for place, depth in zip(axes.flat, depths, strict=False):
+        _curve_panel(place, trials[trials["depth"] == depth], losses, looks, (low, high))
+        place.set_title(f"{depth} layers", loc="left", fontsize=8.5)
+    for place in axes.flat[len(depths) :]:
+        place.set_axis_off()
+    axes[0, 0].set_ylim(low * 0.8, high * 3.2)
+    style.plain_log_ticks(axes[0, 0].yaxis)
+    figure.supylabel("training loss (nat)", fontsize=9)
+    figure.supxlabel("epoch", fontsize=9)
+    legend(figure, trials, failed=bool((trials["status"] != "ok").any()))
+    return figure
+
+
+def _curve_panel(
+    axes: "Axes", trials: pd.DataFrame, losses: pd.DataFrame, looks: dict[str, Style], span: tuple[float, float]
+) -> None:
+    """One depth: a line a seed; a trial that broke off ends in a failure mark in the band."""
+    low, high = span
+    axes.set_yscale("log")
+    if (trials["status"] != "ok").any():
+        style.failure_band(axes, high * 1.3, high * 3.2, "")
+    for name, group in trials.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        ordered = group.sort_values(["train_loss_running", "seed"], kind="stable")
+        for _, trial in ordered.iloc[thin(len(ordered), MOST_CURVES)].iterrows():
+            curve = losses[losses["digest"] == trial["digest"]].sort_values("epoch")
+            curve = curve.iloc[thin(len(curve), MOST_EPOCHS)]
+            y = curve["train_loss"].where(np.isfinite(curve["train_loss"])).clip(low, high).round(5)
+            mark = look.marker if len(curve) == 1 else None
+            axes.plot(curve["epoch"], y, color=look.color, linestyle=look.dash, linewidth=1.2, alpha=0.85, marker=mark)
+            if trial["status"] != "ok":
+                last = float(curve["epoch"].max()) if len(curve) else 1.0
+                end = pd.DataFrame({"architecture": [name], "x": [last], "y": [high * 2.05]})
+                failures(axes, end, looks, 22)
+
+
+def metric_panel(axes: "Axes", frame: pd.DataFrame, column: str, factor: float, label: str) -> None:
+    """A cost against depth on log axes: each record's median, its line through the depths."""
+    looks = looks_of(frame)
+    drawn = frame.assign(x=frame["depth"], y=(frame[column] * factor)).sort_values("depth")
+    whole = drawn[drawn["y"] > 0]
+    axes.set_yscale("log")
+    for name, group in whole.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        middle = group.groupby("depth")["y"].median()
+        axes.plot(middle.index, middle.map(rounded), color=look.color, linestyle=look.dash, linewidth=1.1, alpha=0.6)
+    _seeds(axes, whole.assign(y=whole["y"].map(rounded)), looks, 30)
+    failed = drawn[drawn["status"] != "ok"]
+    if len(failed):
+        low, high = axes.get_ylim()
+        style.failure_band(axes, high, high * (high / low) ** 0.12, "did not finish")
+        failures(axes, failed.assign(y=high * (high / low) ** 0.06), looks)
+    style.depth_axis(axes, frame["depth"])
+    style.plain_log_ticks(axes.yaxis)
+    axes.set_ylabel(label)
+
+
+def _cost_chart(column: str, factor: float, label: str) -> Callable[[Frames], "Figure | None"]:
+    @styled
+    def draw(frames: Frames) -> "Figure | None":
+        parts = facets(frames.cost[frames.cost["comparable"]])
+        if not parts or not (parts[0][1][column] > 0).any():
+            return None
+        said, cost = parts[0]
+        figure, axes = canvas(1, 1, 4.8, 3.4)
+        metric_panel(axes[0, 0], cost, column, factor, label)
+        axes[0, 0].set_title(said, loc="left")
+        legend(figure, cost)
+        return figure
+
+    return draw
+
+
+def small_cost(frames: Frames) -> "Figure | None":
+    """Step time against depth in a card's size."""
+    parts = facets(frames.cost[frames.cost["comparable"]])
+    return _small_cost(parts[0][1]) if parts and (parts[0][1]["step_time_s"] > 0).any() else None
+
+
+@styled
+def _small_cost(cost: pd.DataFrame) -> "Figure":
+    figure, axes = canvas(1, 1, 3.4, 1.25)
+    metric_panel(axes[0, 0], cost, "step_time_s", 1.0, "")
+    axes[0, 0].set_xlabel("")
+    return figure
+
+
+_COST = 'cost trials (purpose = "cost")'
+
+FIGURES: dict[str, Chart] = {
+    "train-error-by-depth": Chart(
+        "hero",
+        "Training error against depth",
+        "Each mark is one trained network (one seed); lines join the means, thick bars are 95 % intervals over seeds. "
+        "Marks are moved sideways a little so that they do not hide each other.",
+        "training trials",
+        "digits",
+        _error_chart("train_error"),
+    ),
+    "test-error-by-depth": Chart(
+        "errors",
+        "Test error against depth",
+        "As above, on images that were not trained on. Intervals include the sampling of the test set.",
+        "training trials",
+        "digits",
+        _error_chart("test_error"),
+    ),
+    "other-settings": Chart(
+        "errors",
+        "Training error in the study's other settings",
+        "The same axes for each further learning rate, data set or other field that the study varies.",
+        "a study that varies more than the depth",
+        "digits-lr",
+        other_settings,
+    ),
+    "loss-curves": Chart(
+        "curves",
+        "Training loss by epoch, a panel a depth",
+        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: the loss was no longer a number.",
+        "training trials",
+        "digits",
+        loss_curves,
+    ),
+    "step-time": Chart(
+        "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic.", _COST, "digits",
+        _cost_chart("step_time_s", 1.0, "step time (s)"),
+    ),
+    "throughput": Chart(
+        "cost", "Training throughput", "Images a second at the study's batch size.", _COST, "digits",
+        _cost_chart("images_per_s", 1.0, "images / s"),
+    ),
+    "peak-memory": Chart(
+        "cost", "Peak memory", "Of the whole process on a CPU; of the device on CUDA.", _COST, "digits",
+        _cost_chart("peak_memory_bytes", 1 / 2**20, "peak memory (MiB)"),
+    ),
+    "energy": Chart(
+        "cost", "Energy of a training step", "As the device's own meter reports it.",
+        "a run on a device that reports energy (NVML)", "", _cost_chart("energy_j_per_step", 1.0, "energy (J / step)"),
+    ),
+}  # fmt: skip
+
+
+def write_all(frames: Frames, folder: Path) -> list[Path]:
+    """Writes every figure that the frames can fill as SVG and PNG.
+
+    Args:
+        frames: All tables of a study.
+        folder: Exists already.
+
+    Returns:
+        The files written, sorted.
+    """
+    written = []
+    for name, chart in FIGURES.items():
+        figure = chart.draw(frames)
+        if figure is None:
+            continue
+        for kind, data in (("svg", style.svg(figure, ground="white").encode()), ("png", style.png(figure))):
+            path = folder / f"{name}.{kind}"
+            record.write(path, data)
+            written.append(path)
+    return sorted(written)

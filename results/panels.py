@@ -1,0 +1,162 @@
+"""What the figures share: an empty canvas, parts that may be drawn together, thinning, failure marks, legend.
+
+Own file so that `figures` holds figures only. Plain matplotlib and pandas; draws no data of its own.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from results import style
+from results.style import Style
+from results.tables import ARCHITECTURE, SETTING, Frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What is drawn is thinned, never what is judged: of more than these, evenly spaced ones are drawn, with the extremes.
+MOST_SEEDS = 12
+MOST_CURVES = 5
+MOST_PANELS = 8
+MOST_EPOCHS = 120
+
+
+def canvas(rows: int, columns: int, width: float, height: float, **more: Any) -> "tuple[Figure, np.ndarray]":
+    """An empty figure of rows x columns axes, inches, under the settings of `style.rc` (no pyplot: no global state)."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(style.rc()):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **more)
+    return figure, axes
+
+
+def styled(draw: Callable[..., "Figure | None"]) -> Callable[..., "Figure | None"]:
+    """The function under `style.rc`, whatever the caller's matplotlib settings are."""
+
+    def under(*arguments: Any) -> "Figure | None":
+        import matplotlib
+
+        with matplotlib.rc_context({"backend": "agg", **style.rc()}):
+            return draw(*arguments)
+
+    under.__doc__ = draw.__doc__
+    return under
+
+
+def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Splits a frame into parts in which (architecture, depth) names one setting.
+
+    Returns:
+        (what sets the part apart, in words; its rows), the part with most of the ladder first. Only the fields
+        that differ between rows of equal architecture and depth are named; data set and layout always split.
+    """
+    fields = [f for f in SETTING if f not in ("architecture", "depth", "grow_to", *ARCHITECTURE) and f in frame]
+    several = [f for f in fields if frame[f].nunique() > 1]
+    grouped = frame.groupby(["architecture", "depth"], observed=True)
+    split = [f for f in several if f in ("dataset", "layout", "study") or bool((grouped[f].nunique() > 1).any())]
+    if not split:
+        return [("", frame)] if len(frame) else []
+    parts = []
+    for values, part in frame.groupby(split, observed=True, sort=True):
+        words = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        said = [w if f in ("study", "dataset", "layout") else f"{f} {w}" for f, w in zip(split, words, strict=True)]
+        parts.append((", ".join(said), part))
+    return sorted(parts, key=lambda p: (-len(p[1].groupby(["architecture", "depth"])), p[0]))
+
+
+def thin(count: int, most: int) -> list[int]:
+    """Positions of at most so many of `count` sorted things, evenly spaced, first and last among them."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def looks_of(frame: pd.DataFrame) -> dict[str, Style]:
+    return style.styles(frame["architecture"].unique())
+
+
+def labels_of(frame: pd.DataFrame) -> dict[str, str]:
+    known = frame.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
+    return {name: label or name for name, label in known.items()}
+
+
+def legend(figure: "Figure", frame: pd.DataFrame, line: bool = True, failed: bool = False) -> None:
+    from matplotlib.lines import Line2D
+
+    labels = labels_of(frame)
+    handles = [
+        Line2D(
+            [], [], color=look.color, marker=look.marker, linestyle=look.dash if line else "none", label=labels[name]
+        )
+        for name, look in looks_of(frame).items()
+    ]
+    if failed:
+        handles.append(_failure_mark())
+    wide = figure.get_figwidth() > 5.5
+    figure.legend(handles=handles, loc="outside upper left", ncols=4 if wide else 2, columnspacing=1.2)
+
+
+def _failure_mark() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D(
+        [], [], color=style.MUTED, marker="X", markerfacecolor=style.GROUND, linestyle="none", label="failed: no number"
+    )
+
+
+def failures(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 30) -> None:
+    """Trials without a number: the architecture's mark, hollow and crossed out."""
+    for name, group in points.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        at = (group["x"], group["y"])
+        axes.scatter(
+            *at, marker=look.marker, s=size, facecolors=style.GROUND, edgecolors=look.color, linewidths=1, zorder=4
+        )
+        axes.scatter(*at, marker="x", s=size * 0.45, color=look.color, linewidths=1, zorder=5)
+
+
+def dodged(depth: pd.Series, architecture: pd.Series, looks: dict[str, Style]) -> pd.Series:
+    """Depths moved apart by architecture, so that marks of equal height do not hide each other."""
+    names = list(looks)
+    spread = math.log(depth.max() / depth.min()) if depth.nunique() > 1 else 1.0
+    step = min(0.022, 0.08 / max(len(names), 1)) * spread / 2
+    place = architecture.map({name: (i - (len(names) - 1) / 2) * step for i, name in enumerate(names)})
+    return (depth * np.exp(place.astype(float))).round(3)
+
+
+def guessing(axes: "Axes", trials: pd.DataFrame, words: bool) -> None:
+    """The error of a net that has learnt nothing, where all trials have the same number of classes."""
+    classes = trials["classes"].dropna().unique()
+    if len(classes) == 1 and classes[0] > 1:
+        chance = 100 * (1 - 1 / float(classes[0]))
+        axes.axhline(chance, color=style.MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        if words:
+            at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 7.5, "color": style.MUTED}
+            axes.text(0.008, chance - 1, f"guessing: {chance:.3g} %", va="top", **at)
+
+
+def main_part(frames: Frames) -> tuple[str, pd.DataFrame, pd.DataFrame] | None:
+    """The part of the trials with most of the ladder, and its cells."""
+    used = frames.trials[frames.trials["comparable"]]
+    parts = facets(used)
+    if not parts:
+        return None
+    said, trials = parts[0]
+    return said, trials, cells_of(frames.cells, trials)
+
+
+def cells_of(cells: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The cells of these trials' settings."""
+    settings = trials[list(SETTING)].drop_duplicates()
+    return settings.merge(cells, on=list(SETTING), how="left", validate="one_to_one")
+
+
+def rounded(value: float, digits: int = 5) -> float:
+    """To so many significant digits: what is drawn must not hang on the last bit."""
+    return float(f"{value:.{digits}g}")

@@ -1,0 +1,201 @@
+"""How figures look: one colour, marker and dash an architecture, the inks, and the axes all figures share.
+
+Its own file because the page (legend, dark mode) and the figures must agree on it. It draws no data and
+imports no seaborn.
+"""
+
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an architecture looks, everywhere.
+
+    Attributes:
+        color: On a light ground; at least 3:1 against it (WCAG 2.2, 1.4.11), as `dark` is against a dark one.
+        marker: A filled matplotlib marker; colour is never the only difference.
+        dash: A matplotlib line style.
+        dark: The same hue on a dark ground.
+    """
+
+    color: str
+    marker: Any  # a str, or a tuple for a star; matplotlib's own type for these is private
+    dash: Any
+    dark: str
+
+
+_DASHED = (0.0, (4.0, 1.5))
+_DOTTED = (0.0, (1.2, 1.4))
+
+# Hues of Okabe and Ito 2008 for the default ladder, then Tol 2021 ("muted"), darkened where 3:1 asked for it.
+STYLES: dict[str, Style] = {
+    "plain": Style("#d55e00", "s", "-", "#ff8a3d"),
+    "resnet": Style("#0072b2", "o", "-", "#56b4e9"),
+    "preact": Style("#00875f", "^", "-", "#2fcc9b"),
+    "bn-after-add": Style("#b8558f", "D", _DASHED, "#e59ac6"),
+    "relu-before-add": Style("#96740a", "v", _DASHED, "#e6c229"),
+    "relu-only-preact": Style("#3f3aa8", "P", _DASHED, "#9d9bf0"),
+    "resnet-b": Style("#2a8c86", "<", _DOTTED, "#5fd0c8"),
+    "resnet-c": Style("#7f7f1f", ">", _DOTTED, "#c9c94f"),
+    "resnet-half": Style("#c2455e", "p", _DOTTED, "#f0869a"),
+    "resnet-dropout": Style("#882255", "h", _DOTTED, "#d87aa8"),
+    "resnet-zero": Style("#6a4fb3", "d", _DASHED, "#b39bf5"),
+    "plain-orthogonal": Style("#7a4a21", "*", _DASHED, "#d0a070"),
+    "document": Style("#4f5b66", "8", "-", "#b6c2cc"),
+}
+
+# Users' own architectures, in the order of their names.
+_SPARE = (
+    Style("#5b7a10", "H", _DASHED, "#a8cc55"),
+    Style("#a0419a", "X", _DASHED, "#dd8ad7"),
+    Style("#1f6f8f", (4, 1, 0), _DASHED, "#6fc3e6"),
+    Style("#8a5a5a", (6, 1, 0), _DASHED, "#d0a3a3"),
+)
+
+# The inks are looked for in the SVG and exchanged for the page's own, so none may equal a data colour.
+INK = "#1b1f24"
+MUTED = "#57606b"
+GRID = "#dde2e7"
+GROUND = "#fefefe"
+BAND = "#f4e7e1"
+SHADES = ("#bcd3e8", "#7fa8cf", "#41729f", "#274c77", "#a3b18a", "#588157", "#e0b1cb", "#9f86c0", "#c9ada7")
+
+_DARK = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--card)", BAND: "var(--band)"}
+
+
+def styles(architectures: Iterable[str]) -> dict[str, Style]:
+    """A style for each name: the row of `STYLES`, or a spare one for a user's own, by order of name."""
+    names = sorted(set(architectures))
+    own = [name for name in names if name not in STYLES]
+    spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(own)}
+    order = [name for name in STYLES if name in names] + own
+    return {name: STYLES.get(name) or spare[name] for name in order}
+
+
+def palette_css() -> tuple[dict[str, str], dict[str, str]]:
+    """CSS variables of every data colour, light and dark, by the name that `inline_colors` writes."""
+    rows = [*STYLES.values(), *_SPARE]
+    return {f"--c{s.color[1:]}": s.color for s in rows}, {f"--c{s.color[1:]}": s.dark for s in rows}
+
+
+def inline_colors(svg: str) -> str:
+    """Exchanges inks and data colours for the page's CSS variables, so that dark mode reaches the figures."""
+    known = {s.color: f"var(--c{s.color[1:]})" for s in (*STYLES.values(), *_SPARE)} | _DARK
+    return re.sub(r"#[0-9a-f]{6}\b", lambda m: known.get(m[0], m[0]), svg)
+
+
+def rc() -> dict[Any, Any]:
+    """matplotlib's settings for every figure; for `matplotlib.rc_context`."""
+    return {
+        "font.family": "DejaVu Sans",  # matplotlib ships it: the same widths on every machine
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.titleweight": "bold",
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "legend.handlelength": 1.8,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": MUTED,
+        "axes.titlecolor": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 5,
+        "text.parse_math": False,  # a name with dollar signs is a name
+        "svg.fonttype": "none",
+        "svg.hashsalt": "depth-ablation",
+        "figure.constrained_layout.use": True,
+        "savefig.dpi": 160,
+    }
+
+
+def depth_axis(ax: "Axes", depths: Iterable[int], label: bool = True) -> None:
+    """A log axis of depth with a tick at each depth that was tried, as far as they fit."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    tried = sorted(set(depths))
+    ax.set_xscale("log")
+    if tried:
+        ax.set_xlim(tried[0] / 1.25, tried[-1] * 1.25)
+        ticks = _spaced(tried)
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_major_formatter(FixedFormatter([f"{depth:g}" for depth in ticks]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    if label:
+        ax.set_xlabel("depth (weighted layers)")
+
+
+def _spaced(depths: Sequence[int], most: int = 8) -> list[int]:
+    """At most so many of the depths, first and last kept, at least a tenth of the axis apart."""
+    if len(depths) == 1:
+        return list(depths)
+    gap = math.log(depths[-1] / depths[0]) / most * 0.8
+    kept = [depths[0]]
+    for depth in depths[1:-1]:
+        if math.log(depth / kept[-1]) >= gap and math.log(depths[-1] / depth) >= gap:
+            kept.append(depth)
+    return [*kept, depths[-1]]
+
+
+def plain_log_ticks(axis: Any, unit: str = "{x:g}") -> None:
+    """Log ticks at 1, 2 and 5 written out (0.05, not 5 x 10^-2); powers of ten only over a wide range."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    wide = low <= 0 or high / low > 300
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: unit.format(x=value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def failure_band(ax: "Axes", bottom: float, top: float, text: str) -> None:
+    """The strip above the data where trials without a number stand, so that they are seen."""
+    ax.axhspan(bottom, top, color=BAND, zorder=0, linewidth=0)
+    ax.text(0.008, (bottom + top) / 2, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7.5, color=MUTED)
+
+
+def svg(figure: "Figure", ground: str = "none") -> str:
+    """The figure as a standalone SVG: text as text, no date, coordinates at 1/100 pt; the same each time."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context(rc()):
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", facecolor=ground, metadata=nothing)
+    text = buffer.getvalue()
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)
+    return re.sub(r"[ \t]*\n[ \t\n]*", "\n", text)
+
+
+def png(figure: "Figure") -> bytes:
+    """The figure as a PNG on white."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(rc()):
+        figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
