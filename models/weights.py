@@ -1,0 +1,63 @@
+"""Weights from elsewhere: state dicts of public implementations of these nets, fitted by order and shape.
+
+Implementations name their modules differently but create them in the order of the forward pass, as we do.
+So the n-th tensor of one belongs to the n-th of the other, if its role (weight, bias, mean, variance) and
+shape agree; anything that does not is said, never skipped. Reading files is the caller's business.
+"""
+
+from collections.abc import Mapping
+from itertools import zip_longest
+
+import torch
+from torch import Tensor, nn
+
+# A counter that old checkpoints lack and that no output depends on.
+_COUNTER = "num_batches_tracked"
+
+
+def misfits(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """What does not fit, a line for each tensor; empty when everything does.
+
+    Args:
+        network: Where the weights would go.
+        state: A state dict; prefixes such as DataParallel's "module." do not matter.
+    """
+    lines = []
+    for ours, theirs in zip_longest(_tensors(network.state_dict()), _tensors(state)):
+        if theirs is None:
+            lines.append(f"{_text(ours)} gets nothing: the state dict ends before it")
+        elif ours is None:
+            lines.append(f"{_text(theirs)} of the state dict has no place: the network ends before it")
+        elif _role(ours[0]) != _role(theirs[0]) or ours[1].shape != theirs[1].shape:
+            lines.append(f"{_text(ours)} does not fit {_text(theirs)} of the state dict")
+    return lines
+
+
+def load_by_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copies a state dict into a network, tensor by tensor in order.
+
+    torchvision's `resnet18/34/50/101/152` fit architecture "resnet-b" in layout "imagenet"; CIFAR nets with
+    option A fit "resnet", with 1x1 projections "resnet-b", in layout "cifar".
+
+    Raises:
+        ValueError: Something does not fit; the first such tensor, and how many in all. Nothing is copied then.
+    """
+    lines = misfits(network, state)
+    if lines:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise ValueError(f"the state dict does not fit: {lines[0]}{more}")
+    with torch.no_grad():
+        for ours, theirs in zip(_tensors(network.state_dict()), _tensors(state), strict=True):
+            ours[1].copy_(theirs[1])
+
+
+def _tensors(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    return [(name, tensor) for name, tensor in state.items() if not name.endswith(_COUNTER)]
+
+
+def _role(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _text(entry: tuple[str, Tensor]) -> str:
+    return f"{entry[0]} {'x'.join(map(str, entry[1].shape))}"

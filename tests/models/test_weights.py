@@ -1,0 +1,102 @@
+"""State dicts of other implementations: torchvision's, and nets of the usual CIFAR form, written here."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import resnet
+
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec
+from models.weights import load_by_order, misfits
+
+
+def ours(name: str, layout: str, depth: int, width: int = 16, classes: int = 10, device: str = "cpu") -> nn.Module:
+    return build(ModelSpec(ARCHITECTURES[name], layout, depth, width, (3, 32, 32), classes), device=device)
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_torchvisions_networks_give_the_same_logits(depth: int) -> None:
+    torch.manual_seed(depth)
+    theirs = getattr(resnet, f"resnet{depth}")(num_classes=20).eval()
+    with torch.no_grad():  # statistics that are not those of a fresh net
+        for module in theirs.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.1, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.3, 1.0)
+                module.bias.uniform_(-0.1, 0.1)
+    mine = ours("resnet-b", "imagenet", depth, 64, 20, device="meta").to_empty(device="cpu")
+    load_by_order(mine, theirs.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = theirs(x), mine.eval()(x)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+class UsualBlock(nn.Module):
+    """A basic block as public CIFAR repositories write it, shortcut A by slicing and padding."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c_out)
+        self.stride, self.extra = stride, c_out - c_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        return F.relu(out + shortcut)
+
+
+class UsualNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        shapes = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+        self.layers = nn.Sequential(*(UsualBlock(*shape) for shape in shapes))
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers(F.relu(self.bn1(self.conv1(x))))
+        return self.linear(F.avg_pool2d(x, x.shape[3]).flatten(1))
+
+
+def test_a_usual_cifar_net_loads_by_order_and_shape() -> None:
+    theirs = UsualNet().eval()
+    # As such files are: saved from DataParallel, and without the counters that old versions did not have.
+    state = OrderedDict((f"module.{k}", v) for k, v in theirs.state_dict().items() if "num_batches" not in k)
+    mine = ours("resnet", "cifar", 20)
+    assert misfits(mine, state) == []
+    load_by_order(mine, state)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(mine.eval()(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+def test_what_does_not_fit_is_said_and_nothing_is_copied() -> None:
+    mine = ours("resnet", "cifar", 20)
+    before = {k: v.clone() for k, v in mine.state_dict().items()}
+    state = ours("resnet-b", "cifar", 20).state_dict()
+    lines = misfits(mine, state)
+    assert "blocks.3.shortcut.0.weight 32x16x1x1" in lines[0]
+    with pytest.raises(ValueError, match=r"does not fit.*and \d+ more"):
+        load_by_order(mine, state)
+    assert all(torch.equal(v, before[k]) for k, v in mine.state_dict().items())
+
+
+def test_too_few_and_too_many_tensors_are_said() -> None:
+    mine = ours("plain", "cifar", 20)
+    state = mine.state_dict()
+    short = OrderedDict(list(state.items())[:-1])
+    assert misfits(mine, short) == ["head.bias 10 gets nothing: the state dict ends before it"]
+    assert misfits(mine, {**state, "extra.weight": torch.zeros(2)}) == [
+        "extra.weight 2 of the state dict has no place: the network ends before it"
+    ]
+    swapped = OrderedDict((k.replace("stem.norm.weight", "stem.norm.bias_"), v) for k, v in state.items())
+    assert len(misfits(mine, swapped)) == 1
