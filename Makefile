@@ -1,0 +1,59 @@
+# Everything a user runs. `make` alone lists the targets.
+# Variables: STUDY DEVICE=auto|cpu|cuda SEEDS=0,1,2 or 3  DATA_ROOT=data  EXECUTOR=process|inline|ray  TIME_LIMIT=9m
+#            PYTHON=python3  VENV=.venv; VENV=none uses PYTHON as it is and installs nothing.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV ?= .venv
+STUDY ?=
+DEVICE ?= auto
+SEEDS ?=
+DATA_ROOT ?= data
+EXECUTOR ?= process
+TIME_LIMIT ?=
+DEPTH ?= 66
+BASE ?=
+
+ifeq ($(VENV),none)
+READY :=
+PY := $(PYTHON)
+else
+READY := $(VENV)/.ready
+PY := $(VENV)/bin/python
+endif
+
+RUN_OPTIONS = --device $(DEVICE) --executor $(EXECUTOR) --data-root "$(DATA_ROOT)" \
+	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS))
+
+.PHONY: help setup ablation report bench bench-compare bench-cuda profile tensorboard planted faults test check \
+	reports-published clean python
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
+	@grep -E '^# (Variables|  )' Makefile | cut -c3-
+
+setup: $(READY)  ## install what is in requirements.lock into VENV (the other targets do it when it is missing)
+
+$(VENV)/.ready: requirements.lock
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh .ci/setup
+
+# The default study is chosen by the device and the data that are there; the choice is said.
+ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and its page; ends with the verdicts
+	@study="$(STUDY)"; \
+	[ -n "$$study" ] || study=$$($(PY) -m bench default --device $(DEVICE) --data-root "$(DATA_ROOT)") || exit $$?; \
+	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
+	[ $$code -le 1 ] || exit $$code; \
+	$(PY) -m results "$$study" && $(PY) -m reports "$$study" && exit $$code
+
+report: $(READY)  ## tables and page of STUDY from the records that are there
+	@$(PY) -m results $(or $(STUDY),digits) && $(PY) -m reports $(or $(STUDY),digits)
+
+test: $(READY)  ## run the tests
+	@$(PY) -m pytest tests
+
+check: $(READY)  ## lint and type-check
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+clean:  ## remove what was derived (tables, pages, caches); records and VENV stay
+	rm -rf results/out reports/html .mypy_cache .ruff_cache .pytest_cache .ci/out
