@@ -115,7 +115,7 @@ const makeFolding = () => {
     for (const fold of folds()) fold.open = open;
     button.textContent = open ? "Close all folds" : "Open all folds";
   });
-  document.querySelector("nav").append(button);
+  document.querySelector("nav div").append(button);
 };
 
 // A link to something inside a fold opens the fold; paper has no folds.

@@ -17,7 +17,7 @@ from reports import context
 from reports.claims import CLAIMS, Claim, Finding
 from reports.context import Source
 from reports.inline import inline, visible
-from results import figures, style
+from results import cost_figures, figures, style
 from results.tables import Frames
 
 HERE = Path(__file__).parent
@@ -128,7 +128,7 @@ def _card(frames: Frames, claim: Claim, findings: list[Finding]) -> dict[str, An
 def _small(frames: Frames, claim: str) -> Markup | None:
     """A card's figure."""
     if claim == "cost-grows":
-        figure = figures.small_cost(frames)
+        figure = cost_figures.small_cost(frames)
         words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
     else:
         column = "test_error" if claim == "deeper-is-better" else "train_error"

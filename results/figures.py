@@ -16,6 +16,7 @@ import pandas as pd
 
 from bench import record
 from results import style
+from results.cost_figures import accuracy_price, ceiling, cost_chart, operators
 from results.metrics import METRICS
 from results.panels import (
     MOST_CURVES,
@@ -31,10 +32,10 @@ from results.panels import (
     legend,
     looks_of,
     main_part,
-    rounded,
     styled,
     thin,
 )
+from results.probe_figures import branch_ratio, gradient_norms, lesions
 from results.style import Style
 from results.tables import Frames
 
@@ -233,57 +234,6 @@ def _curve_panel(
                 failures(axes, end, looks, 22)
 
 
-def metric_panel(axes: "Axes", frame: pd.DataFrame, column: str, factor: float, label: str) -> None:
-    """A cost against depth on log axes: each record's median, its line through the depths."""
-    looks = looks_of(frame)
-    drawn = frame.assign(x=frame["depth"], y=(frame[column] * factor)).sort_values("depth")
-    whole = drawn[drawn["y"] > 0]
-    axes.set_yscale("log")
-    for name, group in whole.groupby("architecture", sort=True):
-        look = looks[str(name)]
-        middle = group.groupby("depth")["y"].median()
-        axes.plot(middle.index, middle.map(rounded), color=look.color, linestyle=look.dash, linewidth=1.1, alpha=0.6)
-    _seeds(axes, whole.assign(y=whole["y"].map(rounded)), looks, 30)
-    failed = drawn[drawn["status"] != "ok"]
-    if len(failed):
-        low, high = axes.get_ylim()
-        style.failure_band(axes, high, high * (high / low) ** 0.12, "did not finish")
-        failures(axes, failed.assign(y=high * (high / low) ** 0.06), looks)
-    style.depth_axis(axes, frame["depth"])
-    style.plain_log_ticks(axes.yaxis)
-    axes.set_ylabel(label)
-
-
-def _cost_chart(column: str, factor: float, label: str) -> Callable[[Frames], "Figure | None"]:
-    @styled
-    def draw(frames: Frames) -> "Figure | None":
-        parts = facets(frames.cost[frames.cost["comparable"]])
-        if not parts or not (parts[0][1][column] > 0).any():
-            return None
-        said, cost = parts[0]
-        figure, axes = canvas(1, 1, 4.8, 3.4)
-        metric_panel(axes[0, 0], cost, column, factor, label)
-        axes[0, 0].set_title(said, loc="left")
-        legend(figure, cost)
-        return figure
-
-    return draw
-
-
-def small_cost(frames: Frames) -> "Figure | None":
-    """Step time against depth in a card's size."""
-    parts = facets(frames.cost[frames.cost["comparable"]])
-    return _small_cost(parts[0][1]) if parts and (parts[0][1]["step_time_s"] > 0).any() else None
-
-
-@styled
-def _small_cost(cost: pd.DataFrame) -> "Figure":
-    figure, axes = canvas(1, 1, 3.4, 1.25)
-    metric_panel(axes[0, 0], cost, "step_time_s", 1.0, "")
-    axes[0, 0].set_xlabel("")
-    return figure
-
-
 _COST = 'cost trials (purpose = "cost")'
 
 FIGURES: dict[str, Chart] = {
@@ -315,26 +265,77 @@ FIGURES: dict[str, Chart] = {
     "loss-curves": Chart(
         "curves",
         "Training loss by epoch, a panel a depth",
-        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: the loss was no longer a number.",
+        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was no longer a number.",
         "training trials",
         "digits",
         loss_curves,
     ),
     "step-time": Chart(
         "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic.", _COST, "digits",
-        _cost_chart("step_time_s", 1.0, "step time (s)"),
+        cost_chart("step_time_s", 1.0, "step time (s)"),
     ),
     "throughput": Chart(
         "cost", "Training throughput", "Images a second at the study's batch size.", _COST, "digits",
-        _cost_chart("images_per_s", 1.0, "images / s"),
+        cost_chart("images_per_s", 1.0, "images / s"),
     ),
     "peak-memory": Chart(
         "cost", "Peak memory", "Of the whole process on a CPU; of the device on CUDA.", _COST, "digits",
-        _cost_chart("peak_memory_bytes", 1 / 2**20, "peak memory (MiB)"),
+        cost_chart("peak_memory_bytes", 1 / 2**20, "peak memory (MiB)"),
     ),
     "energy": Chart(
         "cost", "Energy of a training step", "As the device's own meter reports it.",
-        "a run on a device that reports energy (NVML)", "", _cost_chart("energy_j_per_step", 1.0, "energy (J / step)"),
+        "a run on a device that reports energy (NVML)", "", cost_chart("energy_j_per_step", 1.0, "energy (J / step)"),
+    ),
+    "operators": Chart(
+        "cost",
+        "Time by kind of operation",
+        "Shares of the profiled operators' own time, a bar a depth. Profiling slows a step: compare shares, not times.",
+        _COST,
+        "digits",
+        operators,
+    ),
+    "ceiling": Chart(
+        "cost",
+        "How near to the arithmetic ceiling",
+        "FLOPs of a training step (three forward passes) over its time, as a share of the best rate of a matrix product"
+        " on the same machine. The rest of the time is memory traffic, launches and dispatch.",
+        "cost trials that measure the machine's ceilings",
+        "digits",
+        ceiling,
+    ),
+    "accuracy-price": Chart(
+        "cost",
+        "What a point of accuracy costs",
+        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both.",
+        "training trials",
+        "digits",
+        accuracy_price,
+    ),
+    "gradient-norms": Chart(
+        "inside",
+        "Gradient norm by layer, before the first step",
+        "A line a net, log axis. Where the line climbs towards the input, a first step changes the first layers most.",
+        'training trials with probes = ["gradient_norms"]',
+        "digits",
+        gradient_norms,
+    ),
+    "branch-ratio": Chart(
+        "inside",
+        "How much each block changes what passes through it",
+        "Norm of the branch over norm of the shortcut, by block and epoch, median over seeds. A small number is a block"
+        " that nearly passes its input on.",
+        'training trials with probes = ["branch_ratio"]',
+        "digits",
+        branch_ratio,
+    ),
+    "lesions": Chart(
+        "inside",
+        "What deleting blocks does to a trained network",
+        "Above: one block deleted, dotted line the intact net. Below: more and more random blocks, from none on. Only nets"
+        " that trained can be cut.",
+        'training trials with probes = ["lesions"]',
+        "digits",
+        lesions,
     ),
 }  # fmt: skip
 

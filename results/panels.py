@@ -86,10 +86,20 @@ def labels_of(frame: pd.DataFrame) -> dict[str, str]:
     return {name: label or name for name, label in known.items()}
 
 
-def legend(figure: "Figure", frame: pd.DataFrame, line: bool = True, failed: bool = False) -> None:
+def legend(
+    figure: "Figure",
+    frame: pd.DataFrame,
+    line: bool = True,
+    failed: bool = False,
+    notes: dict[str, str] | None = None,
+) -> None:
+    """Above the axes: every network's mark, a few words after its name where `notes` has them."""
     from matplotlib.lines import Line2D
 
-    labels = labels_of(frame)
+    labels = {
+        name: f"{label}: {note}" if (note := (notes or {}).get(name)) else label
+        for name, label in labels_of(frame).items()
+    }
     handles = [
         Line2D(
             [], [], color=look.color, marker=look.marker, linestyle=look.dash if line else "none", label=labels[name]
@@ -99,7 +109,7 @@ def legend(figure: "Figure", frame: pd.DataFrame, line: bool = True, failed: boo
     if failed:
         handles.append(_failure_mark())
     wide = figure.get_figwidth() > 5.5
-    figure.legend(handles=handles, loc="outside upper left", ncols=4 if wide else 2, columnspacing=1.2)
+    figure.legend(handles=handles, loc="outside upper left", ncols=4 if wide else 1 if notes else 2, columnspacing=1.2)
 
 
 def _failure_mark() -> Any:
@@ -155,6 +165,21 @@ def cells_of(cells: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     """The cells of these trials' settings."""
     settings = trials[list(SETTING)].drop_duplicates()
     return settings.merge(cells, on=list(SETTING), how="left", validate="one_to_one")
+
+
+def marks(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26) -> None:
+    """Points at columns x and y, each as its architecture's mark."""
+    for name, group in points.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        axes.scatter(
+            *(group["x"], group["y"]),
+            marker=look.marker,
+            color=look.color,
+            s=size,
+            linewidth=0.5,
+            edgecolor=style.GROUND,
+            zorder=3,
+        )
 
 
 def rounded(value: float, digits: int = 5) -> float:

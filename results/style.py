@@ -161,15 +161,32 @@ def _spaced(depths: Sequence[int], most: int = 8) -> list[int]:
     return [*kept, depths[-1]]
 
 
-def plain_log_ticks(axis: Any, unit: str = "{x:g}") -> None:
-    """Log ticks at 1, 2 and 5 written out (0.05, not 5 x 10^-2); powers of ten only over a wide range."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def plain_log_ticks(axis: Any) -> None:
+    """Ticks of a log axis as people write them: 0.05, 20, 10¹⁶; never a handful of bare powers where 2 and 5 fit."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
-    wide = low <= 0 or high / low > 300
-    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: unit.format(x=value)))
+    decades = math.log10(high / low) if low > 0 else 9.0
+    if decades < 0.7:
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=7))
+        axis.set_minor_locator(NullLocator() if decades > 8 else LogLocator(subs=tuple(range(1, 10)), numticks=99))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: log_tick(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def log_tick(value: float) -> str:
+    """A tick's text: plain from 0.001 to 100,000, a power of ten outside."""
+    if value <= 0 or 1e-3 <= value < 1e6:
+        return f"{value:g}" if value < 1e4 else f"{value:,.0f}".replace(",", " ")
+    power = math.floor(math.log10(value) + 1e-9)
+    head = value / 10**power
+    return ("" if abs(head - 1) < 1e-6 else f"{head:g}·") + "10" + str(power).translate(_RAISED)
 
 
 def failure_band(ax: "Axes", bottom: float, top: float, text: str) -> None:
