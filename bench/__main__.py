@@ -1,5 +1,6 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -76,6 +77,19 @@ def list_studies() -> None:
 
 
 @app.command()
+def default(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
+) -> None:
+    """The study that `make ablation` runs when none is named; why is said on stderr."""
+    from bench.study import default_study
+
+    name, reason = default_study(device, Path(data_root))
+    typer.echo(reason, err=True)
+    typer.echo(name)
+
+
+@app.command()
 def show(study: StudyName, seeds: Seeds = "", depths: Depths = "") -> None:
     """The trials of a study."""
     from bench.progress import Silent
@@ -139,8 +153,9 @@ def run(
         faults=tuple(map(faults.parse, inject or [])),
     )
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
+    display = progress.Plain()
     for line in closing(result, options):
-        typer.echo(line, err=bool(result.code))
+        display.say(line)
     raise typer.Exit(result.code)
 
 
@@ -159,13 +174,21 @@ def closing(result: Any, options: Any) -> list[str]:
 def main() -> None:
     """Runs a command; a request that cannot be served is one line on stderr, and exit code 2."""
     try:
-        app()
-    except (ValueError, BrokenPipeError) as error:
-        if isinstance(error, BrokenPipeError):
-            sys.stderr.close()
-            raise SystemExit(0) from None
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        line, code = error.format_message(), error.exit_code
+    except ValueError as error:
+        line, code = str(error), 2
+    except KeyboardInterrupt:
+        line, code = "interrupted", 130
+    except BrokenPipeError:  # `... | head` read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        line, code = "", 0
+    else:
+        line, code = "", int(code or 0)
+    if line:
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

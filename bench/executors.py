@@ -4,25 +4,15 @@ An executor takes jobs, tells progress, and gives back an outcome for each job: 
 the trial was stopped. It never touches the records' folder, and knows neither order nor resume.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import IO, Any, Protocol
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any, Protocol
 
 from bench.record import Record, Status
+from bench.supervisor import Worker
 from bench.worker import Job, Message, Stop, TimeUp, resolve, run
-
-# A thread pool that is larger than a worker's share slows everything 50-fold (traps.md); these are read
-# when the libraries load, so they are set before the worker starts.
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -52,10 +42,6 @@ class Settings:
     stopping: Callable[[], bool]
 
 
-class Refused(ValueError):
-    """The far side says that the request itself cannot be served."""
-
-
 class Executor(Protocol):
     """What the sweep needs of a place where trials run."""
 
@@ -63,9 +49,8 @@ class Executor(Protocol):
         """Runs a function where trials run, before any of them.
 
         Raises:
-            Refused: It raised a ValueError; the message is its line.
+            ValueError: It did, or could not even be called; the message is one line.
             Stop: The sweep is being stopped.
-            RuntimeError: Anything else went wrong.
         """
 
     def submit(self, job: Job) -> None:
@@ -89,10 +74,7 @@ class Inline:
         self._waiting: list[Job] = []
 
     def call(self, name: str, *arguments: Any) -> Any:
-        try:
-            return resolve(name)(*arguments)
-        except ValueError as error:
-            raise Refused(str(error)) from None
+        return resolve(name)(*arguments)
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
@@ -130,95 +112,6 @@ def too_long(limit_s: float) -> str:
     return f"longer than the trial time limit of {limit_s:g} s"
 
 
-class Worker:
-    """A worker process seen from the sweep; see `bench/worker.py` for its far side."""
-
-    def __init__(self, threads: int) -> None:
-        ours, theirs = os.pipe(), os.pipe()  # to the worker, from it
-        lifeline = os.pipe()
-        self.log: IO[bytes] = tempfile.TemporaryFile()
-        environment = {**os.environ, **dict.fromkeys(THREAD_SETTINGS, str(threads))}
-        # What the sweep can import, its workers can: a user's own architecture, a test's trial function.
-        environment["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
-        passed = (ours[0], theirs[1], lifeline[0])
-        command = [sys.executable, "-m", "bench.worker", *map(str, passed), str(os.getpid())]
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            pass_fds=passed,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-        for descriptor in passed:
-            os.close(descriptor)
-        self._lifeline = lifeline[1]
-        self.sending = Connection(ours[1], readable=False)
-        self.receiving = Connection(theirs[0], writable=False)
-        self.job: Job | None = None
-        self.since = 0.0
-        self._oom_kills = oom_kills()
-
-    def send(self, *request: Any) -> None:
-        """Sends a request; a worker that is gone shows at the next receive."""
-        with suppress(BrokenPipeError):
-            self.sending.send(request)
-
-    def start(self, job: Job) -> None:
-        """Sends a job."""
-        self.job, self.since = job, time.monotonic()
-        self.send("job", job)
-
-    def kill(self) -> None:
-        """Ends the whole process group, and frees what it held here."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for connection in (self.sending, self.receiving):
-            connection.close()
-        with suppress(OSError):
-            os.close(self._lifeline)
-        self._lifeline = -1
-        self.log.close()
-
-    def obituary(self) -> tuple[Status, str]:
-        """Why a worker is gone: its signal or exit code, and the last thing that it wrote."""
-        try:
-            code = self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return Status.ERROR, "worker closed its connection"
-        words = self._last_words()
-        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            return Status.OUT_OF_MEMORY, "worker killed by signal 9 (SIGKILL): host out of memory"
-        if code < 0:
-            name = signal.Signals(-code).name if -code in {int(s) for s in signal.Signals} else "?"
-            return Status.ERROR, f"worker killed by signal {-code} ({name}){words}"
-        return Status.ERROR, f"worker ended with exit code {code}{words}"
-
-    def _last_words(self) -> str:
-        self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 20_000))
-        lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
-        # faulthandler: the innermost frame comes first, and is the one that tells.
-        frames = [line for line in lines if line.startswith('File "')] if "Fatal Python error" in str(lines) else []
-        chosen = frames[:1] or lines[-1:]
-        return f": {chosen[0][:300]}" if chosen else ""
-
-
-# Where Linux counts what its out-of-memory killer did: cgroup v2, cgroup v1, the whole machine.
-OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
-
-
-def oom_kills() -> int:
-    """How many processes the kernel has killed for lack of memory, as far as it can be told."""
-    for path in OOM_COUNTERS:
-        with suppress(OSError, ValueError, IndexError):
-            for line in Path(path).read_text().splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-    return 0
-
-
 class Process:
     """Supervised workers: each a process of its own, warm between trials, replaced when one dies.
 
@@ -253,10 +146,10 @@ class Process:
                     raise Stop
             answer = worker.receiving.recv()
         except EOFError:
-            raise RuntimeError(worker.obituary()[1]) from None
-        if answer[0] == "value":
-            return answer[1]
-        raise Refused(answer[1]) if answer[2] else RuntimeError(answer[1])
+            raise ValueError(f"trials cannot run here: {worker.obituary()[1]}") from None
+        if answer[0] == "failed":
+            raise ValueError(answer[1])
+        return answer[1]
 
     def submit(self, job: Job) -> None:
         self._idle().start(job)
@@ -317,8 +210,9 @@ class Process:
 
 def _doubtful(record: Record) -> bool:
     """Whether the worker is to be replaced: after any CUDA error, its context may be poisoned."""
-    failed = record.status in (Status.ERROR, Status.OUT_OF_MEMORY)
-    return record.status == Status.OUT_OF_MEMORY or (failed and "cuda" in f"{record.environment} {record.message}".lower())
+    if record.status == Status.ERROR:
+        return record.environment.get("device") == "cuda" or "cuda" in record.message.lower()
+    return record.status == Status.OUT_OF_MEMORY
 
 
 def _ray(settings: Settings) -> Executor:
@@ -334,8 +228,3 @@ EXECUTORS: dict[str, Callable[[Settings], Executor]] = {
     "process": Process,
     "ray": _ray,
 }
-
-
-def with_environment(record: Record, environment: dict[str, Any]) -> Record:
-    """A record that was made without the trial's help still says where it was tried."""
-    return replace(record, environment={**environment, **record.environment})

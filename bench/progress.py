@@ -18,6 +18,8 @@ from bench.worker import Job, Message
 
 # Without a terminal, a line at least so often, so that a log shows that something is alive.
 HEARTBEAT_S = 15.0
+# Over 10,000 trials a forecast takes tens of milliseconds.
+FORECAST_EVERY_S = 1.0
 
 
 def work(trial: Trial) -> float:
@@ -75,8 +77,8 @@ class Forecast:
 class Display(Protocol):
     """What a sweep tells."""
 
-    def begin(self, done: int, trials: Sequence[Trial], workers: int, forecast: Forecast) -> None:
-        """The sweep starts: so many are done already, and these are to do."""
+    def begin(self, done: int, jobs: Sequence[Job], workers: int, forecast: Forecast) -> None:
+        """The sweep starts: so many trials are done already, and these are to do."""
 
     def say(self, line: str) -> None:
         """A line for the user."""
@@ -107,15 +109,17 @@ class State:
         self.total = self.done = 0
         self.running: dict[int, tuple[Job, float, Message]] = {}
         self._varied = [v for v in varied if v not in ("study", "architecture", "depth", "seed", "purpose", "epochs")]
-        self._todo: list[Trial] = []
+        self._todo: dict[int, Trial] = {}
+        self._left: tuple[float, float | None] = (-1.0, None)
         self._workers = 1
         self._forecast = Forecast()
 
-    def begin(self, done: int, trials: Sequence[Trial], workers: int, forecast: Forecast) -> None:
-        self.done, self.total = done, done + len(trials)
-        self._todo, self._workers, self._forecast = list(trials), workers, forecast
+    def begin(self, done: int, jobs: Sequence[Job], workers: int, forecast: Forecast) -> None:
+        self.done, self.total = done, done + len(jobs)
+        self._todo = {job.number: job.trial for job in jobs}
+        self._workers, self._forecast = workers, forecast
         already = f", {done} done before" if done else ""
-        self.say(f"{len(trials)} trials to run{already}; {workers} at a time")
+        self.say(f"{len(jobs)} trials to run{already}; {workers} at a time")
 
     def say(self, line: str) -> None:
         """A line for the user; shown by the displays below."""
@@ -136,7 +140,7 @@ class State:
     def ended(self, job: Job, record: Record) -> None:
         self.running.pop(job.number, None)
         self.done += 1
-        self._todo.remove(job.trial)
+        self._todo.pop(job.number, None)
         parts = [self.name(job.trial), outcome(record), f"{record.seconds:.1f} s"]
         width = len(str(self.total))
         self.say(f"[{self.done:{width}}/{self.total}] " + ", ".join(parts) + self.time_left("; "))
@@ -168,11 +172,15 @@ class State:
 
     def time_left(self, before: str = "") -> str:
         """In words; empty while nothing is known, or nothing is left."""
-        seconds = self._forecast.left(self._todo, self._workers) if self._todo else None
+        now = time.monotonic()
+        if now - self._left[0] > FORECAST_EVERY_S or self._left[1] is None or not self._todo:
+            self._left = now, self._forecast.left(list(self._todo.values()), self._workers) if self._todo else None
+        seconds = self._left[1]
         if seconds is None:
             return ""
-        now = time.monotonic()
-        spent = sum(min(now - since, self._forecast.seconds(job.trial) or 0.0) for job, since, _ in self.running.values())
+        spent = 0.0
+        for job, since, _ in self.running.values():
+            spent += min(now - since, self._forecast.seconds(job.trial) or 0.0)
         return f"{before}about {duration(max(0.0, seconds - spent / self._workers))} left"
 
 
@@ -216,9 +224,9 @@ class Plain(State):
         self._said = time.monotonic()
         try:
             print(line, file=self._out, flush=True)
-        except BrokenPipeError:
-            # `... | head` read enough. The sweep goes on; the descriptor is replaced so that Python's own
-            # flush at exit does not fail either.
+        except OSError:
+            # `... | head` read enough, or a log's disk is full. The sweep goes on; the descriptor is replaced so
+            # that Python's own flush at exit does not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
     def tick(self) -> None:

@@ -64,7 +64,7 @@ class Record:
     started: str = ""
 
 
-class Unreadable(ValueError):
+class Unreadable(ValueError):  # noqa: N818 (it says what the file is)
     """A record that cannot be used; the message is one line that says why."""
 
 
@@ -139,11 +139,25 @@ def decode(data: bytes) -> Record:
         values = _lenient(body)
         values["trial"] = Trial.from_json(values["trial"])
         values["status"] = Status(values["status"])
-        return Record(**values)
+        record = Record(**values)
+        _check_kinds(record)
+        return record
     except Unreadable:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(str(error) or type(error).__name__) from None
+
+
+def _check_kinds(record: Record) -> None:
+    """Refuses a body that is whole but not shaped like a record, so that no reader need look twice."""
+    kinds: dict[str, type | tuple[type, ...]] = {"message": str, "started": str, "seconds": (int, float), "epochs": list}
+    kinds |= dict.fromkeys(("environment", "result", "cost", "probes"), dict)
+    for name, kind in kinds.items():
+        if not isinstance(getattr(record, name), kind):
+            raise Unreadable(f"{name} is not of the kind that a record has")
+    if not all(isinstance(row, dict) for row in record.epochs):
+        raise Unreadable("epochs are not of the kind that a record has")
+    hash(record.trial)  # a TypeError here: a list where the trial has a number or a text
 
 
 def write(path: Path, data: bytes) -> None:

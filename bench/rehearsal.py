@@ -1,17 +1,27 @@
-"""A trial function without torch, to rehearse faults with: same supervisor, same records, milliseconds a trial.
+"""A trial function without torch, and small sweeps of it, to rehearse faults with: same supervisor, same records.
 
 Its numbers are a hash chain over (trial, step), so a lost, repeated or mixed-up step would show in the
-record's bytes. `python -m bench.rehearsal` is the long fault matrix (`make faults`).
+record's bytes. `chaos.py` and the tests start `python -m bench.rehearsal FOLDER` and do it harm.
 """
 
+import argparse
+import dataclasses
 import hashlib
+import json
+import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bench import faults, progress, record, study, sweep
 from bench.record import Record, Status
-from bench.study import Trial
+from bench.study import Study, Trial
+
+STEPS_AN_EPOCH = 10
 
 
 @dataclass(frozen=True)
@@ -28,27 +38,91 @@ class Machine:
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """What a record's environment will say, by data set."""
     common = {"device": "cpu", "device_name": "rehearsal", "code": machine.code, "torch": "none"}
-    return {name: {**common, "data": hashlib.sha256(name.encode()).hexdigest()} for name in {t.dataset for t in trials}}
+    return {t.dataset: {**common, "data": hashlib.sha256(t.dataset.encode()).hexdigest()} for t in trials}
 
 
-def run_trial(trial: Trial, machine: Machine, progress: Callable[[Mapping[str, Any]], None]) -> Record:
+def run_trial(trial: Trial, machine: Machine, tell: Callable[[Mapping[str, Any]], None]) -> Record:
     """Ten steps an epoch; the loss is a number in 0..1 made from all steps so far."""
     begin = time.monotonic()
-    chain = trial.digest.encode()
-    epochs = []
-    steps = 10 * max(1, trial.epochs)
     environment = environments(machine, [trial])[trial.dataset]
+    epochs: list[dict[str, Any]] = []
+    chain = trial.digest.encode()
+    steps = STEPS_AN_EPOCH * max(1, trial.epochs)
     for step in range(1, steps + 1):
         time.sleep(machine.step_s)
         chain = hashlib.sha256(chain + str(step).encode()).digest()
         loss = int.from_bytes(chain[:6], "big") / 2**48
-        message = {"epoch": (step + 9) // 10, "step": step, "steps": steps, "loss": loss}
-        progress(message)
-        if message["loss"] != message["loss"]:
-            result = {"diverged_step": step, "train_error": float("nan")}
-            words = f"diverged at step {step}: loss is nan"
-            return Record(trial, Status.DIVERGED, words, environment, result, epochs, seconds=time.monotonic() - begin)
-        if step % 10 == 0:
-            epochs.append({"epoch": step // 10, "train_loss": loss})
-    result = {"train_error": loss, "steps": steps, "diverged_step": None}
+        epoch = -(-step // STEPS_AN_EPOCH)
+        message: dict[str, Any] = {"epoch": epoch, "step": step, "steps": steps, "loss": loss}
+        tell(message)
+        if not math.isfinite(message["loss"]):
+            result: dict[str, Any] = {"diverged_step": step, "train_error": math.nan}
+            return Record(trial, Status.DIVERGED, f"diverged at step {step}", environment, result, epochs)
+        if step % STEPS_AN_EPOCH == 0:
+            epochs.append({"epoch": epoch, "train_loss": loss})
+    result = {"diverged_step": None, "train_error": loss, "steps": steps}
     return Record(trial, Status.OK, "", environment, result, epochs, seconds=time.monotonic() - begin)
+
+
+def small_study(seeds: int = 2) -> Study:
+    """Two architectures, two depths and some seeds, and their costs."""
+    table = {"architecture": ["plain", "resnet"], "depth": [18, 34], "epochs": 2}
+    return study.parse("rehearsal", table, seeds=list(range(seeds)))
+
+
+def options(folder: Path, **changes: Any) -> sweep.Options:
+    """Options of a sweep over the rehearsal's trial function."""
+    machine = Machine(threads=1)
+    found = sweep.Options(folder, machine, function="bench.rehearsal:run_trial", probe="bench.rehearsal:environments")
+    return dataclasses.replace(found, **changes)
+
+
+def table(folder: Path) -> dict[str, str]:
+    """What a folder's records say, by trial, without times and hosts: equal tables are the same results."""
+    rows = {}
+    for _, found in record.load(folder / "rehearsal")[0]:
+        content = json.loads(record.encode(dataclasses.replace(found, seconds=0.0, started="")))["body"]
+        content["environment"] = {k: content["environment"].get(k) for k in ("device", "code", "data", "torch")}
+        rows[progress.Silent().name(found.trial)] = json.dumps(content, sort_keys=True)
+    return rows
+
+
+def main() -> int:
+    """Runs the small study in a folder, as `bench run` would."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--executor", default="process")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--step", type=float, default=0.001, help="seconds a step takes")
+    parser.add_argument("--time-limit", type=float, default=0.0)
+    parser.add_argument("--trial-time-limit", type=float, default=0.0)
+    parser.add_argument("--inject", action="append", default=[])
+    parser.add_argument("--file-limit", type=int, default=0, help="largest file that this process may write, in bytes")
+    asked = parser.parse_args()
+    if asked.file_limit:  # a disk that is full
+        resource.setrlimit(resource.RLIMIT_FSIZE, (asked.file_limit, asked.file_limit))
+    found = options(
+        asked.folder,
+        executor=asked.executor,
+        workers=asked.workers,
+        machine=Machine(step_s=asked.step),
+        time_limit_s=asked.time_limit,
+        trial_time_limit_s=asked.trial_time_limit,
+        faults=tuple(map(faults.parse, asked.inject)),
+    )
+    display = progress.Plain()
+    try:
+        summary = sweep.run(small_study(asked.seeds), found, display)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return sweep.EXIT_REFUSED
+    display.say(f"end: {summary.reason or 'complete'}")
+    return summary.code
+
+
+if __name__ == "__main__":
+    # Under its real name, so that a Machine is the same class here and in the workers.
+    from bench.rehearsal import main as real_main
+
+    sys.exit(real_main())

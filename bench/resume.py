@@ -23,7 +23,7 @@ COMPARED = ("device", "device_name", "code", "data", "torch")
 APART = "apart"
 
 
-class CannotWrite(OSError):
+class WriteError(OSError):
     """The disk is full, or the folder is gone: the sweep stops; the message is one line."""
 
 
@@ -54,7 +54,7 @@ class Folder:
         self.path = path
         self.notes: list[str] = []
         self._paths: dict[Trial, Path] = {}
-        made = _make(path)
+        self._made = made = _make(path)
         self._lock = FileLock(path / ".lock")
         try:
             self._lock.acquire(timeout=0)
@@ -74,12 +74,16 @@ class Folder:
             raise ValueError(f"cannot write to {path}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Frees the lock."""
+        """Frees the lock; a folder that is new and got no record goes again, so that a refusal leaves nothing."""
         with suppress(OSError):
             (self.path / ".holder").unlink(missing_ok=True)
+            if self._made and {entry.name for entry in self.path.iterdir()} <= {".lock"}:
+                _unmake(self._made)
         self._lock.release()
 
-    def finished(self, trials: Sequence[Trial], whole: Iterable[Trial], environments: Mapping[str, Any]) -> list[Record]:
+    def finished(
+        self, trials: Sequence[Trial], whole: Iterable[Trial], environments: Mapping[str, Any]
+    ) -> list[Record]:
         """Sorts out what is there.
 
         Args:
@@ -137,7 +141,7 @@ class Folder:
         """Writes a record, in the place of an older one of the same trial.
 
         Raises:
-            CannotWrite: With path and size; whatever was there before is still whole.
+            WriteError: With path and size; whatever was there before is still whole.
         """
         trial = plain(record.trial)
         path = self._paths.get(trial, self.path / file_name(record.trial, varied))
@@ -147,7 +151,7 @@ class Folder:
                 raise FileNotFoundError(None, "the folder was removed or replaced while the sweep ran")
             write(path, data)
         except OSError as error:
-            raise CannotWrite(f"cannot write {path} ({len(data)} bytes): {error.strerror}") from None
+            raise WriteError(f"cannot write {path} ({len(data)} bytes): {error.strerror}") from None
         self._paths[trial] = path
         return path
 
@@ -179,7 +183,7 @@ def _free(path: Path, word: str) -> Path:
 def _make(path: Path) -> list[Path]:
     """Makes a folder with its parents, and returns those that were new, innermost first."""
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in str(path)):
-        raise ValueError(f"records folder {str(path)!r}: control characters and bytes that are not UTF-8 cannot be used")
+        raise ValueError(f"records folder {str(path)!r} holds control characters or bytes that are not UTF-8")
     try:
         missing = [p for p in (path, *path.parents) if not p.exists()]
         path.mkdir(parents=True, exist_ok=True)

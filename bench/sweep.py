@@ -9,17 +9,17 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from bench import faults as rehearsals
-from bench.executors import EXECUTORS, Executor, Outcome, Settings, with_environment
+from bench.executors import EXECUTORS, Executor, Outcome, Settings
 from bench.progress import Display, Forecast, Silent, work
 from bench.record import Status
-from bench.resume import CannotWrite, Folder, plain
+from bench.resume import Folder, WriteError, plain
 from bench.study import Study, Trial
 from bench.worker import Job, Stop
 from models.spec import unknown
@@ -27,7 +27,7 @@ from models.spec import unknown
 EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
 # After Ctrl-C a trial may finish its step; the whole sweep must be gone after 5 s.
 GRACE_S = 3.0
-# A time limit means that everything is over by then, the shutting down too.
+# A time limit means that everything is over by then: so long before it, the sweep begins to stop.
 LIMIT_MARGIN_S = 2 * GRACE_S
 # How often the sweep looks up when nothing happens: the answer to a Ctrl-C, and the pace of the display.
 LOOK_EVERY_S = 0.25
@@ -101,8 +101,9 @@ def order(jobs: Sequence[Job]) -> list[Job]:
 class Signals:
     """Turns SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, display: Display) -> None:
         self.reason = ""
+        self.display = display
         self.executor: Executor | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -119,8 +120,11 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.reason:
-            if self.executor:
-                self.executor.close()
+            with suppress(Exception):  # whatever the first one interrupted may be half done
+                self.display.close()
+            with suppress(Exception):
+                if self.executor:
+                    self.executor.close()
             os._exit(EXIT_INTERRUPTED)
         self.reason = signal.Signals(number).name
 
@@ -145,7 +149,7 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
         raise ValueError(unknown("executor", options.executor, EXECUTORS))
     _check_faults(options, len(study.trials))
     display = display or Silent()
-    with Signals() as signals, ExitStack() as opened:
+    with Signals(display) as signals, ExitStack() as opened:
         folders: dict[str, Folder] = {}
         for name in sorted({trial.study for trial in study.trials}):
             folders[name] = Folder(options.records / name)
@@ -176,7 +180,12 @@ class _Sweep:
     ) -> None:
         self._study, self._options, self._display, self._signals = study, options, display, signals
         self._folders, self._whole = folders, whole
-        self._deadline = begin + options.time_limit_s - LIMIT_MARGIN_S if options.time_limit_s else float("inf")
+        # An included study's records keep the names that they have by themselves.
+        self._varied = {name: varied([t for t in whole.trials if t.study == name]) for name in folders}
+        # Half of a limit that is shorter than the margin itself (a rehearsal's).
+        margin = min(LIMIT_MARGIN_S, options.time_limit_s / 2)
+        self._deadline = begin + options.time_limit_s - margin if options.time_limit_s else float("inf")
+        self._grace = min(GRACE_S, margin / 2) if options.time_limit_s else GRACE_S
         self._environments: dict[str, dict[str, Any]] = {}
         self._forecast = Forecast()
         self._running: dict[int, Job] = {}
@@ -203,12 +212,14 @@ class _Sweep:
                 workers = 1
             machine = dataclasses.replace(machine, device=device, workers=workers)
             jobs = self._plan(machine)
-            self._display.begin(self.summary.done, [job.trial for job in jobs], workers, self._forecast)
+            self._display.begin(self.summary.done, jobs, workers, self._forecast)
             self._loop(executor, order(jobs), workers)
-        except CannotWrite as error:
+        except WriteError as error:
             self.summary.reason, self.summary.code = str(error), EXIT_REFUSED
         except Stop:
             self.summary.left = len(self._study.trials)
+        except OSError as error:
+            self.summary.reason, self.summary.code = f"cannot run workers: {error}", EXIT_REFUSED
         finally:
             executor.close()
             self._display.close()
@@ -236,7 +247,7 @@ class _Sweep:
         self.summary.left = len(queue)
         while queue or self._running:
             if self._stop_reason():
-                for outcome in executor.stop(GRACE_S):
+                for outcome in executor.stop(self._grace):
                     self._take(outcome)
                 return
             while job := self._next(queue, workers):
@@ -256,10 +267,8 @@ class _Sweep:
         if len(self._running) >= workers or any(exclusive(job.trial) for job in self._running.values()):
             return None
         left = self._deadline - time.monotonic()
-        fitting = [job for job in queue if (self._forecast.seconds(job.trial) or 0.0) < left]
-        if not fitting or (exclusive(fitting[0].trial) and self._running):
-            return None
-        return fitting[0]
+        job = next((job for job in queue if (self._forecast.seconds(job.trial) or 0.0) < left), None)
+        return None if job and exclusive(job.trial) and self._running else job
 
     def _take(self, outcome: Outcome) -> None:
         """Writes an outcome's record; only then is the trial reported as done."""
@@ -268,28 +277,30 @@ class _Sweep:
         if record is None:
             self._display.stopped(job)
             return
-        record = with_environment(record, self._environments[job.trial.dataset])
-        varied = self._varied(job.trial.study)
-        self._folders[job.trial.study].save(record, varied)
+        # A record that was made without the trial's help still says where it was tried.
+        environment = {**self._environments[job.trial.dataset], **record.environment}
+        record = dataclasses.replace(record, environment=environment)
+        self._folders[job.trial.study].save(record, self._varied[job.trial.study])
         self._forecast.learn(record)
         self.summary.ended[record.status] = self.summary.ended.get(record.status, 0) + 1
         self.summary.left -= 1
         self._display.ended(job, record)
 
-    def _varied(self, study: str) -> list[str]:
-        """What differs between a study's own trials: an included study's records keep their own names."""
-        trials = [trial for trial in self._whole.trials if trial.study == study]
-        return [f.name for f in dataclasses.fields(Trial) if len({getattr(t, f.name) for t in trials}) > 1]
-
     def _sum_up(self) -> Summary:
         summary = self.summary
         if self._signals.reason:
-            summary.reason, summary.code = self._signals.reason, EXIT_INTERRUPTED
+            summary.reason = "; ".join(filter(None, [self._signals.reason, summary.reason]))
+            summary.code = EXIT_INTERRUPTED
         elif summary.left and not summary.reason:
             summary.reason = "time limit"
         if not summary.code and any(not status.final for status in summary.ended):
             summary.code = EXIT_FAILED
         return summary
+
+
+def varied(trials: Sequence[Trial]) -> list[str]:
+    """Names of the fields that differ between trials."""
+    return [f.name for f in dataclasses.fields(Trial) if len({getattr(t, f.name) for t in trials}) > 1]
 
 
 def size(options: Options) -> tuple[Any, int]:
@@ -302,5 +313,3 @@ def size(options: Options) -> tuple[Any, int]:
     workers = options.workers or (1 if options.machine.device == "cuda" or options.executor == "inline" else cores)
     threads = options.machine.threads or max(1, cores // workers)
     return dataclasses.replace(options.machine, threads=threads, workers=workers), workers
-
-

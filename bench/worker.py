@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.faults import Fault, Rehearsal
-from bench.record import Record, Status
+from bench.record import Record, Status, decode, encode
 from bench.study import Trial
 
 Message = Mapping[str, Any]
@@ -86,7 +86,8 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
     begin, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
         function: TrialFunction = resolve(job.function)
-        return function(job.trial, job.machine, progress)
+        # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
+        return decode(encode(function(job.trial, job.machine, progress)))
     except Exception as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
         status, message = classify(error), describe(error)
@@ -107,7 +108,8 @@ def describe(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}{where}"
+    words = "".join(c if c.isprintable() else "?" for c in lines[0][:300]) if lines else "no message"
+    return f"{type(error).__name__}: {words}{where}"
 
 
 def die_with(parent: int, lifeline: int) -> None:
@@ -134,8 +136,10 @@ def serve(receiving: Connection, sending: Connection) -> None:
     """Runs jobs until the connection closes.
 
     Receives ("job", Job), ("call", name, arguments) or ("stop",); sends ("progress", message),
-    ("record", Record), ("stopped",), ("value", value) or ("failed", one line, is the request's own fault).
+    ("record", Record), ("stopped",), ("value", value) or ("failed", one line).
     """
+
+    told = 0.0
 
     def tell(message: Message) -> None:
         nonlocal told
@@ -160,8 +164,8 @@ def serve(receiving: Connection, sending: Connection) -> None:
             try:
                 sending.send(("value", resolve(request[1])(*request[2])))
             except Exception as error:
-                asked_wrong = isinstance(error, ValueError)
-                sending.send(("failed", str(error) if asked_wrong else describe(error), asked_wrong))
+                # A ValueError's line is meant for the user as it is.
+                sending.send(("failed", str(error) if isinstance(error, ValueError) else describe(error)))
 
 
 def main() -> None:
