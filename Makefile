@@ -12,6 +12,7 @@ SEEDS ?=
 DATA_ROOT ?= data
 EXECUTOR ?= process
 TIME_LIMIT ?=
+DOWNLOAD ?=
 DEPTH ?= 66
 BASE ?=
 
@@ -24,7 +25,7 @@ PY := $(VENV)/bin/python
 endif
 
 RUN_OPTIONS = --device $(DEVICE) --executor $(EXECUTOR) --data-root "$(DATA_ROOT)" \
-	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS))
+	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DOWNLOAD),--download)
 
 .PHONY: help setup ablation report bench bench-compare bench-cuda profile tensorboard planted faults test check \
 	reports-published clean python

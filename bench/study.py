@@ -154,6 +154,30 @@ def known_studies() -> list[str]:
     return sorted(path.stem for path in STUDIES.glob("*.toml"))
 
 
+def default_study(device: str, data_root: Path) -> tuple[str, str]:
+    """The study for a machine, and a line that says why.
+
+    Torch is asked for a CUDA device only where a driver is there: asking costs seconds.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+        data_root: Where torchvision's CIFAR-10 would lie.
+    """
+    driver = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg"))
+    if device == "cpu" or (device == "auto" and not driver):
+        return "digits", "study digits: the default on a CPU"
+    from bench.device import choose
+
+    if choose(device) == "cpu":
+        return "digits", "study digits: the default on a CPU"
+    if (data_root / "cifar-10-batches-py").is_dir():
+        return "cifar10", "study cifar10: the default with CUDA"
+    return "digits", (
+        f"study digits: CIFAR-10 is not in {data_root}/ (it would be cifar-10-batches-py);"
+        " to get it: make ablation STUDY=cifar10 DOWNLOAD=1"
+    )
+
+
 def load(name: str, seeds: Sequence[int] | None = None, depths: Sequence[int] | None = None) -> Study:
     """Reads a study: a built-in name, or a path to a user's own TOML.
 
@@ -198,7 +222,10 @@ def parse(
     if not trials:
         raise ValueError("no trials: the grid is empty")
     unique = tuple(dict.fromkeys(trials))
-    fields = [f for f in _FIELDS if len({getattr(t, f) for t in unique}) > 1]
+    # Among trials of one purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
+    fields = [
+        f for f in _FIELDS if any(len({getattr(t, f) for t in unique if t.purpose == p}) > 1 for p in PURPOSES)
+    ]
     title = str(head.get("title", name))
     claims = tuple(map(str, head.get("claims", ())))
     return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields))
