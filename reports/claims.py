@@ -1,13 +1,16 @@
 """The document's claims, each with its source, its rule and its judge.
 
-The table is read top to bottom; the judges are in the modules beside this one. A claim is judged on the nets
-that the studies trained, never on fresh ones.
+The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
+`inside`), their numbers in `thresholds`. A claim is judged on the nets that the studies trained, never on
+fresh ones.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports.finding import Finding, Verdict
+from reports import compare, costs, errors, inside
+from reports.finding import Finding, Verdict, percent, points
+from reports.thresholds import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results.tables import Frames
 
 __all__ = ["CLAIMS", "Claim", "Finding", "Verdict", "judge"]
@@ -41,11 +44,13 @@ class Claim:
         return self.studies[-1]
 
 
-def _not_yet(claim: str, study: str) -> Callable[[Frames], list[Finding]]:
-    def judge(frames: Frames) -> list[Finding]:
-        return [Finding(claim, "resnet", "train_error", Verdict.INCONCLUSIVE, f"no records yet: run study {study}")]
+_TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
+_UNFINISHED = "A worse net whose last epoch's loss is under 0.9 of the one before is unfinished: inconclusive."
+_BOUND = "one-sided 95 % bound, seeds paired; for test errors it includes the sampling of the test set"
 
-    return judge
+
+def _deeper(frames: Frames) -> list[Finding]:
+    return [*errors.better(frames), *compare.random_labels(frames)]
 
 
 CLAIMS: dict[str, Claim] = {
@@ -56,9 +61,100 @@ CLAIMS: dict[str, Claim] = {
             "More residual layers do no harm",
             "Adding layers must at least not make the model worse; the residual block achieves it.",
             "the document; He et al. 2015, section 4.2",
-            "…",
-            ("digits-long", "digits"),
-            _not_yet("residual-no-harm", "digits"),
+            "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
+            f"{points(MARGIN)} ({_BOUND}). Refuted: at a finished depth the error is more than that above (Holm "
+            f"over depths), or most seeds diverged. {_UNFINISHED} {_TRIED}",
+            errors.NO_HARM,
+            errors.no_harm,
+        ),
+        Claim(
+            "plain-degrades",
+            "Plain nets degrade with depth",
+            "As a network gets deeper, training can go astray: performance may not rise.",
+            "the document; He et al. 2015, figure 1",
+            "Supported: Page's trend test over depth gives p under 0.05 (seeds as blocks, failures tied at the "
+            f"worst rank), and the deepest is more than {points(MARGIN)} worse than 18 layers ({_BOUND}) or "
+            "mostly diverged. Refuted: no depth is that much worse. Where learning rates were searched, each "
+            f"depth stands at its own best. {_UNFINISHED} {_TRIED}",
+            errors.DEGRADES,
+            errors.degrades,
+        ),
+        Claim(
+            "thousand-layers",
+            "A thousand layers train",
+            "Residual blocks make very deep networks easy to train, even a thousand layers.",
+            "the document; He et al. 2015, section 4.2; He et al. 2016",
+            f"Supported: at about 1000 layers the training error is at most {percent(TRAINED)} in all seeds, and "
+            f"so is the upper bound of its mean; the plain twin stays above {percent(NOT_TRAINED)} in all. "
+            f"Refuted: most seeds stay above {percent(TRAINED)}, or the plain twin trains as well. {_UNFINISHED}",
+            errors.THOUSAND,
+            errors.thousand,
+        ),
+        Claim(
+            "cost-grows",
+            "Cost grows with depth",
+            "The overhead grows with depth.",
+            "the document",
+            "Supported: cost is a + b x depth with the 95 % interval of b above zero, and its log-log slope "
+            f"above {FLAT}. Refuted: the slope is under it. {_TRIED}",
+            ("digits",),
+            costs.judge,
+        ),
+        Claim(
+            "identity-growth",
+            "A grown net starts as the same function",
+            "If the new layer learns nothing, x still passes on: f(x) = x + g(x) enlarges the function class.",
+            "the document; d2l.ai, section 8.6.1",
+            f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, "
+            f"and after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's "
+            f"at each step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that.",
+            errors.GROWTH,
+            inside.identity_growth,
+        ),
+        Claim(
+            "small-net-first",
+            "It fits a small net first",
+            "Seen another way, the residual lets the model fit a small network first.",
+            "the document; Veit et al. 2016",
+            f"Supported: in trained nets of {DEEP} layers or more, deleting one block raises the error by less "
+            f"than {points(MARGIN)} on average, and the effective depth is under {percent(SMALL)} of the depth "
+            "(upper bounds over seeds, statistics re-estimated). Refuted: a lower bound is above. Where no such "
+            "net trained: inconclusive.",
+            errors.SMALL_FIRST,
+            inside.small_net_first,
+        ),
+        Claim(
+            "shortcut-anywhere",
+            "The shortcut can go anywhere",
+            "The shortcut can be put anywhere, after a ReLU or after a convolution.",
+            "the document; He et al. 2016, figure 4",
+            f"Supported: at every depth, shallow and deep, each placement ends within {points(MARGIN)} of the "
+            f"original ({_BOUND}). Refuted: at a finished depth one differs by more (Holm over placements and "
+            f"depths). {_UNFINISHED} {_TRIED}",
+            errors.PLACEMENTS,
+            compare.anywhere,
+        ),
+        Claim(
+            "conv-and-dense",
+            "Convolutional and fully connected alike",
+            "Residual networks shaped what came after, convolutional and fully connected alike.",
+            "the document",
+            f"Supported: fully connected residual nets of {DEEP} layers or more train to {percent(TRAINED)}, and "
+            f"the plain twin is more than {points(MARGIN)} worse. Refuted: they do not train, or the plain twin "
+            f"is no worse. {_UNFINISHED}",
+            errors.DENSE,
+            compare.conv_and_dense,
+        ),
+        Claim(
+            "deeper-is-better",
+            "Deeper is better",
+            "Is a network better the deeper it is, and does a deeper one fit more complex problems?",
+            "the document, as a question",
+            f"Supported: the deepest net is better than 18 layers by more than {points(MARGIN)} ({_BOUND}). "
+            f"Refuted: it is not. Random labels: steps to fit {percent(1 - FITTED)} of them fall (supported) or "
+            f"rise (refuted) with depth by Page's test. {_UNFINISHED} {_TRIED}",
+            errors.BETTER,
+            _deeper,
         ),
     )
 }

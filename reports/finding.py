@@ -1,9 +1,9 @@
-"""What a judge says, and the thresholds that it says it by.
+"""What a judge says: one verdict with its numbers, as frozen data.
 
-A finding is frozen data; the thresholds are fixed by their meaning before the first full run and are never
-widened after a look (design.md, "What is measured").
+Thresholds are in `thresholds`, the rules that turn ladders into findings in `rules`.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -29,7 +29,7 @@ class Finding:
         reason: One sentence that says why.
         effect: The number that decided, in `unit`; None where there is none.
         low, high: Its interval; None at a side that is not bounded or not estimable.
-        unit: "1" for differences of errors (fractions in 0..1), else as in `METRICS`.
+        unit: "1" for errors and their differences (fractions in 0..1), else as in `METRICS`.
         n: Seeds (for costs: depths) that it rests on.
         steps: Training steps of the deepest cell judged; None where nothing was trained.
         study: Name of the study whose records were judged; empty when there are none.
@@ -53,3 +53,17 @@ class Finding:
     setting: str = ""
     details: tuple[dict[str, Any], ...] = ()
     trials: tuple[str, ...] = ()
+
+    def but(self, **changes: Any) -> "Finding":
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def points(fraction: float) -> str:
+    """A difference of errors in percentage points, for reasons."""
+    return f"{100 * fraction:.1f} points"
+
+
+def percent(fraction: float) -> str:
+    """An error in percent, for reasons."""
+    return f"{100 * fraction:.1f} %"

@@ -17,7 +17,7 @@ NOT_TRAINED = 0.50
 # "About 1000 layers": 1001, 1002 and 1202 are the published ones.
 THOUSAND = (900, 1300)
 
-# A claim about depth that was never tried at this many layers is inconclusive (issue 5): the first of the ladder that is
+# A claim about depth that was never tried at this many layers is inconclusive (issue 5): the first of the ladder
 # well past ImageNet's 152.
 DEEP = 258
 

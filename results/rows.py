@@ -190,9 +190,7 @@ def _flat(quantity: str, value: Any, index: int = -1, epoch: float = math.nan) -
         for i, inner in enumerate(value):
             # Inside an indexed entry the index is kept: many errors at one k are one row each.
             yield from _flat(quantity, inner, i if index < 0 or isinstance(inner, dict) else index, epoch)
-    elif isinstance(value, bool):
-        yield (quantity, "", index, epoch, float(value))
-    elif isinstance(value, int | float):
+    elif isinstance(value, bool | int | float):
         yield (quantity, "", index, epoch, float(value))
     elif isinstance(value, str):
         yield (quantity, value, index, epoch, math.nan)

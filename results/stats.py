@@ -5,12 +5,15 @@ exception, never a zero. No frames, no verdicts.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-CONFIDENCE = 0.95
+# Conventional; fixed before any run. One-sided bounds are at 1 - ALPHA, two-sided intervals too.
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,27 +39,245 @@ class Estimate:
         return not self.reason
 
 
-def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE, images: float = math.nan) -> Estimate:
-    """Mean and two-sided t interval over seeds.
+def _none(value: float, n: int, reason: str) -> Estimate:
+    return Estimate(value, math.nan, math.nan, n, reason)
+
+
+def _unfit(values: NDArray[np.float64], resolution: float) -> str:
+    """Why a spread cannot be estimated from these values; empty when it can."""
+    if len(values) == 0:
+        return "no values"
+    if not np.isfinite(values).all():
+        return "a value is missing"
+    if len(values) == 1:
+        return "one value only"
+    if not resolution > 0 and np.ptp(values) == 0:
+        return "all values are equal"
+    return ""
+
+
+def _error_of_mean(spread: float, n: int, sampling: float) -> tuple[float, float]:
+    """Standard error of a mean whose variance is `spread` / n, estimated, plus `sampling`, known; and its freedom.
+
+    Degrees of freedom after Welch and Satterthwaite: the known part has infinitely many.
+    """
+    seeds = spread / n
+    total = seeds + sampling
+    return math.sqrt(total), ((n - 1) * (total / seeds) ** 2 if seeds > 0 else math.inf)
+
+
+def _interval(mean: float, spread: float, n: int, sampling: float, level: float) -> Estimate:
+    error, freedom = _error_of_mean(spread, n, sampling)
+    half = _quantile(freedom, level) * error
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def _quantile(freedom: float, level: float) -> float:
+    # Beyond a million the t quantile is the normal one to six digits, and stdtrit takes no infinity.
+    return float(special.ndtri(level)) if freedom > 1e6 else float(special.stdtrit(freedom, level))
+
+
+def sampling_variance(error: float, images: float) -> float:
+    """Variance of an error rate measured on so many images, after Agresti and Coull (1998): two hits and misses added.
+
+    Args:
+        error: Fraction in 0..1.
+        images: Number of test images; NaN or zero adds nothing.
+    """
+    if not images > 0 or not math.isfinite(error):
+        return 0.0
+    share = (error * images + 2) / (images + 4)
+    return share * (1 - share) / images
+
+
+def mean_interval(values: ArrayLike, images: float = math.nan, resolution: float = 0.0) -> Estimate:
+    """Mean over seeds with its two-sided 95 % interval.
 
     Args:
         values: One value a seed, shape (n,).
-        confidence: Of the two-sided interval.
-        images: Test images that each value was measured on; adds the sampling of the test set.
+        images: Test images behind each value: adds the sampling of the test set.
+        resolution: Smallest step of the measurement; seeds that agree within it are taken to spread as rounding does.
 
     Returns:
-        The estimate; "not estimable" with one value, a missing one, or values that are all equal.
+        The estimate; "not estimable" with one value, a missing one, or (without a resolution) all equal.
     """
-    values = np.asarray(values, dtype=float)
-    n = len(values)
-    if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0, "no values")
-    mean = float(values.mean())
-    if n == 1:
-        return Estimate(mean, math.nan, math.nan, 1, "one value only")
-    if not np.isfinite(values).all():
-        return Estimate(math.nan, math.nan, math.nan, n, "a value is missing")
-    if np.ptp(values) == 0:
-        return Estimate(mean, math.nan, math.nan, n, "all values are equal")
-    half = float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, n)
+    data = np.asarray(values, dtype=float)
+    n, reason = len(data), _unfit(np.asarray(values, dtype=float), resolution)
+    mean = float(data.mean()) if n else math.nan
+    if reason:
+        return _none(mean, n, reason)
+    spread = max(float(data.var(ddof=1)), resolution**2 / 12)
+    return _interval(mean, spread, n, sampling_variance(mean, images), 1 - ALPHA / 2)
+
+
+def bounds(values: ArrayLike, resolution: float = 0.0) -> Estimate:
+    """Mean over seeds with one-sided bounds: each of `low` and `high` alone holds with probability 0.95."""
+    data = np.asarray(values, dtype=float)
+    n, reason = len(data), _unfit(data, resolution)
+    mean = float(data.mean()) if n else math.nan
+    if reason:
+        return _none(mean, n, reason)
+    return _interval(mean, max(float(data.var(ddof=1)), resolution**2 / 12), n, 0.0, 1 - ALPHA)
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """As `Estimate`, with one-sided bounds: each of `low` and `high` alone holds with probability 0.95.
+
+    Attributes:
+        error: Standard error of the mean difference.
+        freedom: Its degrees of freedom.
+    """
+
+    error: float = math.nan
+    freedom: float = math.nan
+
+    def p_above(self, margin: float) -> float:
+        """p of "at most `margin`" against "above it"; NaN where nothing can be estimated."""
+        if not self.estimable:
+            return math.nan
+        t = (self.value - margin) / self.error
+        return float(special.ndtr(-t)) if self.freedom > 1e6 else float(special.stdtr(self.freedom, -t))
+
+
+def difference(
+    treated: ArrayLike, reference: ArrayLike, images: float = math.nan, resolution: float = 0.0
+) -> Difference:
+    """Mean of the paired differences `treated - reference`.
+
+    Args:
+        treated: One value a seed, shape (n,).
+        reference: The same seeds in the same order, shape (n,).
+        images: Test images behind each value. Both sides' sampling is added as if independent, which is
+            too careful when both nets are tested on the same images and fail on the same ones.
+        resolution: As in `mean_interval`, of each of the two sides.
+    """
+    a, b = np.asarray(treated, dtype=float), np.asarray(reference, dtype=float)
+    nan = math.nan
+    if a.shape != b.shape:
+        return Difference(nan, nan, nan, 0, "the seeds do not pair")
+    apart = a - b
+    n, reason = len(apart), _unfit(apart, resolution)
+    mean = float(apart.mean()) if n else nan
+    if reason:
+        return Difference(mean, nan, nan, n, reason)
+    spread = max(float(apart.var(ddof=1)), 2 * resolution**2 / 12)
+    sampling = sampling_variance(float(a.mean()), images) + sampling_variance(float(b.mean()), images)
+    error, freedom = _error_of_mean(spread, n, sampling)
+    half = _quantile(freedom, 1 - ALPHA) * error
+    return Difference(mean, mean - half, mean + half, n, "", error, freedom)
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Result of a trend test: p of "no trend" against "rises", blocks n, and why there is none."""
+
+    p: float
+    n: int
+    reason: str = ""
+
+
+def rising(blocks: ArrayLike) -> Trend:
+    """Page's test that the columns rise from left to right, rows as blocks; ties share the mean rank.
+
+    Args:
+        blocks: Shape (seeds, depths), depths in rising order. Failures must already hold the worst value.
+
+    Source: E. B. Page, Ordered hypotheses for multiple treatments, JASA 1963; `scipy.stats.page_trend_test`.
+    """
+    from scipy.stats import page_trend_test
+
+    data = np.asarray(blocks, dtype=float)
+    n = data.shape[0] if data.ndim == 2 else 0
+    if data.ndim != 2 or n < 2:
+        return Trend(math.nan, n, "fewer than two seeds")
+    if data.shape[1] < 3:
+        return Trend(math.nan, n, "fewer than three depths")
+    if not np.isfinite(data).all():
+        return Trend(math.nan, n, "a value is missing")
+    if (np.ptp(data, axis=1) == 0).all():
+        return Trend(math.nan, n, "all values are equal")
+    return Trend(float(page_trend_test(data).pvalue), n)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line fitted by least squares.
+
+    Attributes:
+        slope: With its two-sided 95 % interval.
+        intercept: At x = 0.
+        r2: Share of the variance that the line explains.
+    """
+
+    slope: Estimate
+    intercept: float
+    r2: float
+
+
+def line(x: ArrayLike, y: ArrayLike) -> Line:
+    """Fits y = a + b x; "not estimable" under three points, when x or y are all equal, or a value is missing."""
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    n = len(a)
+    reason = ""
+    if n < 3:
+        reason = "fewer than three points"
+    elif not (np.isfinite(a).all() and np.isfinite(b).all()):
+        reason = "a value is missing"
+    elif np.ptp(a) == 0:
+        reason = "all points have the same x"
+    elif np.ptp(b) == 0:
+        reason = "all values are equal"
+    if reason:
+        return Line(_none(math.nan, n, reason), math.nan, math.nan)
+    centred = a - a.mean()
+    sxx = float((centred**2).sum())
+    slope = float((centred * b).sum()) / sxx
+    intercept = float(b.mean()) - slope * float(a.mean())
+    rest = float(((b - intercept - slope * a) ** 2).sum())
+    half = _quantile(n - 2, 1 - ALPHA / 2) * math.sqrt(rest / (n - 2) / sxx)
+    r2 = 1 - rest / float(((b - b.mean()) ** 2).sum())
+    return Line(Estimate(slope, slope - half, slope + half, n), intercept, r2)
+
+
+def log_line(x: ArrayLike, y: ArrayLike) -> Line:
+    """As `line`, of log y against log x: the slope is the power of x that y grows with."""
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if not ((a > 0).all() and (b > 0).all()):
+        return Line(_none(math.nan, len(a), "a value is missing or not above zero"), math.nan, math.nan)
+    return line(np.log(a), np.log(b))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given; NaN stays NaN and is not counted.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    order = sorted((i for i, value in enumerate(p) if math.isfinite(value)), key=lambda i: p[i])
+    adjusted = [math.nan] * len(p)
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
+    """The smallest margin that a paired one-sided test with so many seeds clears with this power, when nothing differs.
+
+    Args:
+        seeds: Pairs.
+        spread: Standard deviation of one net's error between seeds; that of a difference is sqrt(2) times it.
+        power: Probability of clearing the margin.
+
+    Returns:
+        The margin, in the unit of `spread`; NaN with fewer than two seeds.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct
+
+    if seeds < 2 or not spread > 0:
+        return math.nan
+    bar = _quantile(seeds - 1, 1 - ALPHA)
+    shift = brentq(lambda ncp: float(nct.sf(bar, seeds - 1, ncp)) - power, 0.0, 1000.0)
+    return float(shift) * spread * math.sqrt(2 / seeds)

@@ -119,7 +119,7 @@ class Frames:
         epochs: A row per trial and epoch: `EPOCHS`.
         cost: A row per cost record, times as medians of the raw samples: `COST`.
         cells: A row per setting over its comparable seeds: `CELLS`. Mean, low and high (95 % interval) are over
-            the `n_ok` seeds that ended "ok"; `n_diverged` and `n_failed` (all that are not "ok") say what is not in them.
+            the `n_ok` seeds that ended "ok"; `n_diverged` and `n_failed` (all not "ok") say what is not in them.
         operators: Operator times of the cost records: `OPERATORS`.
         probes: What was measured inside the nets, one number a row: `PROBES`.
         damaged: File name and reason of each record that could not be read.
@@ -254,8 +254,8 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
         for machine, members in ranked[:-1]:
             for i in members:
                 same[i] = False
-            names = (*_SAME, "execution")[: len(machine)]
-            differ = [f"{n} {a or '-'!r} instead of {b!r}" for n, a, b in zip(names, machine, main, strict=True) if a != b]
+            pairs = zip((*_SAME, "execution"), machine, main, strict=False)
+            differ = [f"{name} {one or '-'!r} instead of {other!r}" for name, one, other in pairs if one != other]
             lines.append(f"{where[0]}: {len(members)} {where[1]} record(s) kept apart: {'; '.join(differ)}")
     return same, sorted(lines)
 
@@ -263,28 +263,37 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
 def summarize(trials: pd.DataFrame) -> pd.DataFrame:
     """A row per setting over its comparable seeds, in the order of `SETTING`; see `Frames.cells`."""
     used = trials[trials["comparable"]]
-    cells = [
-        {**dict(zip(SETTING, setting, strict=True)), **_cell(group)}
-        for setting, group in used.groupby(list(SETTING), sort=True, observed=True)
-    ]
-    return _frame(cells, CELLS)
+    if used.empty:
+        return _frame([], CELLS)
+    cell = used.groupby(list(SETTING), sort=True).ngroup().to_numpy()
+    order = np.argsort(cell, kind="stable")
+    used = used.iloc[order]
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    columns = {name: used[name].to_numpy() for name in _SUMMARIZED}
+    ends = [*starts[1:], len(used)]
+    cells = [_cell({name: v[a:b] for name, v in columns.items()}) for a, b in zip(starts, ends, strict=True)]
+    settings = used.iloc[starts][list(SETTING)].reset_index(drop=True)
+    return pd.concat([settings, _frame(cells, _CELL)], axis="columns").astype(CELLS)
 
 
-def _cell(group: pd.DataFrame) -> dict[str, Any]:
-    status = group["status"].to_numpy()
-    ok = status == "ok"
+SETTLING = ("status", "finished", "train_loss_running", "loss_ratio")
+_SUMMARIZED = (*SETTLING, "steps", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
+
+
+def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
+    ok = seeds["status"] == "ok"
     row: dict[str, Any] = {
-        "n": len(group),
+        "n": len(ok),
         "n_ok": int(ok.sum()),
-        "n_diverged": int((status == "diverged").sum()),
+        "n_diverged": int((seeds["status"] == "diverged").sum()),
         "n_failed": int((~ok).sum()),
-        "steps": group["steps"].max(),
-        "finished": settled(group),
-        "train_seconds_mean": group["train_seconds"].mean(),
+        "steps": _over(np.nanmax, seeds["steps"]),
+        "finished": settled(*(seeds[name] for name in SETTLING)),
+        "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"]),
     }
     for measure in ("train_error", "test_error", "train_loss"):
-        images = group["n_test"].max() if measure == "test_error" else np.nan
-        found = stats.mean_interval(group[measure].to_numpy()[ok], images=images)
+        images = _over(np.nanmax, seeds["n_test"]) if measure == "test_error" else np.nan
+        found = stats.mean_interval(seeds[measure][ok], images=images)
         row |= {f"{measure}_{part}": getattr(found, name) for part, name in _PARTS.items()}
     return row
 
@@ -292,16 +301,22 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
 _PARTS = {"mean": "value", "low": "low", "high": "high"}
 
 
-def settled(group: pd.DataFrame) -> bool:
+def _over(function: Any, values: Any) -> float:
+    return float(function(values)) if np.isfinite(values).any() else np.nan
+
+
+def settled(status: Any, finished: Any, last_loss: Any, loss_ratio: Any) -> bool:
     """Whether a cell is finished: its seeds' mean loss no longer falls by a tenth an epoch, and none broke off.
 
     Diverged seeds are settled. The mean is over the seeds that did not diverge.
+
+    Args:
+        status, finished, last_loss, loss_ratio: Arrays over the cell's seeds: the columns `SETTLING` of the trials.
     """
-    if not bool(group["status"].isin(["ok", "diverged"]).all()):
+    ok = status == "ok"
+    if not (ok | (status == "diverged")).all():
         return False
-    alive = group[group["status"] == "ok"]
-    if alive.empty or bool(alive["finished"].all()):
+    if finished[ok].all():
         return True
-    last = alive["train_loss_running"].to_numpy()
-    before = last / alive["loss_ratio"].to_numpy()
-    return bool(last.mean() >= rows.STILL_IMPROVING * before.mean())
+    last = last_loss[ok]
+    return bool(last.mean() >= rows.STILL_IMPROVING * (last / loss_ratio[ok]).mean())

@@ -133,9 +133,11 @@ def _probes(asked: Trial, error: float) -> dict[str, Any]:
     norms = [min(1e30, 0.1 * growth ** (asked.depth - i)) for i in range(asked.depth)]
     rise = 0.5 if not asked.architecture.residual else 0.3 / blocks
     shown = error if math.isfinite(error) else 0.9
+    wobble = random.Random(f"probes {asked.architecture.name} {asked.depth} {asked.seed}").uniform(0.95, 1.05)
     ready: dict[str, Any] = {
         "gradient_norms": {
             "layers": [f"layer {i}" for i in range(asked.depth)],
+            "position": [i + 1 for i in range(asked.depth)],
             "norms": norms,
             "first": norms[0],
             "last": norms[-1],
@@ -143,15 +145,23 @@ def _probes(asked: Trial, error: float) -> dict[str, Any]:
         "branch_ratio": {
             "block": list(range(blocks)),
             "epoch": [0, asked.epochs],
-            "ratio": [[1.0 / (1 + b) for b in range(blocks)], [0.5 / (1 + b) for b in range(blocks)]],
+            "ratio": [[wobble * share / (1 + b) for b in range(blocks)] for share in (0.5, 1.0)],
         },
         "lesions": {
             "intact_error": shown,
             "blocks": list(range(blocks)),
             "errors": [min(0.9, shown + rise) for _ in range(blocks)],
             "errors_reestimated": [min(0.9, shown + rise / 2) for _ in range(blocks)],
-            "random": [{"k": k, "errors": [min(0.9, shown + k * rise)] * 3} for k in (1, 2, 4) if k <= blocks],
-            "effective_depth": min(asked.depth, 18),
+            "intact_error_reestimated": shown,
+            "random": [
+                {"k": k, "errors": [min(0.9, shown + k * rise)] * 2, "errors_reestimated": [shown + k * rise / 2] * 2}
+                for k in (1, 2, 4)
+                if k <= blocks
+            ],
+            "shuffled": {"errors": [0.8, 0.7], "errors_reestimated": [0.7, 0.6]},
+            "effective_depth": asked.depth * (0.9 if rise > 0.1 else 0.3) * wobble,
+            "effective_depth_reestimated": asked.depth * (0.8 if rise > 0.1 else 0.2) * wobble,
+            "by_epoch": [{"epoch": 1, "intact_error": 0.3, "effective_depth": asked.depth * 0.1 * wobble}],
         },
     }
     return {name: ready[name] for name in asked.probes if name in ready}
@@ -194,7 +204,8 @@ def cost_record(asked: Trial, status: Status = Status.OK, **cost: Any) -> Record
     }
     ok = status is Status.OK
     message = "" if ok else f"ended {status}"
-    return Record(asked, status, message, dict(ENVIRONMENT), {}, [], values if ok else {}, {}, 2.0, "2026-11-23T00:05:00Z")
+    when = "2026-11-23T00:05:00Z"
+    return Record(asked, status, message, dict(ENVIRONMENT), {}, [], values if ok else {}, {}, 2.0, when)
 
 
 def study_records(

@@ -1,0 +1,124 @@
+"""Judges what depth costs: time, memory, arithmetic and energy as a straight line in depth.
+
+Apart from `rules` since nothing is trained here: points are depths, not seeds.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from reports.errors import nothing
+from reports.finding import Finding, Verdict
+from reports.thresholds import DEEP, FLAT
+from results import stats
+from results.metrics import METRICS
+from results.tables import Frames
+
+CLAIM = "cost-grows"
+
+# What must grow with depth; the first is the headline. Throughput falls, so its log-log slope is what is judged.
+GROWING = ("step_time_s", "peak_memory_bytes", "flops_per_image", "inference_time_s", "energy_j_per_step")
+FALLING = "images_per_s"
+
+# Shown with three digits in these units instead of the stored ones.
+_SHOWN = {"s": (1e3, "ms"), "B": (2**-20, "MiB"), "FLOP/image": (1e-6, "MFLOP/image"), "J": (1.0, "J")}
+
+
+def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[float], floor: float = 0.0) -> Finding:
+    """Whether a cost grows with depth: a + b x depth with b above zero.
+
+    Supported: the 95 % interval of b lies above zero, and that of the log-log slope above `FLAT`. Refuted: b's lies at
+    or below zero, or the log-log slope's under `FLAT`.
+
+    Args:
+        depths, values: One a depth.
+        floor: Memory that was there before the net was built; taken off for the log-log slope only.
+    """
+    base = Finding(CLAIM, subject, measure, Verdict.INCONCLUSIVE, "", n=len(depths), unit=METRICS[measure].unit)
+    fit = stats.line(depths, values)
+    power = stats.log_line(depths, np.asarray(values, dtype=float) - floor)
+    rows = tuple({"depth": int(d), "value": float(v)} for d, v in zip(depths, values, strict=True))
+    base = base.but(details=rows)
+    if not len(depths) or max(depths) < DEEP:
+        return base.but(reason=f"never measured at {DEEP} layers or more")
+    if not fit.slope.estimable:
+        flat = fit.slope.reason == "all values are equal"
+        return base.but(reason="the same at every depth: nothing to fit" if flat else fit.slope.reason)
+    scale, unit = _SHOWN[METRICS[measure].unit]
+    told = (
+        f"{scale * fit.intercept:.3g} {unit} + {scale * fit.slope.value:.3g} {unit} a layer "
+        f"({scale * fit.slope.low:.3g} to {scale * fit.slope.high:.3g}), R² = {fit.r2:.4f}"
+    )
+    if power.slope.estimable:
+        told += f", log-log slope {power.slope.value:.2f} ({power.slope.low:.2f} to {power.slope.high:.2f})"
+    base = base.but(effect=fit.slope.value, low=fit.slope.low, high=fit.slope.high, unit=f"{base.unit}/layer",
+                    details=(*rows, *_fits(fit, power)))  # fmt: skip
+    steep = power.slope.estimable and power.slope.low > FLAT
+    if fit.slope.low > 0 and steep:
+        return base.but(verdict=Verdict.SUPPORTED, reason=f"{METRICS[measure].label}: {told}")
+    if fit.slope.high <= 0 or (power.slope.estimable and power.slope.high < FLAT):
+        return base.but(verdict=Verdict.REFUTED, reason=f"{METRICS[measure].label} does not grow: {told}")
+    return base.but(reason=f"{METRICS[measure].label}: the interval does not exclude flat: {told}")
+
+
+def _fits(fit: stats.Line, power: stats.Line) -> list[dict[str, float | str]]:
+    return [
+        {"fit": "a + b x depth", "a": fit.intercept, "b": fit.slope.value, "r2": fit.r2},
+        {"fit": "log-log", "a": power.intercept, "b": power.slope.value, "r2": power.r2},
+    ]
+
+
+def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -> Finding:
+    """Whether images per second fall with depth: the log-log slope under -`FLAT`."""
+    base = Finding(CLAIM, subject, FALLING, Verdict.INCONCLUSIVE, "", n=len(depths), unit="log-log slope")
+    base = base.but(details=tuple({"depth": int(d), "value": float(v)} for d, v in zip(depths, values, strict=True)))
+    if not len(depths) or max(depths) < DEEP:
+        return base.but(reason=f"never measured at {DEEP} layers or more")
+    power = stats.log_line(depths, values).slope
+    if not power.estimable:
+        return base.but(reason=power.reason)
+    base = base.but(effect=power.value, low=power.low, high=power.high)
+    ends = f"{values[0]:.4g} images/s at {depths[0]:g} layers, {values[-1]:.4g} at {depths[-1]:g}"
+    told = f"{ends}: log-log slope {power.value:.2f}"
+    if power.high < -FLAT:
+        return base.but(verdict=Verdict.SUPPORTED, reason=told)
+    return base.but(verdict=Verdict.REFUTED if power.low > -FLAT else Verdict.INCONCLUSIVE, reason=told)
+
+
+def judge(frames: Frames) -> list[Finding]:
+    """Findings by architecture and measure, residual first; out-of-memory depths are named, never fitted."""
+    cost = frames.cost[frames.cost["comparable"]]
+    found: list[Finding] = []
+    for subject in ("resnet", "preact", "plain"):
+        for (study, *_), rows in _series(cost[cost["architecture"] == subject]):
+            ok = rows[rows["status"] == "ok"].sort_values("depth")
+            for measure in (*GROWING[:2], FALLING, *GROWING[2:]):
+                known = ok[np.isfinite(ok[measure])]
+                if known.empty and measure not in GROWING[:2]:
+                    continue
+                depths, values = known["depth"].tolist(), known[measure].tolist()
+                if measure == FALLING:
+                    finding = throughput(subject, depths, values)
+                else:
+                    floor = known["memory_floor_bytes"].median() if measure == "peak_memory_bytes" else 0.0
+                    finding = line(subject, measure, depths, values, floor if math.isfinite(floor) else 0.0)
+                failed = rows[rows["status"] != "ok"].sort_values("depth")
+                if not failed.empty:
+                    ends = ", ".join(f"{d} layers: {s}" for d, s in zip(failed["depth"], failed["status"], strict=True))
+                    finding = finding.but(reason=f"{finding.reason}; not measured: {ends}")
+                found.append(finding.but(study=str(study), trials=tuple(sorted(known["digest"]))))
+    if not any(f.subject == "resnet" for f in found):
+        found.insert(0, nothing(CLAIM, "resnet", "digits", bool(found), "step_time_s"))
+    return found
+
+
+def _series(cost: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Cost is compared at equal layout, width, batch and precision only."""
+    names = ["study", "layout", "dataset", "width", "resize", "batch_size", "precision", "checkpoint_blocks"]
+    # A study that trains at several learning rates measures the cost of each: it is the same cost.
+    return [
+        (tuple(map(str, key)), rows.sort_values("digest").drop_duplicates("depth"))
+        for key, rows in cost.groupby(names, sort=True)
+    ]

@@ -1,0 +1,263 @@
+"""Judges of what happens inside the nets: lesions and effective depth, and growth by blocks that change nothing.
+
+They read the long probes frame; what each probe measured is said where it is measured, in `bench`.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reports.errors import GROWTH, SMALL_FIRST, headline_first, nothing, of_studies
+from reports.finding import Finding, Verdict, percent, points
+from reports.thresholds import DEEP, MARGIN, SAME_FUNCTION, SMALL, TRAINED
+from results import stats
+from results.tables import Frames
+
+SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
+
+
+def small(base: Finding, depth: int, rise: NDArray[np.float64], effective: NDArray[np.float64]) -> Finding:
+    """Whether a trained deep net is small inside: single blocks barely matter, and under half of its depth counts.
+
+    Supported: the upper bounds of both are under `MARGIN` and `SMALL` (intersection-union). Refuted: a lower bound is
+    above.
+
+    Args:
+        depth: Layers of the nets.
+        rise: By seed: mean rise of the error when one block is deleted, statistics re-estimated.
+        effective: By seed: effective depth in layers, statistics re-estimated.
+    """
+    single, share = stats.bounds(rise, resolution=1e-4), stats.bounds(effective / depth, resolution=1e-4)
+    base = base.but(effect=share.value * depth, low=_known(share.low * depth), high=_known(share.high * depth),
+                    unit="layer", n=share.n)  # fmt: skip
+    told = (
+        f"of {depth} layers {share.value * depth:.0f} count (effective depth); deleting one block raises the error by "
+        f"{points(single.value)} on average"
+    )
+    if not (single.estimable and share.estimable):
+        return base.but(reason=f"{told}, but {single.reason or share.reason}")
+    if single.high < MARGIN and share.high < SMALL:
+        return base.but(verdict=SUPPORTED, reason=told)
+    if single.low > MARGIN or share.low > SMALL:
+        return base.but(verdict=REFUTED, reason=f"{told}: no small net")
+    return base.but(reason=f"{told}: the interval reaches over {points(MARGIN)} or {percent(SMALL)} of the depth")
+
+
+def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], words: str) -> Finding:
+    """Whether a number of each seed rises from the first look to the end of training. Paired; any rise counts."""
+    found = stats.difference(last, first)
+    base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high), n=found.n)
+    if not found.estimable:
+        return base.but(reason=f"{words}: {found.reason}")
+    told = f"{words} goes from {float(np.mean(first)):.3g} to {float(np.mean(last)):.3g}"
+    if found.low > 0:
+        return base.but(verdict=SUPPORTED, reason=told)
+    return base.but(verdict=REFUTED if found.high < 0 else INCONCLUSIVE, reason=told)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.Series:
+    """Mean of a quantity by seed, over blocks or draws."""
+    return rows[rows["quantity"] == quantity].groupby("seed")["value"].mean().sort_index()
+
+
+def _steps(frames: Frames, digests: pd.Series) -> int | None:
+    planned = frames.trials.loc[frames.trials["digest"].isin(digests.unique()), "steps_planned"].max()
+    return int(planned) if planned > 0 else None
+
+
+def small_net_first(frames: Frames) -> list[Finding]:
+    """`small-net-first`: lesions of the deepest nets that trained, residual and plain, and how they came about."""
+    claim = "small-net-first"
+    probes = frames.probes
+    used = probes["probe"].isin(["lesions", "branch_ratio"]) & probes["comparable"]
+    probes = probes[used & (probes["layout"] != "dense") & (probes["clip_norm"] == 0)]
+    probes = of_studies(probes, SMALL_FIRST)
+    found: list[Finding] = []
+    for study in sorted(probes["study"].unique()):
+        for subject in ("resnet", "preact", "plain"):
+            mine = probes[(probes["study"] == study) & (probes["architecture"] == subject)]
+            if not mine.empty:
+                steps = _steps(frames, mine["digest"])
+                made = [_lesions(claim, subject, mine), *_over_epochs(claim, subject, mine)]
+                found += [f.but(study=study, steps=steps, reason=f"{f.reason}, at {steps} steps") for f in made]
+    if not found:
+        return [nothing(claim, "resnet", SMALL_FIRST[-1], measure="effective_depth")]
+    return headline_first(claim, found, SMALL_FIRST, "resnet")
+
+
+def _trained(lesions: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    """Lesions by depth, where the intact nets of all seeds trained."""
+    kept = {}
+    for depth, rows in lesions.groupby("depth", sort=True):
+        intact = _by_seed(rows, "intact_error")
+        if len(intact) and bool((intact <= TRAINED).all()) and set(intact.index) == set(rows["seed"]):
+            kept[int(str(depth))] = rows
+    return kept
+
+
+def _lesions(claim: str, subject: str, mine: pd.DataFrame) -> Finding:
+    lesions = mine[mine["probe"] == "lesions"]
+    base = Finding(claim, subject, "effective_depth", INCONCLUSIVE, "", unit="layer", n=int(mine["seed"].nunique()))
+    trained = _trained(lesions)
+    rows = tuple(
+        {
+            "depth": depth,
+            "effective_depth": float(_by_seed(at, "effective_depth_reestimated").mean()),
+            "effective_depth_as_trained": float(_by_seed(at, "effective_depth").mean()),
+            "rise": float((_by_seed(at, "errors_reestimated") - _intact(at)).mean()),
+            "n": int(at["seed"].nunique()),
+        }
+        for depth, at in trained.items()
+    )
+    base = base.but(details=rows, trials=tuple(sorted(lesions["digest"].unique())))
+    tried = sorted(lesions["depth"].unique())
+    # A plain net of 258 layers never trains: it is looked at where it does, which only makes the rule harder to meet.
+    if not trained or (max(trained) < DEEP and subject != "plain"):
+        reason = f"never tried at {DEEP} layers or more" if not tried or tried[-1] < DEEP else (
+            f"no net of {DEEP} layers or more trained to {percent(TRAINED)} test error in all seeds: nothing to cut"
+        )  # fmt: skip
+        return base.but(reason=reason)
+    depth = max(trained)
+    at = trained[depth]
+    rise = (_by_seed(at, "errors_reestimated") - _intact(at)).to_numpy()
+    effective = _by_seed(at, "effective_depth_reestimated").to_numpy()
+    return small(base, depth, rise, effective)
+
+
+def _intact(rows: pd.DataFrame) -> pd.Series:
+    """Of the intact net, in the way that the lesioned ones are measured."""
+    intact = _by_seed(rows, "intact_error_reestimated")
+    return intact if len(intact) else _by_seed(rows, "intact_error")
+
+
+def _over_epochs(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
+    """Effective depth and the branches' share, at the first look and at the end, of the deepest nets that trained."""
+    found = []
+    trained = _trained(mine[mine["probe"] == "lesions"])
+    mine = mine[mine["depth"].isin(list(trained))]
+    looks = (
+        ("lesions", "by_epoch.effective_depth", "effective_depth_reestimated", "effective depth", "layer"),
+        ("branch_ratio", "ratio", "ratio", "norm of branch over shortcut", "ratio"),
+    )
+    for probe, early, late, words, unit in looks:
+        rows = mine[mine["probe"] == probe]
+        pairs = _first_and_last(rows, early, late)
+        if pairs is None:
+            continue
+        depth, first, last, epoch = pairs
+        base = Finding(claim, subject, f"{unit}_over_epochs", INCONCLUSIVE, "", unit=unit)
+        base = base.but(trials=tuple(sorted(rows.loc[rows["depth"] == depth, "digest"].unique())))
+        found.append(grows(base, first, last, f"{words} at {depth} layers, from epoch {epoch:g} to the end,"))
+    return found
+
+
+def _first_and_last(
+    rows: pd.DataFrame, early: str, late: str
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64], float] | None:
+    """Depth, values by seed at the first epoch and at the end, and that epoch."""
+    for depth in sorted(rows["depth"].unique(), reverse=True):
+        at = rows[rows["depth"] == depth]
+        looked = at[(at["quantity"] == early) & at["epoch"].notna() & at["value"].notna()]
+        if looked.empty:
+            continue
+        first_epoch = looked["epoch"].min()
+        first = looked[looked["epoch"] == first_epoch].groupby("seed")["value"].mean()
+        end = at[at["quantity"] == late]
+        end = end[end["epoch"] == end["epoch"].max()] if end["epoch"].notna().any() else end
+        last = end.groupby("seed")["value"].mean()
+        both = sorted(set(first.index) & set(last.dropna().index))
+        if len(both) >= 2 and not (early == late and first_epoch == looked["epoch"].max()):
+            return int(depth), first[both].to_numpy(), last[both].to_numpy(), float(first_epoch)
+    return None
+
+
+def grown(
+    base: Finding,
+    depths: list[int],
+    change: NDArray[np.float64],
+    error: NDArray[np.float64],
+    control: NDArray[np.float64],
+) -> Finding:
+    """Whether a trained net can be grown by blocks that change nothing, and never ends worse for it.
+
+    Supported: at each step the outputs agree within `SAME_FUNCTION` in all seeds, and the one-sided 95 % upper bound of
+    the grown net's error above the ungrown one's, trained on as long, is under `MARGIN`. Refuted: outputs change more,
+    or the grown net is worse by more than the margin (Holm over the steps).
+
+    Args:
+        depths: Depth after each step.
+        change: Shape (seeds, steps): largest change of an output at the insertion, over the largest output.
+        error, control: Shape (seeds, steps): training error of the grown and of the ungrown net.
+    """
+    rows: list[dict[str, Any]] = []
+    compared = [stats.difference(error[:, j], control[:, j], resolution=1e-4) for j in range(len(depths))]
+    adjusted = stats.holm([found.p_above(MARGIN) for found in compared])
+    for j, found in enumerate(compared):
+        rows.append({"depth": depths[j], "change": float(change[:, j].max()), "effect": found.value,
+                     "low": found.low, "high": found.high, "n": found.n})  # fmt: skip
+    base = base.but(details=tuple(rows))
+    if not depths:
+        return base.but(reason="no growth was tried")
+    worst = max(compared, key=lambda f: f.high if f.estimable else math.inf)
+    base = base.but(effect=_known(worst.value), low=_known(worst.low), high=_known(worst.high), n=worst.n)
+    furthest = float(np.nanmax(change)) if np.isfinite(change).any() else math.nan
+    path = " to ".join(map(str, depths))
+    told = f"grown to {path} layers, outputs change by {furthest:.2g} of the largest"
+    if not furthest <= SAME_FUNCTION:
+        why = "the new blocks are not the identity" if math.isfinite(furthest) else "the change was not measured"
+        return base.but(verdict=REFUTED if math.isfinite(furthest) else INCONCLUSIVE, reason=f"{told}: {why}")
+    if any(p < stats.ALPHA for p in adjusted):
+        return base.but(verdict=REFUTED, reason=f"{told}, but after training on it is {points(worst.value)} worse")
+    if all(f.estimable and f.high < MARGIN for f in compared):
+        return base.but(
+            verdict=SUPPORTED, reason=f"{told}; trained on, it ends at most {points(worst.high)} above the ungrown net"
+        )
+    why = next((f.reason for f in compared if not f.estimable), f"the interval reaches over {points(MARGIN)}")
+    return base.but(reason=f"{told}; against the ungrown net: {why}")
+
+
+def identity_growth(frames: Frames) -> list[Finding]:
+    """`identity-growth`: see `grown`; residual nets, and the plain net with its best chance."""
+    claim = "identity-growth"
+    probes = frames.probes
+    probes = of_studies(probes[(probes["probe"] == "growth") & probes["comparable"]], GROWTH)
+    found = []
+    for study in sorted(probes["study"].unique()):
+        for subject in ("resnet", "preact", "plain"):
+            mine = probes[(probes["study"] == study) & (probes["architecture"] == subject)]
+            if not mine.empty:
+                base = Finding(claim, subject, "train_error", INCONCLUSIVE, "", study=study)
+                steps = _steps(frames, mine["digest"])
+                finding = _growth(base.but(steps=steps, trials=tuple(sorted(mine["digest"].unique()))), mine)
+                found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
+    if not found:
+        return [nothing(claim, "resnet", GROWTH[-1])]
+    return headline_first(claim, found, GROWTH, "resnet")
+
+
+def _growth(base: Finding, mine: pd.DataFrame) -> Finding:
+    """Arrays of seeds by steps from quantities that end in "depth", "change", "error_grown" and "error_ungrown"."""
+    last = mine["quantity"].str.split(".").str[-1]
+    tables = {
+        name: mine[last == name].pivot_table(
+            index="seed", columns="index", values="value", aggfunc="mean", dropna=False
+        )
+        for name in ("depth", "change", "error_grown", "error_ungrown")
+    }
+    if any(table.empty for table in tables.values()):
+        absent = ", ".join(name for name, table in tables.items() if table.empty)
+        return base.but(reason=f"the records hold no growth that can be judged (no {absent})")
+    depths = [int(d) for d in tables["depth"].max()]
+    arrays = [tables[name].to_numpy(dtype=float) for name in ("change", "error_grown", "error_ungrown")]
+    if len({a.shape for a in arrays}) > 1:
+        return base.but(reason="some steps of the growth are missing")
+    # A grown net that diverged has no error: it ranks worst.
+    arrays[1] = np.where(np.isfinite(arrays[1]), arrays[1], 1.0)
+    return grown(base, depths, *arrays)

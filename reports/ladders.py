@@ -1,0 +1,188 @@
+"""One architecture against depth: what the judges of errors look at, cut out of the trials frame.
+
+Rows become a small array (seeds x depths) with everything a rule may ask for beside it, so that a rule is
+a pure function that planted truths can feed as well as records. Nothing is judged here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from results import tables
+from results.tables import SETTING
+
+# What may differ within a ladder, or is told by another column.
+_WITHIN = ("architecture", "depth", *tables.ARCHITECTURE)
+RECIPE = [name for name in SETTING if name not in _WITHIN]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Errors of one architecture over depths and seeds, under one recipe.
+
+    Attributes:
+        subject: The architecture's name.
+        depths: Rising.
+        seeds: Rising.
+        errors: Shape (seeds, depths), fractions in 0..1. A trial that ended without a result (diverged, out of memory,
+            timeout, error) holds 1.0, the worst; one without a record is NaN.
+        settled: Whether the cell of each depth is finished (see `tables.settled`).
+        diverged: Diverged seeds by depth.
+        broken: Seeds by depth that ended neither "ok" nor "diverged".
+        images: Test images behind an error; NaN for training errors.
+        resolution: Smallest step that the errors can make.
+        steps: Training steps as planned.
+        study, setting: Where it is from, and what tells it from the study's other ladders of this subject.
+        trials: Digests.
+    """
+
+    subject: str
+    depths: tuple[int, ...]
+    seeds: tuple[int, ...]
+    errors: NDArray[np.float64]
+    settled: tuple[bool, ...]
+    diverged: tuple[int, ...]
+    broken: tuple[int, ...]
+    images: float = float("nan")
+    resolution: float = 0.0
+    steps: int = 0
+    study: str = ""
+    setting: str = ""
+    trials: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[tuple[int, int]]:
+        """(depth, seed) of the trials that have no record, though this depth and this seed have others."""
+        where = np.argwhere(np.isnan(self.errors))
+        return [(self.depths[j], self.seeds[i]) for i, j in where]
+
+    def at(self, *depths: int) -> "Ladder":
+        """The same ladder with only these depths."""
+        keep = [j for j, depth in enumerate(self.depths) if depth in depths]
+        return Ladder(
+            self.subject,
+            tuple(self.depths[j] for j in keep),
+            self.seeds,
+            self.errors[:, keep],
+            tuple(self.settled[j] for j in keep),
+            tuple(self.diverged[j] for j in keep),
+            tuple(self.broken[j] for j in keep),
+            self.images,
+            self.resolution,
+            self.steps,
+            self.study,
+            self.setting,
+            self.trials,
+        )
+
+
+_LOOKED_AT = [*SETTING, "seed", *tables.SETTLING, "n_train", "n_test", "steps", "steps_planned", "digest"]
+
+
+def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) -> list[Ladder]:
+    """Every ladder of the comparable trials, in the order of study, setting and architecture.
+
+    Args:
+        trials: `Frames.trials`, or a part of it.
+        measure: "train_error" or "test_error".
+        subjects: Architectures to keep, in this order within a recipe; empty keeps all.
+    """
+    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
+    wanted = list(subjects) or sorted(used["architecture"].unique())
+    found = []
+    for _, study in used.groupby("study", sort=True):
+        varied = [name for name in RECIPE if study[name].nunique() > 1]
+        groups = study.groupby(varied, sort=True) if varied else [((), study)]
+        for key, recipe in groups:
+            setting = ", ".join(f"{name} {_text(value)}" for name, value in zip(varied, key, strict=True))
+            for subject in wanted:
+                rows = recipe[recipe["architecture"] == subject]
+                if not rows.empty:
+                    found.append(ladder(rows, measure, subject, setting))
+    return found
+
+
+def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Keeps, where a study tried several learning rates, the best one of each architecture and depth.
+
+    Best: fewest failures, then the lowest mean training loss over the seeds. Never chosen by an error that is judged.
+
+    Returns:
+        The rows kept, and for each cell that had a choice: study, architecture, depth, lr, how many were tried, and the
+        training seconds of the whole search and of the chosen lr.
+    """
+    cell = [name for name in SETTING if name != "lr"]
+    keep, chosen = [], []
+    for _, rows in trials[trials["comparable"]].groupby(cell, sort=True):
+        by_lr = dict(iter(rows.groupby("lr", sort=True)))
+        if len(by_lr) == 1:
+            keep.append(rows)
+            continue
+        best = min(by_lr, key=lambda lr: _preference(by_lr[lr]))
+        keep.append(by_lr[best])
+        first = rows.iloc[0]
+        chosen.append(
+            {
+                "study": str(first["study"]),
+                "architecture": str(first["architecture"]),
+                "clip_norm": float(first["clip_norm"]),
+                "depth": int(first["depth"]),
+                "lr": float(best),
+                "tried": len(by_lr),
+                "search_seconds": float(rows["train_seconds"].sum()),
+                "chosen_seconds": float(by_lr[best]["train_seconds"].sum()),
+            }
+        )
+    if not chosen:
+        return trials[trials["comparable"]], []
+    kept = pd.concat(keep)
+    # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
+    searched = {row["study"] for row in chosen}
+    return kept.assign(lr=kept["lr"].where(~kept["study"].isin(searched), -1.0)), chosen
+
+
+def _preference(rows: pd.DataFrame) -> tuple[int, float]:
+    ok = rows[rows["status"] == "ok"]
+    return len(rows) - len(ok), float(ok["train_loss"].mean()) if len(ok) else float("inf")
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") -> Ladder:
+    """The ladder of these rows: one subject, at most one row a depth and seed."""
+    depths, seeds = sorted(rows["depth"].unique()), sorted(rows["seed"].unique())
+    across = {int(depth): j for j, depth in enumerate(depths)}
+    down = {int(seed): i for i, seed in enumerate(seeds)}
+    errors = np.full((len(seeds), len(depths)), np.nan)
+    diverged, broken = [0] * len(depths), [0] * len(depths)
+    columns = ("depth", "seed", "status", measure)
+    for depth, seed, status, error in zip(*(rows[name].tolist() for name in columns), strict=True):
+        j = across[depth]
+        # A result without a number cannot be trusted to be good: it ranks worst like a failure.
+        errors[down[seed], j] = error if status == "ok" and np.isfinite(error) else 1.0
+        diverged[j] += status == "diverged"
+        broken[j] += status not in ("ok", "diverged")
+    counted = rows["n_test" if measure == "test_error" else "n_train"].max()
+    images = float(counted) if counted > 0 else float("nan")
+    planned = rows[["steps_planned", "steps"]].max().max()
+    depth_of, told = rows["depth"].to_numpy(), [rows[name].to_numpy() for name in tables.SETTLING]
+    return Ladder(
+        subject=subject,
+        depths=tuple(map(int, depths)),
+        seeds=tuple(map(int, seeds)),
+        errors=errors,
+        settled=tuple(tables.settled(*(column[depth_of == depth] for column in told)) for depth in depths),
+        diverged=tuple(diverged),
+        broken=tuple(broken),
+        images=images if measure == "test_error" else float("nan"),
+        resolution=1 / images if images > 0 else 0.0,
+        steps=int(planned) if planned > 0 else 0,
+        study=str(rows["study"].iloc[0]),
+        setting=setting,
+        trials=tuple(sorted(rows["digest"])),
+    )
