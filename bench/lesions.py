@@ -13,37 +13,46 @@ from bench.anatomy import IMAGES, Probe, batch_statistics, blocks_of, deletable,
 from bench.images import Images
 from bench.study import Trial
 from bench.train import mode
+from models.blocks import weighted
 from models.network import Network
 from models.spec import stream
 
 # A net that did not train has nothing to lose: chance is 0.9.
 MOST_INTACT_ERROR = 0.5
 # Blocks deleted one at a time: all of a shallow net, so many of a deep one, evenly spread.
-SINGLES = 8
+SINGLES = 6
 # Shares of the deletable blocks that are deleted together, at random, and draws of each.
-SHARES, DRAWS = (1 / 16, 1 / 4, 1 / 2, 3 / 4, 1.0), 2
+SHARES, DRAWS = (1 / 8, 1 / 4, 1 / 2), 2
+# Shares of each stage's blocks that are kept, the first ones, when the rest is deleted.
+KEPT = (0.0, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 # By so much may the error rise before a deletion counts as felt: 5 points,
 # ten of the images that a lesion is judged by.
 FELT = 0.05
 
+Cut = frozenset[int]
+
 
 class Lesions(Probe):
-    """Errors of the network with one block deleted, with k random blocks deleted, and with blocks shuffled.
+    """Errors of the trained network with blocks deleted or shuffled.
 
     A deleted block leaves its shortcut (a plain one leaves its input as it came); only blocks that keep their shape
-    are deleted, so that plain nets can be cut too. Shuffling permutes those blocks within their stage. All errors are
-    shares wrong of the first `IMAGES` test images, in two ways: "errors" with the intact net's BatchNorm statistics
-    (re-estimated after training), "errors_reestimated" with those of the lesioned net itself, taken from the very
-    images, without labels, in one batch. After epochs 1, 3, 9 ... only the second way is tried: in the midst of
-    training running statistics lag.
+    are deleted, so that plain nets can be cut too. Deleted are: one block; k random blocks; all but the first so many
+    of each stage ("kept"). Shuffling permutes the blocks that could be deleted within their stage.
 
-    Effective depth: the layers that are left once so many random blocks are deleted that the error has risen by
-    `FELT`, linear between the numbers of blocks that were tried. A net whose every lesion is felt has nearly its own
-    depth; one that can lose all its deletable blocks has that of the blocks that cannot be deleted.
+    All errors are shares wrong of the first `IMAGES` test images, in two ways: "errors" with the intact net's
+    BatchNorm statistics (as re-estimated after training; what Veit et al. do), "errors_reestimated" with the lesioned
+    net's own, taken from these very images, without labels, in one batch. After epochs 1, 3, 9 ... only the second
+    way is tried, and only "kept": in the midst of training running statistics lag.
 
-    Found: "intact_error", "blocks", "errors", "random" [{"k", "errors", "errors_reestimated"}], "shuffled" {"errors",
-    "errors_reestimated"}, "effective_depth", and "intact_error_reestimated", "errors_reestimated",
-    "effective_depth_reestimated"; "n_deletable", "n_blocks"; "by_epoch" [{"epoch", "intact_error", "random",
+    Effective depth: the layers of the smallest net, made of the first blocks of each stage, that errs at most `FELT`
+    more than the intact net; linear between the sizes that were tried. It is the depth itself when even a few deleted
+    blocks are felt, and smaller when the net holds a shallower net that does its work already. "effective_depth" is
+    measured with re-estimated statistics, which is fair to a net that cannot do without them;
+    "effective_depth_frozen" without.
+
+    Found: "n_blocks", "n_deletable"; "intact_error", "blocks" and "errors" (of single deletions), "random" [{"k",
+    "errors"}], "kept" [{"depth", "errors"}], "shuffled" {"errors"}, each of these errors also as
+    "..._reestimated"; "effective_depth", "effective_depth_frozen"; "by_epoch" [{"epoch", "intact_error", "kept",
     "effective_depth"}]. Where the intact net errs on more than half: "skipped", and nothing else but its error.
     """
 
@@ -63,8 +72,8 @@ class Lesions(Probe):
             intact = self._error()
             row: dict[str, Any] = {"epoch": epoch, "intact_error": intact}
             if intact <= MOST_INTACT_ERROR:
-                row["random"] = [{"k": len(s[0]), "errors": [self._error(cut=s[0])]} for s in self._random(draws=1)]
-                row["effective_depth"] = self._effective_depth(intact, row["random"], "errors")
+                row["kept"] = [{"depth": self._depth(cut), "errors": [self._error(cut=cut)]} for cut in self._kept()]
+                row["effective_depth"] = self._effective_depth(intact, row["kept"], "errors")
         self.by_epoch.append(row)
 
     @torch.no_grad()
@@ -78,33 +87,36 @@ class Lesions(Probe):
             reason = f"the intact net did not train: it errs on {intact:.0%} of {len(self.y)} test images"
             self.found = {"skipped": reason, "intact_error": intact}
             return
-        chosen = evenly(self.can_go, SINGLES)
-        found: dict[str, Any] = {"n_blocks": len(self.blocks), "n_deletable": len(self.can_go), "blocks": chosen}
-        random = [{"k": len(draws[0])} for draws in self._random(DRAWS)]
-        shuffled: dict[str, Any] = {}
+        found: dict[str, Any] = {
+            "n_blocks": len(self.blocks), "n_deletable": len(self.can_go), "blocks": evenly(self.can_go, SINGLES),
+            "random": [{"k": len(cuts[0])} for cuts in self._random()],
+            "kept": [{"depth": self._depth(cut)} for cut in self._kept()], "shuffled": {},
+        }  # fmt: skip
         with mode(self.network, training=False):
-            self._cut("", intact, found, random, shuffled)
+            self._cut(found, "", intact, DRAWS)
         with batch_statistics(self.network):
-            self._cut("_reestimated", self._error(), found, random, shuffled)
-        self.found = {**found, "random": random, "shuffled": shuffled, "by_epoch": self.by_epoch}
+            self._cut(found, "_reestimated", self._error(), 1)
+        found["effective_depth_frozen"] = self._effective_depth(found["intact_error"], found["kept"], "errors")
+        found["effective_depth"] = self._effective_depth(
+            found["intact_error_reestimated"], found["kept"], "errors_reestimated"
+        )
+        self.found = {**found, "by_epoch": self.by_epoch}
 
-    def _cut(
-        self, way: str, intact: float, found: dict[str, Any], random: list[dict[str, Any]], shuffled: dict[str, Any]
-    ) -> None:
+    def _cut(self, found: dict[str, Any], way: str, intact: float, draws: int) -> None:
         """All lesions, in the mode that the network is in; names end in `way`."""
         found[f"intact_error{way}"] = intact
         found[f"errors{way}"] = self._singles(found["blocks"])
-        for row, draws in zip(random, self._random(DRAWS), strict=True):
-            # All of them can only be deleted in one way.
-            row[f"errors{way}"] = [self._error(cut=cut) for cut in dict.fromkeys(draws)]
-        shuffled[f"errors{way}"] = [self._error(order=order) for order in self._orders(DRAWS)]
-        found[f"effective_depth{way}"] = self._effective_depth(intact, random, f"errors{way}")
+        for row, cuts in zip(found["random"], self._random(), strict=True):
+            row[f"errors{way}"] = [self._error(cut=cut) for cut in cuts[:draws]]
+        for row, cut in zip(found["kept"], self._kept(), strict=True):
+            row[f"errors{way}"] = [self._error(cut=cut)]
+        found["shuffled"][f"errors{way}"] = [self._error(order=self._shuffled())]
 
     def _network(self) -> Network:
         assert isinstance(self.network, Network)
         return self.network
 
-    def _error(self, order: list[int] | None = None, cut: frozenset[int] = frozenset()) -> float:
+    def _error(self, order: list[int] | None = None, cut: Cut = frozenset()) -> float:
         network = self._network()
         order = list(range(len(self.blocks))) if order is None else order
         return rounded(error_of(walk(network, network.stem(self.x), order, cut), self.y))
@@ -123,41 +135,47 @@ class Lesions(Probe):
             x = block(x)
         return x
 
-    def _random(self, draws: int) -> list[list[frozenset[int]]]:
+    def _random(self) -> list[list[Cut]]:
         """For each number of blocks its draws; the same for every architecture of a depth and seed."""
         generator = torch.Generator().manual_seed(stream(self.trial.seed, "lesions"))
         n = len(self.can_go)
-        chosen = []
+        cuts = []
         for k in sorted({max(1, round(share * n)) for share in SHARES}):
-            orders = [torch.randperm(n, generator=generator)[:k].tolist() for _ in range(draws)]
-            chosen.append([frozenset(self.can_go[j] for j in order) for order in orders])
-        return chosen
+            orders = [torch.randperm(n, generator=generator)[:k].tolist() for _ in range(DRAWS)]
+            cuts.append([frozenset(self.can_go[j] for j in order) for order in orders])
+        return cuts
 
-    def _orders(self, draws: int) -> list[list[int]]:
-        """Orders of all blocks in which those that can be deleted are shuffled within their stage."""
-        generator = torch.Generator().manual_seed(stream(self.trial.seed, "shuffles"))
-        stages = self._network().stage_of()
-        orders = []
-        for _ in range(draws):
-            order = list(range(len(self.blocks)))
-            for stage in sorted(set(stages)):
-                places = [i for i in self.can_go if stages[i] == stage]
-                for place, j in zip(places, torch.randperm(len(places), generator=generator).tolist(), strict=True):
-                    order[place] = places[j]
-            orders.append(order)
-        return orders
+    def _kept(self) -> list[Cut]:
+        """What is cut when the first so many blocks of each stage are kept, the largest cut first."""
+        network = self._network()
+        place = [i for count in network.stages for i in range(count)]
+        size = [count for count in network.stages for _ in range(count)]
+        cuts = (frozenset(i for i in self.can_go if place[i] >= round(share * size[i])) for share in KEPT)
+        return [cut for cut in dict.fromkeys(cuts) if cut]
 
-    def _effective_depth(self, intact: float, random: list[dict[str, Any]], errors: str) -> float:
-        """See the class."""
-        layers = (self.trial.depth - 2) / len(self.blocks)
-        k0, rise0 = 0.0, 0.0
-        for row in random:
-            rise = sum(row[errors]) / len(row[errors]) - intact
-            if rise >= FELT:
-                k0 += (row["k"] - k0) * (FELT - rise0) / (rise - rise0)
-                break
-            k0, rise0 = row["k"], max(rise, 0.0)
-        return round(self.trial.depth - layers * k0, 1)
+    def _shuffled(self) -> list[int]:
+        """An order of all blocks in which those that could be deleted are shuffled within their stage."""
+        generator = torch.Generator().manual_seed(stream(self.trial.seed, "shuffle"))
+        order, stage = list(range(len(self.blocks))), self._network().stage_of()
+        for s in range(len(self._network().stages)):
+            places = [i for i in self.can_go if stage[i] == s]
+            for place, j in zip(places, torch.randperm(len(places), generator=generator).tolist(), strict=True):
+                order[place] = places[j]
+        return order
+
+    def _depth(self, cut: Cut) -> int:
+        """Weighted layers that are left on the main path."""
+        return self.trial.depth - sum(weighted(m) for i in cut for m in self.blocks[i].branch)
+
+    def _effective_depth(self, intact: float, kept: list[dict[str, Any]], errors: str) -> float:
+        """See the class; the smallest net such that it and all larger ones that were tried err little enough."""
+        depth, rise = float(self.trial.depth), 0.0
+        for row in reversed(kept):
+            smaller, more = float(row["depth"]), float(row[errors][0]) - intact
+            if more > FELT:
+                return round(smaller + (depth - smaller) * (more - FELT) / (more - rise), 1)
+            depth, rise = smaller, more
+        return depth
 
 
 def _power_of_three(epoch: int) -> bool:
