@@ -57,7 +57,8 @@ class Network(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.final(x)
-        return self.head(x if self.dense else x.mean((2, 3)))
+        logits: Tensor = self.head(x if self.dense else x.mean((2, 3)))
+        return logits
 
     def stage_of(self) -> list[int]:
         """The stage of each block, counted from 0."""
@@ -105,8 +106,8 @@ def load_factory(name: str) -> Callable[..., object]:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot load architecture {name!r}: {error}") from None
+    except Exception as error:  # a user's module may raise anything while it loads
+        raise ValueError(f"cannot load architecture {name!r}: {type(error).__name__}: {error}") from None
     if not callable(found):
         raise ValueError(f"cannot load architecture {name!r}: it is not a function")
     return found  # type: ignore[no-any-return]
@@ -171,14 +172,24 @@ def _xavier(weight: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.rand(weight.shape, generator=generator) * 2 - 1) * bound
 
 
+# Xiao et al. 2018: variances of weights and biases at which a tanh layer neither shrinks nor stretches
+# (mean-field chi_1 = 1); a test solves their equations for this pair.
+CRITICAL_GAIN, CRITICAL_BIAS = 1.05, 2.01e-5
+
+
 def _delta_orthogonal(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Xiao et al. 2018, algorithm 1: an orthogonal matrix at the centre tap, zeros around it."""
+    """Xiao et al. 2018, delta-orthogonal kernels: an orthogonal matrix at the centre tap, zeros around it.
+
+    Deviation: where channels change (stem, first layer of a stage), orthogonal over all taps. A stride over
+    centre taps would only subsample: the last map of an 8x8 image would see one corner pixel.
+    """
     c_out, c_in = weight.shape[:2]
-    q, r = torch.linalg.qr(torch.randn(max(c_out, c_in), min(c_out, c_in), generator=generator))
-    q = q * torch.sign(torch.diagonal(r))
-    matrix = q if c_out >= c_in else q.T
-    if weight.dim() == 2:
-        return matrix
+    columns = weight[0].numel() if c_out != c_in else c_in
+    q, r = torch.linalg.qr(torch.randn(max(c_out, columns), min(c_out, columns), generator=generator))
+    q = q * torch.sign(torch.diagonal(r)) * math.sqrt(CRITICAL_GAIN)
+    matrix: Tensor = q if c_out >= columns else q.T
+    if weight.dim() == 2 or c_out != c_in:
+        return matrix.reshape(weight.shape)
     full = torch.zeros(weight.shape)
     full[:, :, weight.shape[2] // 2, weight.shape[3] // 2] = matrix
     return full
@@ -192,7 +203,8 @@ def initialize(network: nn.Module, architecture: Architecture, seed: int) -> Non
 
     Convolutions, and linear layers that stand for them: `architecture.init`. The head: uniform,
     +-1/sqrt(fan-in), as torch and torchvision leave it (Xavier nets: Xavier too, as the document does). Biases: the
-    same bound. BatchNorm: scale 1, shift 0, mean 0, variance 1.
+    same bound (delta-orthogonal nets: normal, variance `CRITICAL_BIAS`). BatchNorm: scale 1, shift 0, mean 0,
+    variance 1.
     """
     with torch.no_grad():
         for name, module in _leaves(network):
@@ -209,7 +221,11 @@ def initialize(network: nn.Module, architecture: Architecture, seed: int) -> Non
                 weight.copy_(value)
                 if module.bias is not None:
                     generator.manual_seed(stream(seed, f"{name}.bias"))
-                    module.bias.copy_((torch.rand(module.bias.shape, generator=generator) * 2 - 1) * bound)
+                    if architecture.init == "delta-orthogonal" and name != "head":
+                        drawn = torch.randn(module.bias.shape, generator=generator) * math.sqrt(CRITICAL_BIAS)
+                    else:
+                        drawn = (torch.rand(module.bias.shape, generator=generator) * 2 - 1) * bound
+                    module.bias.copy_(drawn)
         if architecture.zero_last:
             for module in network.modules():
                 if isinstance(module, Block):
