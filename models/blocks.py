@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from models.spec import PLACEMENTS, Architecture
 
 # On a 2x2 map, the tap (of nine, row by row) that leads from input position q to output position p, at [4p + q].
-_TAPS_2X2 = torch.tensor([3 * (k - i + 1) + (n - j + 1) for i in (0, 1) for j in (0, 1) for k in (0, 1) for n in (0, 1)])
+_TAPS_2X2 = torch.tensor(
+    [3 * (k - i + 1) + (n - j + 1) for i in (0, 1) for j in (0, 1) for k in (0, 1) for n in (0, 1)]
+)
 
 
 class Conv3x3(nn.Conv2d):
