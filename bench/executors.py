@@ -14,6 +14,9 @@ from bench.record import Record, Status
 from bench.supervisor import Worker
 from bench.worker import Job, Message, Stop, TimeUp, resolve, run
 
+# A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
+START_LIMIT_S = 120.0
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -167,6 +170,9 @@ class Process:
         try:
             while worker.receiving.poll(0):
                 kind, *content = worker.receiving.recv()
+                if kind == "begun":
+                    worker.begun, worker.since = True, time.monotonic()
+                    continue
                 if kind == "progress":
                     self._settings.on_progress(job, content[0])
                     continue
@@ -183,13 +189,19 @@ class Process:
         return None
 
     def _overdue(self, worker: Worker) -> Outcome | None:
-        limit = self._settings.trial_time_limit_s
+        job, limit = worker.job, self._settings.trial_time_limit_s
         seconds = time.monotonic() - worker.since
-        if worker.job is None or not limit or seconds < limit:
+        if job is None:
             return None
-        job = worker.job
+        if not worker.begun and seconds > START_LIMIT_S:
+            words = f"worker did not start within {START_LIMIT_S:g} s"
+            record = Record(job.trial, Status.ERROR, words, seconds=seconds)
+        elif worker.begun and limit and seconds > limit:
+            record = Record(job.trial, Status.TIMEOUT, too_long(limit), seconds=seconds)
+        else:
+            return None
         self._drop(worker)
-        return Outcome(job, Record(job.trial, Status.TIMEOUT, too_long(limit), seconds=seconds))
+        return Outcome(job, record)
 
     def stop(self, seconds: float) -> list[Outcome]:
         deadline = time.monotonic() + seconds

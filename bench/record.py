@@ -150,8 +150,8 @@ def decode(data: bytes) -> Record:
 
 def _check_kinds(record: Record) -> None:
     """Refuses a body that is whole but not shaped like a record, so that no reader need look twice."""
-    kinds: dict[str, type | tuple[type, ...]] = {"message": str, "started": str, "seconds": (int, float), "epochs": list}
-    kinds |= dict.fromkeys(("environment", "result", "cost", "probes"), dict)
+    kinds: dict[str, type | tuple[type, ...]] = {"message": str, "started": str, "seconds": (int, float)}
+    kinds |= {"epochs": list, **dict.fromkeys(("environment", "result", "cost", "probes"), dict)}
     for name, kind in kinds.items():
         if not isinstance(getattr(record, name), kind):
             raise Unreadable(f"{name} is not of the kind that a record has")

@@ -49,6 +49,7 @@ class Worker:
         self.sending = Connection(ours[1], readable=False)
         self.receiving = Connection(theirs[0], writable=False)
         self.job: Job | None = None
+        self.begun = False  # whether the worker has the job in hand; its own start is not the trial's time
         self.since = 0.0
         self._oom_kills = oom_kills()
 
@@ -59,7 +60,7 @@ class Worker:
 
     def start(self, job: Job) -> None:
         """Sends a job."""
-        self.job, self.since = job, time.monotonic()
+        self.job, self.begun, self.since = job, False, time.monotonic()
         self.send("job", job)
 
     def kill(self) -> None:

@@ -135,7 +135,7 @@ def die_with(parent: int, lifeline: int) -> None:
 def serve(receiving: Connection, sending: Connection) -> None:
     """Runs jobs until the connection closes.
 
-    Receives ("job", Job), ("call", name, arguments) or ("stop",); sends ("progress", message),
+    Receives ("job", Job), ("call", name, arguments) or ("stop",); sends ("begun",), ("progress", message),
     ("record", Record), ("stopped",), ("value", value) or ("failed", one line).
     """
 
@@ -155,6 +155,7 @@ def serve(receiving: Connection, sending: Connection) -> None:
         request = receiving.recv()
         told = 0.0
         if request[0] == "job":
+            sending.send(("begun",))
             try:
                 answer: tuple[Any, ...] = ("record", run(request[1], tell))
             except Stop:
