@@ -199,7 +199,10 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
         return base.but(reason=f"{found.reason} ({when})")
     worse = rules.mostly_diverged(plain, k) or found.low > MARGIN
     words = rules.measure_words(measure)
-    told = f"at {common[-1]} layers {ladder.subject} ends at {percent(float(mine.mean()))} {words}, plain at {percent(float(twin.mean()))}"
+    told = (
+        f"at {common[-1]} layers {ladder.subject} ends at {percent(float(mine.mean()))} {words}, "
+        f"plain at {percent(float(twin.mean()))}"
+    )
     if plain.diverged[k]:
         told += f" ({plain.diverged[k]} of {found.n} diverged)"
     over = int((mine > TRAINED).sum())

@@ -142,17 +142,19 @@ def _over_epochs(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
     found = []
     trained = _trained(mine[mine["probe"] == "lesions"])
     mine = mine[mine["depth"].isin(list(trained))]
+    layers = ("lesions", "by_epoch.effective_depth", "effective_depth_reestimated")
+    norms = ("branch_ratio", "ratio", "ratio")
     looks = (
-        ("lesions", "by_epoch.effective_depth", "effective_depth_reestimated", "effective depth", "layer"),
-        ("branch_ratio", "ratio", "ratio", "norm of branch over shortcut", "ratio"),
+        (*layers, "effective_depth", "effective depth", "layer"),
+        (*norms, "branch_ratio", "norm of branch over shortcut", "ratio"),
     )
-    for probe, early, late, words, unit in looks:
+    for probe, early, late, name, words, unit in looks:
         rows = mine[mine["probe"] == probe]
         pairs = _first_and_last(rows, early, late)
         if pairs is None:
             continue
         depth, first, last, epoch = pairs
-        base = Finding(claim, subject, f"{unit}_over_epochs", INCONCLUSIVE, "", unit=unit)
+        base = Finding(claim, subject, f"{name}_over_epochs", INCONCLUSIVE, "", unit=unit)
         base = base.but(trials=tuple(sorted(rows.loc[rows["depth"] == depth, "digest"].unique())))
         found.append(grows(base, first, last, f"{words} at {depth} layers, from epoch {epoch:g} to the end,"))
     return found

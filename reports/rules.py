@@ -193,7 +193,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         return base.but(
             verdict=REFUTED,
-            reason=f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}, {tested}, {when}",
+            reason=f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}, "
+            f"{tested}, {when}",
         )
     return base.but(reason=f"neither shown nor excluded: {above}{failed}, {tested}, {when}")
 
