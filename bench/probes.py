@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.anatomy import Probe, batch_statistics, blocks_of, evenly, rounded
+from bench.growth import Growth
 from bench.lesions import Lesions
 from models.blocks import Block, weighted
 from models.network import Network
@@ -118,4 +119,5 @@ PROBES: dict[str, type[Probe]] = {
     "gradient_norms": GradientNorms,
     "branch_ratio": BranchRatio,
     "lesions": Lesions,
+    "growth": Growth,
 }

@@ -73,6 +73,7 @@ def _train(trial: Trial, stored: data.Data, where: str, progress: Progress) -> d
     network: nn.Module = build(model_spec(trial, images), trial.seed, where).to(memory_format=torch.channels_last)
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
     for probe in probes:
+        probe.progress = progress
         probe.at_start()
 
     def on_epoch(_: nn.Module, epoch: int) -> None:
