@@ -79,7 +79,7 @@ def print_verdicts(source: "Source") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reports import context
+    from reports import verdicts
     from reports.inline import visible
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
@@ -87,8 +87,10 @@ def print_verdicts(source: "Source") -> None:
     for head in ("verdict", "claim", "about", "effect", "basis", "why"):
         table.add_column(head, overflow="fold")
     colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
-    for claim, findings in context.judged_here(source):
-        for view in map(context.finding_view, findings):
+    names = verdicts.labels(source.frames)
+    for claim, findings in verdicts.judged_here(source.study, source.findings):
+        for finding in findings:
+            view = verdicts.finding_view(finding, names)
             about = f"{view['subject']}, {view['measure']}"
             words = [visible(text) for text in (claim.id, about, view["effect"], view["basis"], view["reason"])]
             verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])

@@ -4,22 +4,16 @@ Own file so that the template holds markup only and `render` turns data into byt
 and draws nothing: findings come from `claims`, pictures from `results.figures`.
 """
 
-import math
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from bench.study import Study, Trial
-from reports.claims import CLAIMS, Claim, Finding, Verdict
-from results.metrics import METRICS
+from reports.finding import Finding
+from reports.wording import NOTHING, listed, number, percent
 from results.tables import Frames
-
-SYMBOLS = {Verdict.SUPPORTED: "✓", Verdict.REFUTED: "✗", Verdict.INCONCLUSIVE: "?"}
-
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -39,105 +33,6 @@ class Source:
     recipe: str
     frames: Frames
     findings: dict[str, list[Finding]]
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """A number for people: so many significant digits, no exponent in everyday ranges; a dash where there is none."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return NOTHING
-    if isinstance(value, str | bool):
-        return str(value)
-    size = abs(value)
-    if size and (size < 1e-4 or size >= 1e7):
-        return f"{value:.{digits - 1}e}"
-    return f"{float(f'{value:.{digits}g}'):.10g}"
-
-
-def percent(value: Any, digits: int = 2) -> str:
-    """A fraction as percent, without the sign; a dash where there is none."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
-
-
-def effect(finding: Finding) -> str:
-    """Effect with its interval and unit, as a card shows it; empty when there is none."""
-    if finding.effect is None or not math.isfinite(finding.effect):
-        return ""
-    points = finding.unit == "1"
-    scale, unit = (100, "points") if points else (1, finding.unit)
-
-    def side(value: float | None, none: str) -> str:
-        if value is None or not math.isfinite(value):
-            return none
-        return f"{scale * value:.1f}" if points else number(value)
-
-    shown = f"{scale * finding.effect:+.1f}" if points else number(finding.effect)
-    low, high = side(finding.low, ""), side(finding.high, "")
-    if low and high:
-        interval = f" [{low}, {high}]"
-    elif high:
-        interval = f" [at most {high}]"
-    elif low:
-        interval = f" [at least {low}]"
-    else:
-        interval = ""
-    return f"{shown.replace('-', '−')}{interval.replace('-', '−')} {unit}"
-
-
-def finding_view(finding: Finding) -> dict[str, Any]:
-    """One verdict as the page shows it."""
-    metric = METRICS.get(finding.measure)
-    counted = []
-    if finding.n:
-        of = "depths" if metric is not None and metric.frame == "cost" else "seeds"
-        counted.append(f"n = {finding.n} {of if finding.n != 1 else of[:-1]}")
-    if finding.steps is not None:
-        counted.append(f"at {finding.steps:,} steps".replace(",", " "))
-    return {
-        "subject": finding.subject,
-        "measure": metric.label if metric else finding.measure,
-        "verdict": str(finding.verdict),
-        "symbol": SYMBOLS[finding.verdict],
-        "effect": effect(finding),
-        "basis": ", ".join(counted),
-        "reason": finding.reason,
-        "study": finding.study,
-        "setting": finding.setting,
-        "details": details(finding.details),
-        "trials": list(finding.trials),
-    }
-
-
-def details(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The rows that a judge looked at, as a table: heads and cells."""
-    rows = list(rows)
-    heads = list(dict.fromkeys(key for row in rows for key in row))
-    return {
-        "heads": [head.replace("_", " ") for head in heads],
-        "rows": [[number(row.get(head), 4) for head in heads] for row in rows],
-    }
-
-
-def judged_here(source: Source) -> list[tuple[Claim, list[Finding]]]:
-    """Claims that this study is meant to decide, or that its records can feed."""
-    chosen = []
-    for claim in CLAIMS.values():
-        findings = source.findings.get(claim.id, [])
-        fed = any(f.n or f.details or f.study for f in findings)
-        if findings and (fed or claim.id in source.study.claims):
-            chosen.append((claim, findings))
-    return chosen
-
-
-def verdict_rank(view: dict[str, Any]) -> int:
-    """Refuted first: what disagrees with the document is what a reader must not miss."""
-    return ("refuted", "inconclusive", "supported").index(view["verdict"])
-
-
-def tally(cards: list[dict[str, Any]]) -> str:
-    """The verdicts in one line."""
-    words = [card["head"]["verdict"] for card in cards]
-    parts = [f"{words.count(word)} {word}" for word in map(str, Verdict) if word in words]
-    return f"Of {len(words)} claim{'s' * (len(words) != 1)} judged here: {', '.join(parts)}." if words else ""
 
 
 # ---- the machine, and what was run ------------------------------------------------------------------------
@@ -176,14 +71,6 @@ def environment(frames: Frames) -> list[tuple[str, str]]:
     if dates:
         lines.append(("started", f"first trial {dates[0]}, last {dates[-1]}"))
     return lines
-
-
-def listed(values: Iterable[Any], most: int = 12) -> str:
-    """Values in their order, with commas; the middle of a long list is left out, and that is said."""
-    words = [str(v) for v in values]
-    if len(words) > most:
-        words = [*words[: most // 2], f"… ({len(words) - most // 2 - 2} more)", *words[-2:]]
-    return ", ".join(words)
 
 
 def facts(source: Source) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports import context
+from reports import context, verdicts
 from reports.claims import CLAIMS, Claim, Finding
 from reports.context import Source
 from reports.inline import inline, visible
@@ -29,13 +29,16 @@ SECTIONS = {
     "inside": "Inside the networks",
 }
 
-# The figure that a claim is read from; a claim without one is read from its table.
+# Figures of the page that a claim is read from, beside the one of its judged numbers.
 CLAIM_FIGURES: dict[str, tuple[str, ...]] = {
-    "residual-no-harm": ("train-error-by-depth",),
-    "plain-degrades": ("train-error-by-depth",),
-    "thousand-layers": ("train-error-by-depth",),
+    "residual-no-harm": ("train-error-by-depth", "test-error-by-depth"),
+    "plain-degrades": ("train-error-by-depth", "gradient-norms", "other-settings"),
+    "thousand-layers": ("train-error-by-depth", "loss-curves"),
     "deeper-is-better": ("test-error-by-depth",),
-    "cost-grows": ("step-time", "peak-memory"),
+    "cost-grows": ("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
+    "small-net-first": ("lesions", "branch-ratio", "gradient-norms"),
+    "shortcut-anywhere": ("train-error-by-depth",),
+    "conv-and-dense": ("other-settings",),
 }
 
 # Which arms a card's small figure shows.
@@ -43,6 +46,7 @@ _CARD_ARMS = {
     "residual-no-harm": ("resnet", "preact"),
     "plain-degrades": ("plain",),
     "thousand-layers": ("plain", "resnet", "preact"),
+    "deeper-is-better": ("plain", "resnet", "preact"),
 }
 
 
@@ -88,17 +92,17 @@ def _css(variables: dict[str, str]) -> str:
 
 
 def _said(source: Source) -> dict[str, Any]:
-    """Everything on the page that is not a picture."""
-    judged = context.judged_here(source)
+    """Everything on the page that is not a picture of frames."""
+    judged = verdicts.judged_here(source.study, source.findings)
     here = {claim.id for claim, _ in judged}
-    cards = [_card(source.frames, claim, findings) for claim, findings in judged]
+    cards = [_card(source, claim, findings) for claim, findings in judged]
     return {
         "title": source.study.title,
         "study": source.study.name,
         "description": source.study.description,
         "facts": context.facts(source),
         "cards": cards,
-        "tally": context.tally(cards),
+        "tally": verdicts.tally(cards),
         "elsewhere": [claim for claim in CLAIMS.values() if claim.id not in here],
         "trials": context.trial_table(source),
         "cells": context.cell_table(source.frames),
@@ -112,31 +116,57 @@ def _said(source: Source) -> dict[str, Any]:
     }
 
 
-def _card(frames: Frames, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
-    views = [context.finding_view(finding) for finding in findings]
-    small = _small(frames, claim.id)
+# A card has room for so many findings beside its headline.
+MOST_BESIDE = 3
+
+
+def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
+    names = verdicts.labels(source.frames)
+    views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
+    # Beside the headline: the same measure on other networks first, then the same network's other measures.
+    ranked = sorted(views[1:], key=lambda v: (v["measure"] != views[0]["measure"], v["subject"] != views[0]["subject"]))
+    figure = verdicts.picture(findings, names)
+    title = f"{claim.title}: the numbers judged"
     return {
         "claim": claim,
         "head": views[0],
-        "beside": views[1:],
+        "beside": ranked[:MOST_BESIDE],
+        "more": ranked[MOST_BESIDE:],
         "views": views,
         "figures": CLAIM_FIGURES.get(claim.id, ()),
-        "small": small,
+        "small": _small(source.frames, claim, findings),
+        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(views)),
+        "title": title,
+        "change": verdicts.what_would_change(claim, findings),
     }
 
 
-def _small(frames: Frames, claim: str) -> Markup | None:
-    """A card's figure."""
-    if claim == "cost-grows":
+def _judged_words(views: list[dict[str, Any]]) -> str:
+    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views[:4])
+
+
+def _svg(figure: Any, prefix: str, title: str, words: str) -> Markup:
+    return inline(style.svg(figure), prefix, title, words)
+
+
+def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | None:
+    """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
+    if claim.id == "cost-grows":
         figure = cost_figures.small_cost(frames)
         words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
-    else:
-        column = "test_error" if claim == "deeper-is-better" else "train_error"
-        figure = figures.small_errors(frames, _CARD_ARMS.get(claim, ()), column)
+    elif claim.id in _CARD_ARMS:
+        column = "test_error" if findings[0].measure == "test_error" else "train_error"
+        figure = figures.small_errors(frames, _CARD_ARMS[claim.id], column)
         words = context.error_words(frames, column)
-    if figure is None:
-        return None
-    return inline(style.svg(figure), f"card-{claim}", f"{claim}: the data at a glance", words)
+    else:
+        names = verdicts.labels(frames)
+        figure = verdicts.picture(findings, names, small=True)
+        words = _judged_words([verdicts.finding_view(findings[0], names)])
+    return None if figure is None else _svg(figure, f"card-{claim.id}", f"{claim.title}: the data at a glance", words)
+
+
+# Inches beyond which a figure takes a row of the page for itself.
+WIDE = 5.0
 
 
 def _pictures(source: Source) -> dict[str, Any]:
@@ -146,8 +176,9 @@ def _pictures(source: Source) -> dict[str, Any]:
         figure = chart.draw(source.frames)
         svg = None
         if figure is not None:
-            svg = inline(style.svg(figure), f"fig-{name}", chart.title, _words(source.frames, name))
-        drawn[name] = {"name": name, "chart": chart, "svg": svg}
+            svg = _svg(figure, f"fig-{name}", chart.title, _words(source.frames, name))
+        wide = figure is not None and figure.get_figwidth() > WIDE
+        drawn[name] = {"name": name, "chart": chart, "svg": svg, "wide": wide}
     sections = [
         {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
         for key, title in SECTIONS.items()

@@ -117,7 +117,7 @@ def small_cost(frames: Frames) -> "Figure | None":
 def _small_cost(cost: pd.DataFrame) -> "Figure":
     figure, axes = canvas(1, 1, 3.4, 1.25)
     metric_panel(axes[0, 0], cost, "step_time_s", 1.0)
-    axes[0, 0].set_xlabel("")
+    axes[0, 0].set(xlabel="", ylabel="")
     return figure
 
 
@@ -191,7 +191,7 @@ def accuracy_price(frames: Frames) -> "Figure | None":
     failed = timed[timed["n_ok"] == 0]
     place.set_ylim(-3, 101)
     if len(failed):
-        style.failure_band(place, 104, 122, "no number: all seeds failed")
+        style.failure_band(place, 104, 122, "no number: all seeds failed", right=True)
         failures(place, failed.assign(x=failed["train_seconds_mean"].map(rounded), y=113.0), looks)
         place.set_ylim(-3, 122)
     place.set_yticks([0, 20, 40, 60, 80, 100])

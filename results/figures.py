@@ -133,7 +133,7 @@ def _error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
         if part is None or (part[1][column].isna().all() and column == "test_error"):
             return None
         said, trials, cells = part
-        figure, axes = canvas(1, 1, 7.2, 4.0)
+        figure, axes = canvas(1, 1, 8.2, 4.2)
         error_panel(axes[0, 0], trials, cells, column)
         axes[0, 0].set_title(said, loc="left")
         legend(figure, trials, failed=bool((trials["status"] != "ok").any()))
@@ -156,6 +156,7 @@ def _small_errors(part: Any, architectures: Sequence[str], column: str) -> "Figu
         cells = cells[cells["architecture"].isin(architectures)]
     figure, axes = canvas(1, 1, 3.4, 1.25)
     error_panel(axes[0, 0], trials, cells, column, small=True)
+    axes[0, 0].set(xlabel="", ylabel="")
     return figure
 
 
@@ -172,6 +173,7 @@ def other_settings(frames: Frames) -> "Figure | None":
     for place, (said, trials) in zip(axes.flat, drawn, strict=False):
         error_panel(place, trials, cells_of(frames.cells, trials), "train_error", small=True)
         place.set_title(said, loc="left", fontsize=8)
+        place.set(xlabel="", ylabel="")
     for place in axes.flat[len(drawn) :]:
         place.set_axis_off()
     figure.supylabel("training error (%)", fontsize=9)
@@ -240,7 +242,7 @@ FIGURES: dict[str, Chart] = {
     "train-error-by-depth": Chart(
         "hero",
         "Training error against depth",
-        "Each mark is one trained network (one seed); lines join the means, thick bars are 95 % intervals over seeds. "
+        "Each mark is one trained network (one seed); lines join means, thick bars are 95 % intervals over seeds. "
         "Marks are moved sideways a little so that they do not hide each other.",
         "training trials",
         "digits",
@@ -265,7 +267,7 @@ FIGURES: dict[str, Chart] = {
     "loss-curves": Chart(
         "curves",
         "Training loss by epoch, a panel a depth",
-        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was no longer a number.",
+        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was not a number.",
         "training trials",
         "digits",
         loss_curves,
@@ -331,8 +333,8 @@ FIGURES: dict[str, Chart] = {
     "lesions": Chart(
         "inside",
         "What deleting blocks does to a trained network",
-        "Above: one block deleted, dotted line the intact net. Below: more and more random blocks, from none on. Only nets"
-        " that trained can be cut.",
+        "Above: one block deleted, dotted line the intact net. Below: more and more random blocks, from none on."
+        " Only nets that trained can be cut.",
         'training trials with probes = ["lesions"]',
         "digits",
         lesions,

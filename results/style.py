@@ -189,10 +189,13 @@ def log_tick(value: float) -> str:
     return ("" if abs(head - 1) < 1e-6 else f"{head:g}·") + "10" + str(power).translate(_RAISED)
 
 
-def failure_band(ax: "Axes", bottom: float, top: float, text: str) -> None:
+def failure_band(ax: "Axes", bottom: float, top: float, text: str, right: bool = False) -> None:
     """The strip above the data where trials without a number stand, so that they are seen."""
     ax.axhspan(bottom, top, color=BAND, zorder=0, linewidth=0)
-    ax.text(0.008, (bottom + top) / 2, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7.5, color=MUTED)
+    # In the middle of a log axis by ratio.
+    middle = math.sqrt(bottom * top) if ax.get_yscale() == "log" else (bottom + top) / 2
+    words: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 7.5, "color": MUTED}
+    ax.text(0.992 if right else 0.008, middle, text, ha="right" if right else "left", **words)
 
 
 def svg(figure: "Figure", ground: str = "none") -> str:

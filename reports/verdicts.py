@@ -1,0 +1,139 @@
+"""Findings as the page shows them: cards, tables of what was judged, and the figure of the judged numbers.
+
+Own file beside `context` since it knows claims and findings only. It judges nothing.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.study import Study
+from reports.claims import CLAIMS, Claim, Finding, Verdict
+from reports.thresholds import MARGIN, NOT_TRAINED, TRAINED
+from reports.wording import effect, number, sentence
+from results import judged_figures
+from results.metrics import METRICS
+from results.tables import Frames
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SYMBOLS = {Verdict.SUPPORTED: "✓", Verdict.REFUTED: "✗", Verdict.INCONCLUSIVE: "?"}
+
+
+def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> dict[str, Any]:
+    """One verdict as the page of this study shows it."""
+    metric = METRICS.get(finding.measure)
+    counted = []
+    if finding.n:
+        of = "depths" if metric is not None and metric.frame == "cost" else "seeds"
+        counted.append(f"n = {finding.n} {of if finding.n != 1 else of[:-1]}")
+    if finding.steps is not None:
+        counted.append(f"at {finding.steps:,} steps".replace(",", " "))
+    return {
+        "subject": labels.get(finding.subject, finding.subject),
+        "measure": metric.label if metric else finding.measure.replace("_", " "),
+        "verdict": str(finding.verdict),
+        "symbol": SYMBOLS[finding.verdict],
+        "effect": effect(finding),
+        "basis": ", ".join(counted),
+        "reason": sentence(finding.reason),
+        "where": ", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
+        "details": details(finding.details, finding.unit == "1"),
+        "trials": list(finding.trials),
+    }
+
+
+# Columns of the judges' rows that are shares of images, shown in percent.
+_SHARES = ("error", "original", "rise", "grown", "ungrown")
+
+
+def details(rows: Iterable[dict[str, Any]], points: bool = True) -> dict[str, Any]:
+    """The rows that a judge looked at, as a table: heads and cells.
+
+    Args:
+        rows: Of `Finding.details`.
+        points: Whether effect, low and high are fractions, to be shown in points.
+    """
+    rows = list(rows)
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    scale = {key: 100.0 for key in keys if key in _SHARES or (points and key in ("effect", "low", "high"))}
+    unit = {key: " (%)" if key in _SHARES else " (points)" for key in scale}
+
+    def cell(key: str, value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int | float) and key in scale:
+            return number(scale[key] * value)
+        return number(value, 4) if value is None or isinstance(value, int | float) else str(value)
+
+    return {
+        "heads": [key.replace("_", " ") + unit.get(key, "") for key in keys],
+        "rows": [[cell(key, row.get(key)) for key in keys] for row in rows],
+    }
+
+
+def labels(frames: Frames) -> dict[str, str]:
+    """By architecture's name, its label."""
+    known = pd.concat([frames.trials[["architecture", "label"]], frames.cost[["architecture", "label"]]])
+    pairs = known.drop_duplicates("architecture").itertuples(index=False)
+    return {str(name): str(label) or str(name) for name, label in pairs}
+
+
+def what_would_change(claim: Claim, findings: list[Finding]) -> tuple[str, str]:
+    """What evidence could turn the headline verdict, and the study made to give it; empty where this was it."""
+    head = findings[0]
+    # The most decisive study comes first: only one before the judged one says more.
+    better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else claim.studies
+    words = {
+        Verdict.SUPPORTED: "One finding on the rule's other side, at more seeds, more steps or another depth.",
+        Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",
+        Verdict.INCONCLUSIVE: "What the reason names as missing: depths, seeds or steps.",
+    }
+    return words[head.verdict], better[0] if better else ""
+
+
+def judged_here(study: Study, findings: dict[str, list[Finding]]) -> list[tuple[Claim, list[Finding]]]:
+    """Claims that this study is meant to decide, or that its records can feed."""
+    chosen = []
+    for claim in CLAIMS.values():
+        found = findings.get(claim.id, [])
+        fed = any(f.n or f.details or f.study for f in found)
+        if found and (fed or claim.id in study.claims):
+            chosen.append((claim, found))
+    return chosen
+
+
+def tally(cards: list[dict[str, Any]]) -> str:
+    """The verdicts in one line."""
+    words = [card["head"]["verdict"] for card in cards]
+    parts = [f"{words.count(word)} {word}" for word in map(str, Verdict) if word in words]
+    return f"Of {len(words)} claim{'s' * (len(words) != 1)} judged here: {', '.join(parts)}." if words else ""
+
+
+def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, Any]]:
+    """The judged rows of the headline's measure, each with the kind of net that it is about."""
+    rows = []
+    for finding in findings:
+        if finding.measure != findings[0].measure:
+            continue
+        for row in finding.details:
+            arm = str(row.get("placement") or row.get("subject") or finding.subject)
+            # Judges rank a failed trial worst, as an error of 1; it is drawn as what it is.
+            failed = row.get("error") == 1.0 or (row.get("n") is not None and row.get("diverged") == row.get("n"))
+            rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": failed})
+    return rows
+
+
+def picture(findings: list[Finding], names: dict[str, str], small: bool = False) -> "Figure | None":
+    """What the judge looked at: the interval drawn is the interval judged. None where a table says it all."""
+    rows = rows_of(findings, names)
+    if any("effective_depth" in row for row in rows):
+        return judged_figures.effective_depth(rows, small)
+    if any("effect" in row and "depth" in row for row in rows) and findings[0].unit == "1":
+        return judged_figures.effects(rows, MARGIN, small)
+    if rows and not small and all("error" in row and "seed" in row for row in rows):
+        bounds = {"trained: at or under this": TRAINED, "not trained: above this": NOT_TRAINED}
+        return judged_figures.levels(rows, bounds)
+    return None

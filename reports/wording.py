@@ -1,0 +1,79 @@
+"""How the page writes numbers and lists: rounding, units, dashes for what is missing. Plain text, no markup."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from reports.finding import Finding
+
+NOTHING = "–"
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people: so many significant digits, no exponent in everyday ranges; a dash where there is none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return NOTHING
+    if isinstance(value, str | bool):
+        return str(value)
+    size = abs(value)
+    if size and (size < 1e-4 or size >= 1e7):
+        return f"{value:.{digits - 1}e}"
+    return f"{float(f'{value:.{digits}g}'):.10g}"
+
+
+def percent(value: Any, digits: int = 2) -> str:
+    """A fraction as percent, without the sign; a dash where there is none."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
+
+
+# Units of findings that people read in another one: (above this size, times, new unit).
+_UNITS = {
+    "s/layer": (1e3, "ms a layer"),
+    "B/layer": (2.0**-20, "MiB a layer"),
+    "FLOP/image/layer": (1e-6, "MFLOP an image and layer"),
+    "J/layer": (1.0, "J a layer"),
+    "layer": (1.0, "layers"),
+}
+
+
+def effect(finding: Finding) -> str:
+    """Effect with its interval and unit, as a card shows it; empty when there is none."""
+    if finding.effect is None or not math.isfinite(finding.effect):
+        return ""
+    points = finding.unit == "1"
+    scale, unit = (100.0, "points") if points else _UNITS.get(finding.unit, (1.0, finding.unit))
+
+    def side(value: float | None) -> str:
+        if value is None or not math.isfinite(value):
+            return ""
+        text = f"{scale * value:.1f}" if points else number(scale * value)
+        return _minus("0.0" if text == "-0.0" else text)
+
+    shown = side(finding.effect)
+    shown = f"+{shown}" if points and shown[0] not in "−0" else shown
+    low, high = side(finding.low), side(finding.high)
+    interval = {
+        (True, True): f" [{low}, {high}]",
+        (False, True): f" [at most {high}]",
+        (True, False): f" [at least {low}]",
+        (False, False): "",
+    }[bool(low), bool(high)]
+    return f"{shown}{interval} {unit}"
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "−", 1) if number.startswith("-") else number
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence: a capital first, a full stop last."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text[-1:] in '.!?…' else '.'}" if text else ""
+
+
+def listed(values: Iterable[Any], most: int = 12) -> str:
+    """Values in their order, with commas; the middle of a long list is left out, and that is said."""
+    words = [str(v) for v in values]
+    if len(words) > most:
+        words = [*words[: most // 2], f"… ({len(words) - most // 2 - 2} more)", *words[-2:]]
+    return ", ".join(words)
