@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Any
@@ -87,7 +87,8 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
     try:
         function: TrialFunction = resolve(job.function)
         # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
-        return decode(encode(function(job.trial, job.machine, progress)))
+        record = decode(encode(function(job.trial, job.machine, progress)))
+        return replace(record, started=record.started or started)
     except Exception as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
         status, message = classify(error), describe(error)
