@@ -114,7 +114,7 @@ def _nan(message: Mapping[str, Any]) -> None:
 
 def _stall(message: Mapping[str, Any]) -> None:
     """A pause, as of a suspended machine."""
-    time.sleep(2)
+    time.sleep(0.5)
 
 
 @dataclass(frozen=True)
@@ -141,5 +141,5 @@ FAULTS: dict[str, Kind] = {
     "oom": Kind("the device is out of memory: status out_of_memory", _out_of_memory),
     "host-oom": Kind("the host is out of memory: status out_of_memory", _host_memory),
     "nan": Kind("the parameters become NaN: status diverged", _nan),
-    "stall": Kind("a pause of two seconds: nothing but time is lost", _stall),
+    "stall": Kind("a pause of half a second: nothing but time is lost", _stall),
 }
