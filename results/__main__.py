@@ -1,0 +1,87 @@
+"""The command line of the results: records become tables and figures."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from results.tables import Frames
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.command(help=__doc__)
+def results(
+    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")],
+    records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
+    out: Annotated[str, typer.Option(help="Folder that tables and figures are written to.")] = "results/out",
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what difference the planned seeds could see.")] = False,
+    figures: Annotated[bool, typer.Option(help="Draw figures too.")] = True,
+) -> None:
+    """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG and PNG."""
+    from bench import study as studies
+    from results import tables
+
+    found = studies.load(study)
+    folders = [Path(records) / name for name in dict.fromkeys([found.name, *(t.study for t in found.trials)])]
+    there = any(folder.is_dir() for folder in folders)
+    if plan:
+        from results.plan import lines
+
+        for line in lines(found, tables.load(folders) if there else None):
+            typer.echo(line)
+        return
+    if not there:
+        raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {study}")
+    target = Path(out) / found.name
+    ready(target)
+    _write(tables.load(folders), target, figures)
+
+
+def _write(frames: "Frames", target: Path, figures: bool) -> None:
+    from results import files
+
+    paths, said = files.save(frames, target)
+    if figures:
+        from results.figures import write_all
+
+        paths += write_all(frames, target)
+    for line in (said, *frames.warnings, *(f"{name}: not read: {reason}" for name, reason in frames.damaged)):
+        if line:
+            print(f"warning: {line}", file=sys.stderr)
+    failed = frames.trials["status"].value_counts().drop("ok", errors="ignore")
+    ends = "".join(f", {count} {status}" for status, count in failed.items())
+    print(f"{len(frames.trials)} trainings{ends}; {len(frames.cost)} costs; {len(paths)} files in {target}")
+
+
+def ready(target: Path) -> None:
+    """Makes the folder, before any work.
+
+    Raises:
+        ValueError: One line: it cannot be made or written to.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {target}: {error.strerror}") from None
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write to {target}")
+
+
+def main() -> None:
+    """Runs the command; a request that cannot be served is one line on stderr, and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

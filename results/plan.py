@@ -1,0 +1,57 @@
+"""What difference the planned seeds could see, said before a run. From the study alone, or with measured spreads."""
+
+import math
+from collections.abc import Iterator
+
+from bench.study import Study
+from results import stats
+from results.tables import Frames
+
+# Standard deviation of an error between seeds, as fractions: a CIFAR ResNet's 0.14 to 0.20 points, 0.5 points for
+# short runs (published-results.md, "Seeds needed"), 2 points where training is marginal (assumed).
+SPREADS = (0.002, 0.005, 0.02)
+
+
+def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
+    """A line an architecture and depth that has records, else a line an assumed spread.
+
+    Args:
+        study: For its seeds, architectures and depths.
+        frames: For the spreads measured so far; None before any run.
+    """
+    trials = [trial for trial in study.trials if trial.purpose == "train"]
+    seeds = len({trial.seed for trial in trials})
+    arms = sorted({trial.architecture.name for trial in trials})
+    depths = sorted({trial.depth for trial in trials})
+    yield f"{study.name}: {len(trials)} trainings, {len(arms)} architectures, {len(depths)} depths, {seeds} seeds each"
+    if seeds < 2:
+        yield "one seed: no spread between seeds, so no interval and no verdict on errors; take three or more"
+        return
+    yield (
+        f"smallest difference of error that {seeds} paired seeds see (one-sided level {stats.ALPHA:g}, power 0.9); "
+        "the claims' margin is 2 points:"
+    )
+    for spread in SPREADS:
+        seen = stats.visible_difference(seeds, spread)
+        yield f"  spread between seeds {100 * spread:.1f} points (assumed): {_points(seen)}{_needed(spread)}"
+    if frames is not None:
+        yield from _measured(seeds, frames)
+
+
+def _needed(spread: float, margin: float = 0.02) -> str:
+    """How many seeds the margin of the claims takes at this spread."""
+    needed = next((n for n in range(2, 101) if stats.visible_difference(n, spread) <= margin), None)
+    return f"; {needed} seeds see 2 points" if needed else "; 2 points take more than 100 seeds"
+
+
+def _measured(seeds: int, frames: Frames) -> Iterator[str]:
+    known = frames.trials[frames.trials["comparable"] & (frames.trials["status"] == "ok")]
+    for (name, depth), rows in known.groupby(["architecture", "depth"], sort=True):
+        spread = rows["train_error"].std()
+        if len(rows) > 1 and math.isfinite(spread) and spread > 0:
+            seen = stats.visible_difference(seeds, float(spread))
+            yield f"  {name}, {depth} layers: spread {100 * spread:.2f} points (measured): {_points(seen)}"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.2f} points" if math.isfinite(value) else "nothing"
