@@ -42,6 +42,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
             parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
         else:
             parts = _train(trial, stored.to(machine.device), machine.device, progress)
+            environment |= parts.pop("execution")
             if parts["result"]["diverged_step"] is not None:
                 status, message = Status.DIVERGED, f"diverged at step {parts['result']['diverged_step']}"
     except Exception as error:  # noqa: BLE001 (whatever a trial does, the others go on)
@@ -99,4 +100,5 @@ def _train(trial: Trial, stored: data.Data, where: str, progress: Progress) -> d
         for probe in probes:
             probe.at_end()
     found = {name: probe.found for name, probe in zip(trial.probes, probes, strict=True)}
-    return {"result": result, "epochs": run.epochs, "probes": found}
+    execution = {"execution": run.execution, "execution_note": run.execution_note}
+    return {"result": result, "epochs": run.epochs, "probes": found, "execution": execution}

@@ -1,15 +1,30 @@
 """One training step: batch, forward, backward, update, and the sums that an epoch reports.
 
 All state of the step is tensors on the device (order of the images, position, learning rates, sums), so
-that a step takes no arguments and an epoch needs no synchronisation.
+that a step takes no arguments and an epoch needs no synchronisation. On CUDA the whole step is one graph; how it is
+captured stands in `graph`.
 """
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.execution import Execution, usual
+from bench.graph import (
+    Body,
+    Capture,
+    CudaCapture,
+    check_compiled,
+    checkpoint_blocks,
+    compile_blocks,
+    restored,
+    uncheckpoint,
+    uncompile,
+)
 from bench.images import Images
 from bench.study import Trial
 from models.spec import stream
@@ -44,6 +59,10 @@ def learning_rates(trial: Trial, per_epoch: int) -> list[float]:
     return rates
 
 
+def _as_it_is(body: Body) -> Body:
+    return body
+
+
 class Step:
     """The training of one network, a step at a time.
 
@@ -52,52 +71,84 @@ class Step:
         images: Training data on the same device.
         trial: The recipe.
         device: "cpu" or "cuda".
+        execution: How; by default what `execution.usual` says.
+        capture: Turns the body of a step into its replay; by default a CUDA graph. For tests.
 
     Attributes:
         rates: Learning rate of each step.
         done: Steps taken.
-        loss_sum, wrong_sum, seen: Sums since `read`, over images.
+        loss: Of the last step, on the device.
+        execution: How steps are really executed, once one was taken.
+        note: Why that is not what was asked; else empty.
     """
 
-    def __init__(self, network: nn.Module, images: Images, trial: Trial, device: str) -> None:
+    def __init__(
+        self, network: nn.Module, images: Images, trial: Trial, device: str,
+        execution: Execution | None = None, capture: Capture | None = None,
+    ) -> None:  # fmt: skip
         self.network, self.images, self.trial, self.device = network, images, trial, device
+        self.execution = execution or usual(trial, device)
+        self.note = ""
         self.n = len(images.data.train_labels)
         self.per_epoch = steps_per_epoch(trial, self.n)
         self.rates = learning_rates(trial, self.per_epoch)
-        self.optimizer = torch.optim.SGD(
-            network.parameters(), lr=self.rates[0], momentum=trial.momentum, weight_decay=trial.weight_decay, fused=True
-        )
+        self.done, self.seen = 0, 0
         self.order_generator = torch.Generator().manual_seed(stream(trial.seed, "order"))
         self.augment_generator = torch.Generator(device=device).manual_seed(stream(trial.seed, "augment"))
-        self.done = 0
-        self.loss = torch.zeros((), device=device)
-        self.loss_sum = torch.zeros((), device=device, dtype=torch.float64)
-        self.wrong_sum = torch.zeros((), device=device, dtype=torch.int64)
-        self.seen = 0
-        self.order = torch.empty(0, dtype=torch.int64)
+        # What a network itself draws in training (dropout) comes from torch's default generators.
+        torch.manual_seed(stream(trial.seed, "network"))
+
+        self.rate_table = torch.tensor(self.rates, dtype=torch.float32, device=device)
+        self.offsets = torch.arange(trial.batch_size, device=device)
+        self.order = torch.zeros(self.n, dtype=torch.int64, device=device)
+        # Learning rate, steps taken in all and in this epoch, first step whose loss was not finite (0: none yet),
+        # and the sums over images since `read`.
+        self.lr, self.loss = torch.zeros(2, device=device).unbind()
+        self.count, self.at, self.bad, self.wrong_sum = torch.zeros(4, dtype=torch.int64, device=device).unbind()
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        self.lr.fill_(self.rates[0])
+        self.optimizer = torch.optim.SGD(
+            parameters, lr=self.lr, momentum=trial.momentum, weight_decay=trial.weight_decay, fused=True
+        )
+        if trial.momentum:
+            # A first step that makes the buffers would be another one than those captured; 0 * m + g is g.
+            for p in parameters:
+                self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        if trial.checkpoint_blocks:
+            checkpoint_blocks(network)
+        self._capture: Capture | None = capture
+        self._replays: dict[int, Body] = {}
+        self._compiled_before = compile_blocks(network) if self.execution.compiled else 0
 
     def __call__(self) -> None:
-        """Takes one step."""
+        """Takes one step; nothing in it waits for the device."""
         at = self.done % self.per_epoch
         if at == 0:
             # Drawn on the CPU: the same order on every device.
-            self.order = torch.randperm(self.n, generator=self.order_generator).to(self.device)
-        indices = self.order[at * self.trial.batch_size : (at + 1) * self.trial.batch_size]
-        x, y = self.images.train(indices, self.augment_generator)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rates[self.done]
-        self.optimizer.zero_grad(set_to_none=True)
+            self.order.copy_(torch.randperm(self.n, generator=self.order_generator))
+            self.at.zero_()
+        size = min(self.trial.batch_size, self.n - at * self.trial.batch_size)
+        if (self.execution.graph or self.execution.compiled) and size not in self._replays:
+            self._prepare(size)
+        self._replays.get(size, partial(self.body, size))()
+        self.seen += size
+        self.done += 1
+
+    def body(self, size: int) -> None:
+        """All that a step does, on tensors that stay where they are: this is what a graph records."""
+        x, y = self.batch(size)
         logits, loss = self.forward(x, y)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.loss = loss.detach()
-        if self.trial.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.trial.clip_norm, foreach=True)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.loss_sum += self.loss.double() * len(y)
-            self.wrong_sum += (logits.detach().argmax(1) != y).sum()
-        self.seen += len(y)
-        self.done += 1
+        self.update()
+        self._tally(logits, loss, y)
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """The next `size` images and labels; sets the learning rate and drops the last gradients."""
+        self.lr.copy_(self.rate_table.index_select(0, self.count.view(1)).view(()))
+        self.optimizer.zero_grad(set_to_none=True)
+        indices = self.order.index_select(0, self.offsets[:size] + self.at * self.trial.batch_size)
+        return self.images.train(indices, self.augment_generator)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logits in float32 and the mean loss of a batch."""
@@ -106,10 +157,76 @@ class Step:
         logits = logits.float()
         return logits, F.cross_entropy(logits, y, label_smoothing=self.trial.label_smoothing)
 
+    def update(self) -> None:
+        """Clips where the trial says so, and changes the weights."""
+        if self.trial.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.trial.clip_norm, foreach=True)
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def _tally(self, logits: Tensor, loss: Tensor, y: Tensor) -> None:
+        self.loss.copy_(loss)
+        self.loss_sum += loss.double() * len(y)
+        self.wrong_sum += (logits.argmax(1) != y).sum()
+        self.count += 1
+        self.at += 1
+        first = (self.bad == 0) & ~torch.isfinite(loss)
+        self.bad.copy_(torch.where(first, self.count, self.bad))
+
+    def _state(self) -> list[Tensor]:
+        """Every tensor that a step changes."""
+        momenta = [s["momentum_buffer"] for s in self.optimizer.state.values()]
+        counters = [self.lr, self.loss, self.count, self.at, self.bad, self.wrong_sum, self.loss_sum]
+        return [*self.network.parameters(), *self.network.buffers(), *momenta, *counters]
+
+    def _prepare(self, size: int) -> None:
+        """Warms up and captures a step of `size` images, and leaves all as it was.
+
+        What cannot be captured or compiled is run eagerly, and what has no deterministic form without one; `note`
+        says so. Running out of memory is no such case.
+        """
+        body = partial(self.body, size)
+        try:
+            with restored(self._state(), [self.augment_generator]):
+                self._replays[size] = self._captured(body)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            self._replays.clear()
+            if self.execution.exact and "deterministic" in reason:
+                self.note, self.execution = f"not exact: {reason}", replace(self.execution, exact=False)
+                torch.use_deterministic_algorithms(False)  # until `numerics` ends
+                self._prepare(size)
+                return
+            self.note = f"{self.note} not {self.execution.name}: {reason}".strip()
+            self.execution = Execution(exact=self.execution.exact)
+            uncompile(self.network)
+
+    def _captured(self, body: Body) -> Body:
+        if self._capture is None:
+            self._capture = CudaCapture([self.augment_generator]) if self.execution.graph else _as_it_is
+        getattr(self._capture, "warm_up", lambda it: it())(body)
+        if self.execution.compiled:
+            check_compiled(self._compiled_before)
+        return self._capture(body)
+
+    def diverged_step(self) -> int | None:
+        """The first step, counted from 1, whose loss was not finite; waits for the device."""
+        return int(self.bad) or None
+
     def read(self) -> tuple[float, float]:
-        """Mean loss and share wrong over the images since the last call; synchronises."""
+        """Mean loss and share wrong over the images since the last call; waits for the device."""
         loss, wrong = float(self.loss_sum) / max(1, self.seen), float(self.wrong_sum) / max(1, self.seen)
         self.loss_sum.zero_()
         self.wrong_sum.zero_()
         self.seen = 0
         return loss, wrong
+
+    def close(self) -> None:
+        """Gives graphs and their memory back; the network is a plain module again."""
+        self._replays.clear()
+        self._capture = None
+        self.optimizer.zero_grad(set_to_none=True)
+        uncompile(self.network)
+        uncheckpoint(self.network)

@@ -1,6 +1,6 @@
 """One loop: network, data, recipe to one row an epoch, and the evaluation that claims judge."""
 
-import math
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.execution import numerics, usual
 from bench.images import Images
 from bench.step import Step
 from bench.study import Trial
@@ -26,13 +27,15 @@ OnEpoch = Callable[[nn.Module, int], None]
 
 @dataclass
 class Run:
-    """What training gave: rows by epoch, the step at which it diverged, seconds in the loop."""
+    """What training gave: rows by epoch, the step at which it diverged, seconds in the loop, how it was executed."""
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     steps: int = 0
     steps_planned: int = 0
     diverged_step: int | None = None
     seconds: float = 0.0
+    execution: str = "eager"
+    execution_note: str = ""
 
 
 def train(
@@ -52,9 +55,21 @@ def train(
         The run. A loss that is not finite ends it at once: the step is kept, no epoch is made up.
     """
     network.train()
-    step = Step(network, images, trial, device)
+    execution = usual(trial, device)
+    with numerics(trial.precision, execution.exact):
+        step = Step(network, images, trial, device, execution)
+        try:
+            run = _loop(step, progress, on_epoch)
+        finally:
+            step.close()
+    run.execution, run.execution_note = step.execution.name, step.note
+    return run
+
+
+def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None) -> Run:
+    network, images, trial = step.network, step.images, step.trial
     run = Run(steps_planned=len(step.rates))
-    every = CHECK_EVERY[device]
+    every = CHECK_EVERY[step.device]
     start = time.perf_counter()
     for epoch in range(1, trial.epochs + 1):
         began, first = time.perf_counter(), step.done
@@ -64,11 +79,11 @@ def train(
                 loss = float(step.loss)
                 progress({"epoch": epoch, "epochs": trial.epochs, "step": step.done, "steps": run.steps_planned,
                           "loss": loss})  # fmt: skip
-                if not math.isfinite(loss):
-                    run.diverged_step = step.done
+                run.diverged_step = step.diverged_step()
+                if run.diverged_step:
                     break
-        run.steps = step.done
-        if run.diverged_step is not None:
+        run.steps = run.diverged_step or step.done
+        if run.diverged_step:
             break
         loss, error = step.read()
         row = {"epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
@@ -80,7 +95,7 @@ def train(
         run.epochs.append(row)
         if on_epoch:
             on_epoch(network, epoch)
-        if error <= trial.stop_at_train_error:
+        if trial.stop_at_train_error and error <= trial.stop_at_train_error:
             break
     run.seconds = time.perf_counter() - start
     return run
@@ -90,7 +105,7 @@ def chunks(n: int) -> list[slice]:
     """Nearly equal slices of at most `EVAL_BATCH`, so that each weighs the same in re-estimated statistics."""
     count = -(-n // EVAL_BATCH)
     edges = [n * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 @contextmanager
@@ -106,6 +121,7 @@ def mode(network: nn.Module, training: bool) -> Iterator[None]:
 
 
 @torch.no_grad()
+@numerics("fp32")
 def reestimate(network: nn.Module, images: Images) -> None:
     """Re-estimates BatchNorm statistics by one pass over the training data, weights fixed, no augmentation.
 
@@ -126,6 +142,7 @@ def reestimate(network: nn.Module, images: Images) -> None:
 
 
 @torch.no_grad()
+@numerics("fp32")
 def evaluate(network: nn.Module, images: Images, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Mean loss and share wrong in eval mode, in float32.
 

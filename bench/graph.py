@@ -1,0 +1,182 @@
+"""What surrounds a captured step: CUDA graphs, compiled blocks, and activation checkpointing.
+
+Each of the three changes how a network is run and nothing else: weights, momentum, BatchNorm buffers and random
+states are afterwards as they were, and each can be taken back. What a step does stands in `step`.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+# Eager steps before a capture: lazy handles, workspaces and compilation must not fall into it.
+WARMUP_STEPS = 3
+# Variants of one block class: two strides and `first` in up to four stages, training and evaluation, and the
+# recomputation under checkpointing. dynamo's own limit of 8 would run the rest eagerly with only a log line.
+RECOMPILE_LIMIT = 64
+
+Body = Callable[[], None]
+Capture = Callable[[Body], Body]
+
+
+@contextmanager
+def restored(tensors: Sequence[Tensor], generators: Sequence[torch.Generator]) -> Iterator[None]:
+    """Puts tensors (in place: a graph knows their addresses) and random states back as they were."""
+    values = [t.detach().clone() for t in tensors]
+    states = [g.get_state() for g in generators]
+    host = torch.get_rng_state()
+    device = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(value)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        torch.set_rng_state(host)
+        if device is not None:
+            torch.cuda.set_rng_state(device)
+
+
+class CudaCapture:
+    """Captures bodies as CUDA graphs that share one memory pool, on one stream.
+
+    Sharing is safe because the graphs are replayed one after the other and none reads what another left, but
+    for tensors that live outside the pool.
+
+    Args:
+        generators: Random generators that the bodies draw from, besides torch's own.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        self.generators = [g for g in generators if g.device.type == "cuda"]
+        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, body: Body) -> None:
+        """Runs a body on the capture's stream."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            for _ in range(WARMUP_STEPS):
+                body()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        torch.cuda.synchronize()
+        # What the warm-up's activations took would lie idle beside the graph's pool.
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def __call__(self, body: Body) -> Body:
+        """Captures a body, which is not run by it, and returns its replay."""
+        graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            body()
+        return graph.replay
+
+
+def compile_blocks(network: nn.Module, **options: Any) -> int:
+    """Compiles each block of a network; blocks of one shape share the result.
+
+    Args:
+        network: With a list `blocks`; without one, the whole network is compiled.
+        options: For `torch.compile`.
+
+    Returns:
+        Compilations so far, for `check_compiled`.
+    """
+    # Another architecture's variants would count against the limit of the same class.
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    torch._dynamo.config.accumulated_recompile_limit = 4 * RECOMPILE_LIMIT
+    for block in getattr(network, "blocks", [network]):
+        block.compile(dynamic=False, **options)
+    return compilations()
+
+
+def compilations() -> int:
+    """How many frames dynamo has compiled in this process."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def check_compiled(before: int) -> int:
+    """Compilations since `before`.
+
+    Raises:
+        RuntimeError: Blocks fell back to eager: none was compiled, some was broken in two, or the limit was met.
+    """
+    made = compilations() - before
+    breaks = sum(torch._dynamo.utils.counters["graph_break"].values())
+    if made == 0 or breaks or made >= RECOMPILE_LIMIT:
+        raise RuntimeError(f"compiled blocks fell back to eager: {made} variants, {breaks} graph breaks")
+    return made
+
+
+def uncompile(network: nn.Module) -> None:
+    """Takes `compile_blocks` back."""
+    for block in getattr(network, "blocks", [network]):
+        block._compiled_call_impl = None
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Within, a forward pass in training mode leaves BatchNorm's running statistics as they are.
+
+    A momentum of zero: `track_running_stats = False` would save other tensors for backward, and checkpointing
+    compares their number.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(m.momentum, m.num_batches_tracked) for m in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, tracked
+
+
+def checkpoint_blocks(network: nn.Module) -> None:
+    """Makes each block drop its activations and compute them again in backward; statistics are updated once.
+
+    Raises:
+        ValueError: The network has no list of blocks.
+    """
+    if not hasattr(network, "blocks"):
+        raise ValueError("checkpoint_blocks needs a network with a list of blocks")
+    for block in cast(nn.ModuleList, network.blocks):
+        block.forward = _Recomputed(block)
+
+
+def uncheckpoint(network: nn.Module) -> None:
+    """Takes `checkpoint_blocks` back."""
+    for block in getattr(network, "blocks", []):
+        vars(block).pop("forward", None)
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether a module draws random numbers in training: then a recomputation must draw the same."""
+    return any(getattr(m, "dropout", 0.0) or isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules())
+
+
+class _Recomputed:
+    """A block's forward pass under checkpointing."""
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block, self.forward, self.draws = block, type(block).forward, draws(block)
+
+    def __call__(self, x: Tensor) -> Any:
+        if not torch.is_grad_enabled():
+            return self.forward(self.block, x)
+        return checkpoint(
+            self.forward, self.block, x, use_reentrant=False, preserve_rng_state=self.draws, context_fn=self.contexts
+        )
+
+    def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Of the forward pass, and of its repetition."""
+        return nullcontext(), frozen_statistics(self.block)
