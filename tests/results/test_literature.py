@@ -1,6 +1,7 @@
 """The published points are whole, and an overlay says how far the protocol is from ours."""
 
 from made_up import frames, study_records
+
 from models.spec import ARCHITECTURES, blocks_per_stage
 from results import literature
 

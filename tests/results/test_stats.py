@@ -27,7 +27,7 @@ def test_difference_is_the_paired_t_test_of_scipy():
 
 def test_pairing_removes_what_seeds_share():
     shared = np.array([0.00, 0.20, 0.40])
-    paired = stats.difference(shared + [0.011, 0.010, 0.012], shared)
+    paired = stats.difference(shared + np.array([0.011, 0.010, 0.012]), shared)
     assert paired.high - paired.low < 0.01
 
 
@@ -115,7 +115,7 @@ def test_holm_on_an_example_by_hand():
 
 
 def test_the_margin_that_seeds_can_see_is_seen_with_that_power():
-    """0.5 points between seeds and 3 seeds: checked by drawing (the notes' table has 5 seeds for a margin of 1 point)."""
+    """0.5 points between seeds and 3 seeds, checked by drawing."""
     margin = stats.visible_difference(3, 0.005)
     rng = np.random.default_rng(0)
     draws = rng.normal(0, 0.005 * math.sqrt(2), (4000, 3))

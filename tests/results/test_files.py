@@ -1,0 +1,114 @@
+"""Tables as files, and the command that writes them."""
+
+import subprocess
+import sys
+from importlib.util import find_spec as real_find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up import damage, frames, study_records, train_record, trial, write
+from typer.testing import CliRunner
+
+from bench import study
+from bench.record import Status
+from results import __main__ as command
+from results import files, plan, tables
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_parquet_gives_the_frames_back(tmp_path: Path):
+    found = frames(study_records(depths=[18, 258], probes=("lesions",)))
+    _, said = files.save(found, tmp_path)
+    assert said == ""
+    for name in files.NAMES:
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"{name}.parquet"), getattr(found, name))
+
+
+def test_csv_holds_the_same_rows(tmp_path: Path):
+    found = frames(study_records(depths=[18, 258]))
+    files.save(found, tmp_path)
+    for name in files.NAMES:
+        assert len(pd.read_csv(tmp_path / f"{name}.csv")) == len(getattr(found, name))
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1"])
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, text: str):
+    found = frames([train_record(trial(), 0.1, status=Status.ERROR, message=text)])
+    files.save(found, tmp_path)
+    cell = pd.read_csv(tmp_path / "trials.csv")["message"].item()
+    assert cell == "'" + text
+    assert found.trials["message"].item() == text
+    assert pd.read_parquet(tmp_path / "trials.parquet")["message"].item() == text
+
+
+def test_negative_numbers_stay_numbers(tmp_path: Path):
+    found = frames(study_records(["resnet"], [18]))
+    files.save(found, tmp_path)
+    assert pd.api.types.is_float_dtype(pd.read_csv(tmp_path / "cost.csv")["overhead_time_s"])
+
+
+def test_without_pyarrow_there_is_csv_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "find_spec", lambda name: None if name == "pyarrow" else real_find_spec(name))
+    paths, said = files.save(frames(study_records(depths=[18], seeds=[0])), tmp_path)
+    assert "pyarrow" in said
+    assert {path.suffix for path in paths} == {".csv"}
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path):
+    write(tmp_path / "records", study_records(depths=[18, 34]))
+    for name in ("a", "b"):
+        files.save(tables.load([tmp_path / "records"]), tmp_path / name)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "results", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_half_a_study_makes_tables(tmp_path: Path):
+    write(tmp_path / "records" / "digits", study_records(depths=[18, 1002], seeds=[0], study="digits"))
+    damage(tmp_path / "records" / "digits")
+    arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--no-figures"]
+    done = CliRunner().invoke(command.app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "6 trainings, 1 diverged" in done.output
+    assert "cut.json: not read" in done.output
+    assert (tmp_path / "out" / "digits" / "cells.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["digit"], "Did you mean"), (["digits", "--records", "nowhere"], "no records in nowhere/digits")],
+)
+def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str], said: str):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+
+
+def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path):
+    write(tmp_path / "digits", study_records(depths=[18], seeds=[0], study="digits"))
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ValueError, match="cannot make the folder"):
+        command.ready(tmp_path / "out" / "digits")
+
+
+def test_the_plan_says_what_the_seeds_could_see():
+    few, many = (list(plan.lines(study.load("digits", seeds=range(n)))) for n in (3, 20))
+    assert "3 seeds each" in few[0]
+    assert any("0.5 points (assumed): 1.96 points" in line for line in few)
+    assert any("0.5 points (assumed): 0.4" in line for line in many)
+    assert "no verdict" in list(plan.lines(study.load("digits", seeds=[0])))[-1]
+
+
+def test_the_plan_uses_spreads_that_were_measured():
+    found = frames(study_records(["preact"], [18], study="digits"))
+    said = list(plan.lines(study.load("digits"), found))
+    assert any(line.startswith("  preact, 18 layers: spread") for line in said)

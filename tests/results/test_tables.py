@@ -1,0 +1,172 @@
+"""Records become frames: whole, half, broken, mixed, doubled, or none at all."""
+
+import dataclasses
+import math
+import statistics
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up import damage, frames, study_records, train_record, trial, write
+
+from bench.record import Status
+from results import tables
+
+KINDS = {
+    "trials": tables.TRIALS,
+    "epochs": tables.EPOCHS,
+    "cost": tables.COST,
+    "cells": tables.CELLS,
+    "operators": tables.OPERATORS,
+    "probes": tables.PROBES,
+}
+NOTHING = ()
+HALF = tuple(study_records(depths=[18, 258], seeds=[0], probes=("gradient_norms", "branch_ratio", "lesions")))
+FAILURES = tuple(train_record(trial(depth=d), None) for d in (258, 514))
+
+
+@pytest.mark.parametrize("records", [NOTHING, HALF, FAILURES], ids=["nothing", "half", "failures"])
+def test_columns_and_dtypes_are_always_the_same(records):
+    found = frames(records)
+    for kind, columns in KINDS.items():
+        table = getattr(found, kind)
+        assert {name: str(dtype) for name, dtype in table.dtypes.items()} == columns
+
+
+def test_every_scalar_field_of_a_trial_is_a_column():
+    asked = trial("preact", 66, 2, lr=0.02, clip_norm=1.0, grow_to=(130, 258))
+    row = frames([train_record(asked, 0.1)]).trials.iloc[0]
+    for field in dataclasses.fields(asked):
+        if field.name not in ("architecture", "purpose", "probes", "grow_to"):
+            assert row[field.name] == getattr(asked, field.name), field.name
+    assert (row["architecture"], row["residual"], row["grow_to"]) == ("preact", True, "130, 258")
+
+
+def test_a_folder_that_is_not_there_is_empty(tmp_path: Path):
+    assert tables.load([tmp_path / "none"]).trials.empty
+
+
+def test_damaged_files_are_listed_and_cost_nothing_else(tmp_path: Path):
+    write(tmp_path, study_records(depths=[18], seeds=[0]))
+    damage(tmp_path)
+    found = tables.load([tmp_path])
+    assert len(found.trials) == 3
+    assert {name for name, _ in found.damaged} == {"empty.json", "cut.json", "other.json"}
+    assert all(reason for _, reason in found.damaged)
+
+
+def test_a_failed_trial_has_a_row_and_no_made_up_number():
+    broken = train_record(trial(depth=34), 0.5, status=Status.OUT_OF_MEMORY, message="asked for 9 GB")
+    found = frames([train_record(trial(depth=18), None), broken]).trials
+    assert found["status"].tolist() == ["diverged", "out_of_memory"]
+    assert found[["train_error", "test_error"]].isna().all(axis=None)
+    assert found["message"].tolist()[1] == "asked for 9 GB"
+
+
+@pytest.mark.parametrize(
+    ("record", "finished"),
+    [
+        (train_record(trial(), 0.1), True),
+        (train_record(trial(), 0.1, unfinished=True), False),
+        (train_record(trial(), None), True),
+        (train_record(trial(), 0.1, status=Status.TIMEOUT), False),
+        (train_record(trial(epochs=1), 0.1), False),
+        (train_record(trial(stop_at_train_error=0.1), 0.1, unfinished=True, steps=20), True),
+    ],
+    ids=["level", "still falling", "diverged", "broke off", "one epoch", "reached its goal"],
+)
+def test_finished(record, finished):
+    assert frames([record]).trials["finished"].item() is finished
+
+
+def test_a_cell_is_finished_by_the_mean_of_its_seeds():
+    """One lively seed of three does not make a cell unfinished; one broken-off trial does."""
+    level = [train_record(trial(seed=s), 0.5) for s in (0, 1)]
+    lively = train_record(trial(seed=2), 0.01, unfinished=True)
+    assert frames([*level, lively]).cells["finished"].item()
+    assert not frames([*level, train_record(trial(seed=2), 0.5, status=Status.ERROR)]).cells["finished"].item()
+
+
+def test_cells_count_failures_and_average_the_others():
+    records = [train_record(trial(seed=s), e) for s, e in enumerate((0.10, 0.20, None))]
+    cell = frames(records).cells.iloc[0]
+    assert (cell["n"], cell["n_ok"], cell["n_diverged"], cell["n_failed"]) == (3, 2, 1, 1)
+    assert cell["train_error_mean"] == pytest.approx(0.15)
+    assert cell["train_error_low"] < 0.10
+    assert cell["train_error_high"] > 0.20
+
+
+def test_a_cell_of_one_seed_has_no_interval():
+    cell = frames([train_record(trial(), 0.1)]).cells.iloc[0]
+    assert cell["train_error_mean"] == pytest.approx(0.1)
+    assert math.isnan(cell["train_error_low"])
+
+
+def test_the_newest_of_two_records_of_a_trial_counts_and_the_conflict_is_told(tmp_path: Path):
+    old, new = (train_record(trial(), e, started=f"2026-11-2{i}T00:00:00Z") for i, e in ((1, 0.9), (2, 0.1)))
+    write(tmp_path / "a", [new])
+    write(tmp_path / "b", [old])
+    found = tables.load([tmp_path / "a", tmp_path / "b"])
+    assert found.trials["train_error"].tolist() == [0.1]
+    assert len(found.warnings) == 1
+    assert "same trial" in found.warnings[0]
+
+
+@pytest.mark.parametrize("other", [{"device": "cuda", "device_name": "H200"}, {"code": "0ther"}, {"torch": "2.11.0"}])
+def test_records_of_another_machine_or_version_are_kept_apart(other):
+    most = [train_record(trial(seed=s), 0.1) for s in range(3)]
+    odd = train_record(trial(seed=3), 0.9, environment=other)
+    found = frames([*most, odd])
+    assert found.trials["comparable"].tolist() == [True, True, True, False]
+    assert found.cells["n"].item() == 3
+    assert all(value in found.warnings[0] for value in other.values())
+
+
+def test_two_data_sets_in_one_study_are_no_mixture():
+    a = train_record(trial(), 0.1, environment={"data": "one"})
+    b = train_record(trial(dataset="random-labels:digits"), 0.1, environment={"data": "two"})
+    found = frames([a, b])
+    assert found.trials["comparable"].all()
+    assert found.warnings == ()
+
+
+def test_a_smaller_micro_batch_is_no_replicate():
+    """BatchNorm then sees other batches (issue 6, promise 7)."""
+    found = frames([train_record(trial(), 0.1), train_record(trial(seed=1), 0.1, micro_batch=32)])
+    assert found.trials["comparable"].tolist() == [True, False]
+    assert "micro-batch of 32" in found.warnings[0]
+
+
+def test_costs_are_medians_of_the_raw_samples():
+    records = study_records(["resnet"], [18], [0])
+    raw = records[-1].cost
+    row = frames(records).cost.iloc[0]
+    assert row["step_time_s"] == pytest.approx(statistics.median(raw["step_times_s"]))
+    assert row["images_per_s"] == pytest.approx(128 / row["step_time_s"])
+    assert row["net_memory_bytes"] == raw["peak_memory_bytes"] - raw["memory_floor_bytes"]
+    assert row["flops_per_s"] == pytest.approx(3 * 128 * raw["flops_per_image"] / row["step_time_s"])
+    assert row["arithmetic_time_s"] + row["overhead_time_s"] == pytest.approx(row["step_time_s"])
+    assert math.isnan(row["energy_j_per_step"])
+
+
+def test_probes_become_one_number_a_row():
+    asked = ("gradient_norms", "branch_ratio", "lesions")
+    probes = frames(study_records(["resnet"], [18], [0], cost=False, probes=asked)).probes
+    norms = probes[(probes["probe"] == "gradient_norms") & (probes["quantity"] == "norm")]
+    assert norms["index"].tolist() == list(range(18))
+    assert norms["name"].iloc[3] == "layer 3"
+    ratio = probes[(probes["probe"] == "branch_ratio") & (probes["quantity"] == "ratio")]
+    assert sorted(ratio["epoch"].unique()) == [0, 5]
+    assert ratio["index"].nunique() == 8
+    random = probes[probes["quantity"] == "random.errors"]
+    assert sorted(random["index"].unique()) == [1, 2, 4]
+    assert (probes["quantity"] == "by_epoch.effective_depth").sum() == 1
+
+
+def test_frames_are_not_shared_with_what_is_cut_from_them():
+    """pandas 3 copies on write: a judge that assigns to its part leaves the table alone."""
+    found = frames(HALF)
+    part = found.trials[found.trials["depth"] == 18]
+    part = part.assign(train_error=9.0)
+    assert (found.trials["train_error"].dropna() < 1).all()
+    assert isinstance(found.trials["status"].dtype, pd.StringDtype)
