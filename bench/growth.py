@@ -41,6 +41,11 @@ class Growth(Probe):
     """
 
     def at_end(self) -> None:
+        # Building and training draw random numbers; whoever comes after must not notice.
+        with torch.random.fork_rng():
+            self._grow()
+
+    def _grow(self) -> None:
         self.found = {"steps": []}
         network: nn.Module = self.network
         depth = self.trial.depth

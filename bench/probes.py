@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from bench.anatomy import Probe, batch_statistics, blocks_of, evenly, rounded
 from bench.growth import Growth
 from bench.lesions import Lesions
+from bench.paths import PathGradients
 from models.blocks import Block, weighted
 from models.network import Network
 
@@ -119,5 +120,6 @@ PROBES: dict[str, type[Probe]] = {
     "gradient_norms": GradientNorms,
     "branch_ratio": BranchRatio,
     "lesions": Lesions,
+    "path_gradients": PathGradients,
     "growth": Growth,
 }
