@@ -23,7 +23,7 @@ def numbers(option: str, text: str) -> list[int] | None:
     """
     if not text.strip():
         return None
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise ValueError(f"{option} {text!r} must be whole numbers with commas between them, for example 0,1,2")
     values = [int(part) for part in parts]
@@ -105,7 +105,7 @@ def show(study: StudyName, seeds: Seeds = "", depths: Depths = "") -> None:
 @app.command()
 def summary(
     architecture: str,
-    depth: int,
+    depth: Annotated[int, typer.Option(help="Weighted layers.")],
     input: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "1x8x8",
     width: Annotated[int, typer.Option(help="Channels of the first stage; 0 takes the layout's own.")] = 0,
     layout: str = "four-stage",
@@ -139,6 +139,8 @@ def run(
     from bench.machine import Machine
     from bench.study import load
 
+    if not records.strip():
+        raise ValueError("--records must name a folder")
     depth_list = numbers("--depths", depths)
     whole = load(study)
     known_depths(whole, depth_list)

@@ -1,0 +1,164 @@
+"""The command line: every request that cannot be served is one line and exit code 2, before any work."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as cli
+from bench import record, rehearsal
+from bench.record import Status
+
+ROOT = Path(__file__).parent.parent.parent
+# Two epochs of two steps on made-up images: real networks, in seconds.
+TINY = """
+architecture = ["plain", "preact"]
+depth = [18, 34]
+purpose = "train"
+seed = [0]
+dataset = "synthetic"
+width = 2
+epochs = 2
+batch_size = 128
+"""
+
+
+def bench(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+REFUSED = [
+    (["run", "digitz"], "digits"),
+    (["run", "/no/such.toml"], "No such file"),
+    (["run", "TINY", "--device", "gpu"], "auto, cpu, cuda"),
+    (["run", "TINY", "--executor", "rya"], "'ray'"),
+    (["run", "TINY", "--depths", "19"], "18, 34"),
+    (["run", "TINY", "--depths", "18.5"], "whole numbers"),
+    (["run", "TINY", "--depths", "18,18"], "twice"),
+    (["run", "TINY", "--seeds", "0"], "1 to 1000"),
+    (["run", "TINY", "--seeds", "1000000000"], "1 to 1000"),
+    (["run", "TINY", "--seeds", "1,1"], "twice"),
+    (["run", "TINY", "--seeds", "-1"], "whole numbers"),
+    (["run", "TINY", "--seeds", "true"], "whole numbers"),
+    (["run", "TINY", "--time-limit", "soon"], "9m"),
+    (["run", "TINY", "--time-limit", "0"], "above zero"),
+    (["run", "TINY", "--time-limit", "nan"], "9m"),
+    (["run", "TINY", "--trial-time-limit", "-1s"], "above zero"),
+    (["run", "TINY", "--workers", "-1"], "workers"),
+    (["run", "TINY", "--inject", "kill@1"], "FAULT@TRIAL:STEP"),
+    (["run", "TINY", "--inject", "kil@1:1"], "'kill'"),
+    (["run", "TINY", "--inject", "kill@99:1"], "no trial 99"),
+    (["run", "TINY", "--records", "TINY"], "Not a directory"),
+    (["run", "TINY", "--records", ""], "records"),
+    (["run", "TINY", "--bogus"], "--bogus"),
+    (["show", "digitz"], "digits"),
+    (["nonsense"], "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED, ids=lambda x: " ".join(x) if isinstance(x, list) else "")
+def test_what_cannot_be_served_is_refused_in_one_line(
+    arguments: list[str],
+    words: str,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = [str(tiny) if word == "TINY" else word for word in arguments]
+    if "gpu" in asked:
+        asked += ["--executor", "inline"]  # where torch is loaded already
+    assert bench(*asked, monkeypatch=monkeypatch) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert words in shown.err
+    assert list(tmp_path.iterdir()) == [tiny], "nothing is made before a refusal"
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("", None), ("3", [0, 1, 2]), ("0,1,2", [0, 1, 2]), ("7,9", [7, 9]), (" 4 , 2 ", [4, 2])]
+)
+def test_seeds_are_a_list_or_a_count(text: str, seeds: list[int] | None) -> None:
+    assert cli.seed_list(text) == seeds
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 0.0), ("90", 90.0), ("90s", 90.0), ("9m", 540.0), ("1.5h", 5400.0)])
+def test_durations(text: str, seconds: float) -> None:
+    assert cli.seconds("--time-limit", text) == seconds
+
+
+def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("list", monkeypatch=monkeypatch) == 0
+    assert "digits" in capsys.readouterr().out
+    assert bench("show", str(tiny), "--seeds", "5,", "--depths", "34", monkeypatch=monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "plain 34 seed 5 train" in shown
+    assert "18" not in shown
+
+
+def test_pipe_into_head_is_no_traceback() -> None:
+    command = f"{sys.executable} -m bench show digits | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr == ""
+
+
+def table(folder: Path) -> dict[str, str]:
+    """Results of all trials, without what is time."""
+    rows = {}
+    for path, found in record.load(folder / "tiny")[0]:
+        body = json.loads(record.encode(found))["body"]
+        result = {k: v for k, v in body["result"].items() if "seconds" not in k}
+        epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in body["epochs"]]
+        rows[path.name] = json.dumps([body["status"], result, epochs, body["probes"]])
+    return rows
+
+
+@pytest.mark.slow
+def test_real_nets_interrupted_by_faults_end_with_the_same_table(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kill -9, NaN and lack of memory in the midst of real training; then mended; then compared with another run."""
+
+    def run(records: str, *arguments: str) -> tuple[int, str]:
+        command = ["run", str(tiny), "--records", str(tmp_path / records), "--threads", "1", "--workers", "1"]
+        return bench(*command, *arguments, monkeypatch=monkeypatch), capsys.readouterr().out
+
+    disturbed, inline = tmp_path / "disturbed", ("--executor", "inline")
+    code, output = run("disturbed", "--inject", "kill@1:3", "--inject", "nan@2:2")
+    assert (code, "signal 9" in output, "diverged at step 3" in output) == (1, True, True), output
+    found = {r.trial.depth: r for _, r in record.load(disturbed / "tiny")[0] if r.trial.architecture.name == "plain"}
+    assert found[34].status == Status.DIVERGED
+    assert found[34].result["diverged_step"] == 3
+    assert found[18].environment["torch"]
+    # The diverged one counts as done; taken away, it is run again. Inline: torch is loaded here once for all.
+    next((disturbed / "tiny").glob("plain-d00034-*")).unlink()
+    code, output = run("disturbed", "--inject", "oom@1:2", *inline)
+    assert (code, "1 out_of_memory" in output, "2 done before" in output) == (1, True, True), output
+    assert run("disturbed", *inline)[0] == 0
+    assert run("undisturbed", *inline)[0] == 0
+    assert len(table(disturbed)) == 4
+    assert table(disturbed) == table(tmp_path / "undisturbed")
+
+
+def test_the_rehearsals_command_ends_with_2_for_what_it_refuses(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "bench.rehearsal", str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert rehearsal.small_study(1).trials
