@@ -209,10 +209,13 @@ def parse(
     check_name("study name", name)
     table = dict(table)
     head = {key: table.pop(key) for key in _STUDY_KEYS if key in table}
+    _check_head(head)
     allowed = [*_FIELDS, *_STUDY_KEYS]
     include = tuple(head.get("include", ()))
     trials: list[Trial] = []
     for other in include:
+        if other not in known_studies():  # built-in studies only, which a test reads: no file can include itself
+            raise ValueError(unknown("study", other, known_studies()) + " Only built-in studies can be included.")
         trials += load(other, seeds, depths).trials
     for grid in head.get("grid", [{}] if not include or table else []):
         for key in [*table, *grid]:
@@ -231,6 +234,17 @@ def parse(
     return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields))
 
 
+def _check_head(head: dict[str, Any]) -> None:
+    """Refuses what stands around the grid and is not of its kind."""
+    for key in ("title", "description"):
+        if not isinstance(head.get(key, ""), str):
+            raise ValueError(f"key {key!r} must be a text, not {head[key]!r}")
+    for key, kind, words in (("claims", str, "texts"), ("include", str, "texts"), ("grid", dict, "tables")):
+        value = head.get(key, [])
+        if not (isinstance(value, list) and all(isinstance(each, kind) for each in value)):
+            raise ValueError(f"key {key!r} must be a list of {words}, not {value!r}")
+
+
 def _product(
     study: str, values: dict[str, Any], seeds: Sequence[int] | None, depths: Sequence[int] | None
 ) -> list[Trial]:
@@ -244,6 +258,8 @@ def _product(
     for key, value in values.items():
         many = isinstance(value, list) and key not in _TUPLES
         axes[key] = list(value) if many else [value]
+        if not axes[key]:
+            raise ValueError(f"key {key!r} lists nothing")
         repeated = [v for v in axes[key] if axes[key].count(v) > 1]
         if repeated:
             raise ValueError(f"key {key!r} lists {repeated[0]!r} twice")
