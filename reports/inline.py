@@ -12,20 +12,19 @@ from results.style import inline_colors
 _BOX = re.compile(r'<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>')
 
 
+# Controls, Unicode's bidirectional and zero-width characters, surrogates, tags and private planes.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufffe\uffff"
+    "\ud800-\udfff\U000e0000-\U0010ffff]"
+)
+
+
 def visible(text: str) -> str:
-    """The text with its control and direction-changing characters written out, as <U+202E>.
+    """The text with its control and direction-changing characters written out, as ‹U+202E›.
 
     A name must not turn the line around it (Unicode bidi controls), end a tag in XML, or hide.
     """
-    return "".join(c if _harmless(ord(c)) else f"‹U+{ord(c):04X}›" for c in text)
-
-
-def _harmless(code: int) -> bool:
-    if code < 0x20:
-        return code in (0x09, 0x0A)
-    hidden = 0x7F <= code <= 0x9F or 0x200B <= code <= 0x200F or 0x202A <= code <= 0x202E
-    hidden = hidden or 0x2060 <= code <= 0x206F or code in (0x061C, 0xFEFF, 0xFFFE, 0xFFFF)
-    return not (hidden or 0xD800 <= code <= 0xDFFF or code > 0xE0000)
+    return _HIDDEN.sub(lambda found: f"‹U+{ord(found[0]):04X}›", text)
 
 
 def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
@@ -43,7 +42,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
     start = _BOX.search(svg)
     if start is None:
         raise ValueError("not an SVG of ours: it has no viewBox from 0 0")
-    body = svg[start.end() :].replace("\n", "")
+    body = visible(svg[start.end() :].replace("\n", ""))
     body = re.sub(r'<defs><style type="text/css">[^<]*</style></defs>', "", body)
     used = sorted(set(re.findall(r'(?:url\(|xlink:href=")#([^)"]+)', body)))
     names = {name: f"{prefix}-{i}" for i, name in enumerate(used)}
@@ -67,4 +66,4 @@ def _page_tag(tag: str, names: dict[str, str]) -> str:
         tag = re.sub(r'(url\(|xlink:href=")#([^)"]+)', lambda m: f"{m[1]}#{names.get(m[2], m[2])}", tag)
         tag = inline_colors(tag)
     # The page's own font: narrower than the DejaVu Sans that the figure was laid out with, so it fits.
-    return re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--font)", tag) if "font:" in tag else tag
+    return re.sub(r"font-family: [^;\"]*;? ?", "", tag) if "font-family:" in tag else tag

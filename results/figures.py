@@ -69,6 +69,8 @@ def _seeds(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: fl
     """Every seed as its architecture's mark, at columns x and y."""
     import seaborn as sns
 
+    if points.empty:
+        return
     sns.scatterplot(
         data=points, x="x", y="y", hue="architecture", style="architecture", hue_order=list(looks),
         palette={name: look.color for name, look in looks.items()},

@@ -1,0 +1,273 @@
+"""The page as text: what it must say, what it must not let through, and that it is the same twice."""
+
+import base64
+import dataclasses
+import hashlib
+import html.parser
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import made_up
+import pytest
+from made_page import HOSTILE, PROBES, hostile, small, source
+from made_up import cost_record, study_records, train_record, trial
+
+from bench.record import Record, Status
+from reports import __main__ as command_line
+from reports import context, render, wording
+from reports.claims import CLAIMS
+from reports.finding import Finding, Verdict
+from reports.inline import inline, visible
+
+Findings = dict[str, list[Finding]]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Parsed(html.parser.HTMLParser):
+    """Tags, ids, headings and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def ids(self) -> list[str]:
+        return [v for _, attributes in self.tags for k, v in attributes.items() if k == "id" and v is not None]
+
+
+def test_every_claim_is_there_with_its_verdict_or_the_study_that_decides_it(page: str, findings: Findings) -> None:
+    for claim in CLAIMS.values():
+        assert claim.title in page or f"STUDY={claim.study}" in page
+    shown = re.findall(r'class="card (\w+)"', page)
+    assert len(shown) >= 4
+    assert set(shown) <= {str(v) for v in Verdict}
+    assert str(findings["plain-degrades"][0].verdict) in shown
+
+
+def test_a_verdict_is_a_word_and_a_symbol_never_colour_alone(page: str) -> None:
+    for verdict, symbol in (("supported", "✓"), ("refuted", "✗"), ("inconclusive", "?")):
+        for badge in re.findall(rf'<span class="badge {verdict}">(.*?)</span></?', page):
+            assert symbol in badge
+    assert re.search(r'badge \w+"><span aria-hidden="true">[✓✗?]</span> (supported|refuted|inconclusive)</span>', page)
+
+
+def test_no_id_twice_and_every_link_inside_leads_somewhere(page: str) -> None:
+    parsed = Parsed(page)
+    ids = parsed.ids()
+    assert len(ids) == len(set(ids))
+    targets = [a["href"] for tag, a in parsed.tags if tag == "a" and a.get("href")]
+    assert targets
+    assert all(t is not None and t.startswith("#") and t[1:] in ids for t in targets)
+    used = set(re.findall(r'(?:url\(|xlink:href=")#([^)"]+)', page))
+    assert used <= set(ids)
+    for _, attributes in parsed.tags:
+        for name in (attributes.get("aria-labelledby") or "").split():
+            assert name in ids
+
+
+def test_it_asks_for_nothing(page: str) -> None:
+    for tag, attributes in Parsed(page).tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:image/png;base64,")), (tag, value)
+    assert not re.search(r"url\((?!#)|@import|@font-face", page)
+
+
+def test_the_policy_allows_this_script_and_no_other(page: str) -> None:
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in page
+    assert "default-src &#39;none&#39;" in page
+    assert not re.search(r"<[^>]* on\w+=", page)
+    assert len((ROOT / "reports" / "page.js").read_text().splitlines()) < 150
+
+
+def test_headings_go_down_one_level_at_a_time(page: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Parsed(page).tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_every_figure_has_a_title_and_words(page: str) -> None:
+    figures = re.findall(r"<svg (.*?)>(.*?)</svg>", page, re.S)
+    assert len(figures) > 10
+    for attributes, body in figures:
+        assert 'role="img"' in attributes
+        assert "aria-labelledby" in attributes
+        assert re.match(r'<title id="[^"]+">[^<]+</title><desc id="[^"]+">[^<]{20,}</desc>', body)
+    assert "currentColor" in page
+    assert "DejaVu Sans'" not in page
+
+
+def test_every_trial_is_a_row_with_its_failure_and_the_command_that_reruns_it(page: str) -> None:
+    table = page[page.index('<table class="trials') :]
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", table[: table.index("</table>")])
+    assert len(rows) == 45
+    diverged = [row for row in rows if "diverged" in row]
+    assert len(diverged) == 6
+    assert all("diverged at step 7: loss is nan" in row for row in diverged)
+    assert all(re.search(r"python -m bench run made-up .*--depths \d+ --seeds \d+,", row) for row in rows)
+    assert "nan" not in re.sub(r"loss is nan", "", "".join(rows))
+
+
+@pytest.mark.slow
+def test_the_same_records_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    made_up.write(tmp_path / "records" / "made-up", study_records(("plain", "resnet"), (18, 258), range(2)))
+    study = tmp_path / "made-up.toml"
+    study.write_text('architecture = ["plain", "resnet"]\ndepth = [18, 258]\nseed = [0, 1]\nepochs = 5\nlr = 0.05\n')
+    pages = []
+    for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo")):
+        command = [sys.executable, "-m", "reports", str(study), "--records", str(tmp_path / "records")]
+        command += ["--html", str(tmp_path / seed)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "report: " in done.stdout
+        assert "plain-degrades" in done.stdout
+        pages.append((tmp_path / seed / "made-up.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "records" / "digits").mkdir(parents=True)
+    for arguments in (
+        ["no-such-study"],
+        ["digits", "--records", str(tmp_path / "nowhere")],
+        ["digits", "--records", str(tmp_path / "records"), "--html", str(tmp_path / "file")],
+    ):
+        monkeypatch.setattr(sys, "argv", ["reports", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        said = capsys.readouterr()
+        assert ended.value.code == 2
+        assert re.fullmatch(r"error: [^\n]+\n", said.err)
+        assert said.out == ""
+
+
+def only_failures() -> list[Record]:
+    records = [train_record(trial("plain", depth, seed), None) for depth in (18, 66) for seed in range(3)]
+    broken = (Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.ERROR)
+    records += [
+        train_record(trial("resnet", 18, s), status=status, message=f"ended {status}")
+        for s, status in enumerate(broken)
+    ]
+    return [*records, cost_record(trial("plain", 18), Status.ERROR)]
+
+
+CASES = {
+    "no record": [],
+    "one record": [train_record(trial())],
+    "one cost": [cost_record(trial())],
+    "only failures": only_failures(),
+    "one depth": study_records(("plain", "resnet"), (18,), range(3), probes=PROBES),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_half_or_broken_study_has_a_page_all_the_same(case: str) -> None:
+    records = CASES[case]
+    text = render.page(source(records, planned=records or small()))
+    # No section stands empty: a figure, or what would fill it.
+    for section in re.findall(r"<section .*?</section>", text, re.S):
+        assert re.search(r"<svg|<table|class=\"panel", section), section[:200]
+    assert "nan" not in re.sub(r"[Ll]oss is nan", "", " ".join(Parsed(text).text)).lower().split()
+    if not records:
+        assert "Asked for, not in the records" in text
+    if case == "only failures":
+        assert "ended out_of_memory" in text
+
+
+def test_hostile_names_are_text() -> None:
+    text = render.page(hostile())
+    parsed = Parsed(text)
+    assert len([1 for tag, _ in parsed.tags if tag == "script"]) == 1
+    assert len([1 for tag, _ in parsed.tags if tag == "style"]) == 1
+    assert not [1 for tag, a in parsed.tags if tag == "img" or any(name.startswith("on") for name in a)]
+    shown = " ".join(parsed.text)
+    for name in HOSTILE[:4]:
+        assert name in shown
+    assert "\u202e" not in text
+    assert "‹U+202E›evil" in shown
+    assert "49" not in re.findall(r"<h1>(.*?)</h1>", text, re.S)[0]
+
+
+def test_the_usual_page_is_small(page: str) -> None:
+    assert len(page.encode()) < 1.5e6
+
+
+@pytest.mark.slow
+def test_a_thousand_trials_fit_in_five_megabytes() -> None:
+    many = study_records(("plain", "resnet"), (18, 66, 258, 1002), range(128), cost=False)
+    big = render.page(source(many))
+    assert len(many) == 1024
+    assert len(big.encode()) < 5e6
+    # Thinned is what is drawn, never what is told: every trial is in the table.
+    assert big.count("python -m bench run made-up --depths") == 1024
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert [wording.number(v) for v in (0.123456, 1234567.0, 0.0, 3, None, float("nan"), 1e-9, float("inf"))] == [
+        *("0.123", "1230000", "0", "3", "–", "–", "1.00e-09", "–"),
+    ]
+    assert wording.percent(0.12345) == "12.35"
+    assert wording.listed(range(20), most=6) == "0, 1, 2, … (15 more), 18, 19"
+
+
+def test_effects_name_their_unit_and_open_sides() -> None:
+    base = Finding("c", "resnet", "train_error", Verdict.SUPPORTED, "", effect=-0.0001, high=0.031)
+    assert wording.effect(base) == "0.0 [at most 3.1] points"
+    assert (
+        wording.effect(dataclasses.replace(base, effect=0.45, low=-0.44, high=None)) == "+45.0 [at least −44.0] points"
+    )
+    cost = dataclasses.replace(base, effect=0.00098, low=0.00097, high=0.00099, unit="s/layer")
+    assert wording.effect(cost) == "0.98 [0.97, 0.99] ms a layer"
+    assert wording.effect(dataclasses.replace(base, effect=None)) == ""
+
+
+def test_warnings_name_what_a_reader_must_know() -> None:
+    records = [
+        train_record(trial("resnet", d, s), environment={"device_name": f"chip {s}"}) for d in (18, 34) for s in (0, 1)
+    ]
+    said = " ".join(context.warnings(source(records)))
+    assert "fewer than 3 seeds" in said
+    assert "chip 0, chip 1" in said
+    noisy = cost_record(trial(), step_times_s=[1.0, 1.0, 1.4, 1.5, 1.6, 1.0, 1.5, 1.2])
+    assert "spread by more than 10%" in " ".join(context.warnings(source([noisy])))
+
+
+def test_inline_keeps_text_and_prefixes_ids_only_in_tags() -> None:
+    svg = (
+        '<svg viewBox="0 0 100 50" width="1"><defs><path id="a" style="fill: #0072b2"/></defs><g id="unused">'
+        '<use xlink:href="#a"/><text style="font-size: 9px; font-family: \'DejaVu Sans\'; fill: none">'
+        '#0072b2 id="a"</text></g></svg>'
+    )
+    out = str(inline(svg, "p", "<t>", "d"))
+    assert 'id="p-0" style="fill: var(--c0072b2)"' in out
+    assert 'xlink:href="#p-0"' in out
+    assert "unused" not in out
+    assert '>#0072b2 id="a"<' in out
+    assert 'style="font-size: 9px; fill: none"' in out
+    assert "&lt;t&gt;" in out
+
+
+def test_hidden_characters_are_written_out() -> None:
+    assert visible("a\u202eb\x00\u200d\ud800") == "a‹U+202E›b‹U+0000›‹U+200D›‹U+D800›"
+    assert visible("Zürich 深度 ✓") == "Zürich 深度 ✓"

@@ -1,0 +1,245 @@
+"""Figures tell the truth: failures are drawn, each architecture has one look, the same frames give the same bytes."""
+
+import itertools
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import made_up
+import matplotlib.colors
+import pandas as pd
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+
+from models.spec import ARCHITECTURES
+from results import figures, judged_figures, style
+from results.panels import facets, thin
+from results.tables import Frames
+
+PROBES = ("gradient_norms", "branch_ratio", "lesions")
+FILLED_FROM = ("energy", "other-settings")  # not in a made-up study of one setting on a CPU
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    return made_up.frames(made_up.study_records(("plain", "resnet"), (18, 66, 258), range(3), probes=PROBES))
+
+
+@pytest.fixture(scope="module")
+def nothing() -> Frames:
+    return made_up.frames([])
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in matplotlib.colors.to_rgb(color)]
+    return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def hollow_marks(figure: Figure) -> list[tuple[float, float]]:
+    """Where the failure marks are: hollow ones, each of which has a cross on top."""
+    found = []
+    for axes in figure.axes:
+        for drawn in axes.collections:
+            hollow = isinstance(drawn, PathCollection) and drawn.get_facecolor().size
+            if hollow and matplotlib.colors.to_hex(drawn.get_facecolor()[0]) == style.GROUND:
+                found += [tuple(at) for at in drawn.get_offsets().tolist()]
+    return found
+
+
+def test_each_architecture_has_one_look_of_its_own() -> None:
+    assert set(style.STYLES) == set(ARCHITECTURES)
+    looks = style.styles([*ARCHITECTURES, "rezero", "another"])
+    markers = [str(look.marker) for look in looks.values()]
+    assert len(set(markers)) == len(looks)
+    assert len({look.color for look in looks.values()}) == len(looks)
+    assert all(MarkerStyle(look.marker).is_filled() for look in looks.values())
+
+
+def test_colours_are_seen_on_light_and_on_dark() -> None:
+    for name, look in style.styles([*ARCHITECTURES, "own"]).items():
+        assert contrast(look.color, "#fefefe") >= 3, name
+        assert contrast(look.dark, "#171d24") >= 3, name
+
+
+def test_the_ladder_is_told_apart_by_the_colour_blind() -> None:
+    """Under deuteranopia and protanopia (Vienot et al. 1999, linear RGB) the three arms stay apart."""
+    see = {
+        "protan": ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, -0.0), (0.00401, -0.00401, 1.0)),
+        "deutan": ((0.29275, 0.70725, 0.0), (0.29275, 0.70725, -0.0), (-0.02234, 0.02234, 1.0)),
+    }
+    for rows in see.values():
+        for a, b in itertools.combinations(("plain", "resnet", "preact"), 2):
+            seen = [
+                [
+                    sum(k * v for k, v in zip(row, matplotlib.colors.to_rgb(style.STYLES[n].color), strict=True))
+                    for row in rows
+                ]
+                for n in (a, b)
+            ]
+            assert math.dist(*seen) > 0.15, (a, b)
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_every_figure_draws_says_its_units_and_needs_records(name: str, frames: Frames, nothing: Frames) -> None:
+    chart = figures.FIGURES[name]
+    assert chart.draw(nothing) is None
+    assert chart.title
+    assert chart.caption.endswith(".")
+    assert chart.needs
+    figure = chart.draw(frames)
+    if name in FILLED_FROM:
+        assert figure is None
+        return
+    assert figure is not None
+    words = [t for axes in figure.axes for t in (axes.get_xlabel(), axes.get_ylabel())]
+    words += [t.get_text() for t in figure.texts]
+    words += [t.get_text() for t in (figure._supxlabel, figure._supylabel) if t is not None]  # type: ignore[attr-defined]
+    assert any(words), "no axis is named"
+
+
+def test_failures_are_drawn_as_failures_each_of_them(frames: Frames) -> None:
+    """seaborn drops NaN without a word: three plain nets diverge at 258, three marks stand for them."""
+    figure = figures.FIGURES["train-error-by-depth"].draw(frames)
+    assert figure is not None
+    marks = hollow_marks(figure)
+    assert len(marks) == 3
+    assert all(y > 100 for _, y in marks)
+    assert all(240 < x < 320 for x, _ in marks)
+
+
+def test_no_failure_no_band() -> None:
+    good = made_up.frames(made_up.study_records(("preact",), (18, 34), range(2), cost=False))
+    figure = figures.FIGURES["train-error-by-depth"].draw(good)
+    assert figure is not None
+    assert hollow_marks(figure) == []
+    assert figure.axes[0].get_ylim()[1] < 104
+
+
+def test_every_seed_is_a_mark_and_the_interval_is_that_of_the_cells(frames: Frames) -> None:
+    figure = figures.FIGURES["train-error-by-depth"].draw(frames)
+    assert figure is not None
+    drawn = [
+        tuple(at)
+        for c in figure.axes[0].collections
+        if isinstance(c, PathCollection)
+        for at in c.get_offsets().tolist()
+    ]
+    ok = frames.trials[frames.trials["status"] == "ok"]
+    for error in ok["train_error"]:
+        assert any(abs(y - 100 * error) < 0.01 for _, y in drawn)
+    bars = [
+        s
+        for c in figure.axes[0].collections
+        if not isinstance(c, PathCollection)
+        for s in getattr(c, "get_segments", list)()
+    ]
+    cells = frames.cells[frames.cells["train_error_low"].notna()]
+    for low, high in zip(cells["train_error_low"], cells["train_error_high"], strict=True):
+        ends = (max(100 * low, 0), min(100 * high, 101))
+        assert any(abs(s[0][1] - ends[0]) < 0.01 and abs(s[1][1] - ends[1]) < 0.01 for s in bars)
+
+
+def test_an_out_of_memory_cost_is_a_mark_too() -> None:
+    from bench.record import Status
+
+    records = [made_up.cost_record(made_up.trial("resnet", depth)) for depth in (18, 34, 66)]
+    records.append(made_up.cost_record(made_up.trial("resnet", 1002), Status.OUT_OF_MEMORY))
+    figure = figures.FIGURES["step-time"].draw(made_up.frames(records))
+    assert figure is not None
+    assert [x for x, _ in hollow_marks(figure)] == [1002]
+
+
+def test_learning_rates_are_not_mixed_in_one_panel() -> None:
+    records = [
+        record
+        for lr in (0.1, 0.01)
+        for record in made_up.study_records(("plain", "resnet"), (18, 66), range(2), cost=False, lr=lr)
+    ]
+    frames = made_up.frames(records)
+    parts = facets(frames.trials)
+    assert [said for said, _ in parts] == ["lr 0.01", "lr 0.1"]
+    assert all(part["lr"].nunique() == 1 for _, part in parts)
+    assert figures.FIGURES["other-settings"].draw(frames) is not None
+
+
+def test_an_arm_with_its_own_learning_rate_is_no_facet() -> None:
+    records = made_up.study_records(("plain",), (18,), cost=False, lr=0.1)
+    records += made_up.study_records(("resnet",), (18,), cost=False, lr=0.02)
+    assert [said for said, _ in facets(made_up.frames(records).trials)] == [""]
+
+
+def test_thinning_keeps_the_ends() -> None:
+    assert thin(3, 12) == [0, 1, 2]
+    assert thin(100, 5) == [0, 25, 50, 74, 99]
+    assert len(thin(1000, 12)) == 12
+
+
+def test_svg_is_the_same_twice_is_xml_and_keeps_its_text_as_text(frames: Frames) -> None:
+    first, second = (style.svg(figures.FIGURES["train-error-by-depth"].draw(frames)) for _ in range(2))
+    assert first == second
+    ElementTree.fromstring(first)
+    assert "training error (%)" in first
+    assert "<dc:date>" not in first
+
+
+def test_a_hostile_label_is_drawn_as_text(frames: Frames) -> None:
+    label = "</svg><script>alert(1)</script> $x^2$"
+    trials = frames.trials.assign(label=label)
+    frames = Frames(
+        trials, frames.epochs, frames.cost, frames.cells.assign(label=label), frames.operators, frames.probes
+    )
+    svg = style.svg(figures.FIGURES["train-error-by-depth"].draw(frames))
+    texts = "".join(ElementTree.fromstring(svg).itertext())
+    assert label in texts
+    assert "<script>" not in svg
+
+
+def test_files_are_written_as_svg_and_png(tmp_path: Path) -> None:
+    few = made_up.frames(made_up.study_records(("resnet",), (18, 34, 66), range(2), cost=False))
+    written = figures.write_all(few, tmp_path)
+    assert written == sorted(tmp_path.iterdir())
+    assert {path.suffix for path in written} == {".svg", ".png"}
+    for path in written:
+        head = path.read_bytes()[:8]
+        assert head.startswith(b"<?xml") if path.suffix == ".svg" else head == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_judged_difference_outside_the_margin_is_drawn_outside_it() -> None:
+    rows = [
+        {
+            "architecture": "resnet",
+            "label": "r",
+            "depth": d,
+            "effect": e,
+            "low": e - 0.01,
+            "high": e + 0.01,
+            "failed": False,
+        }
+        for d, e in ((34, 0.0), (66, 0.3))
+    ]
+    rows.append({"architecture": "resnet", "label": "r", "depth": 130, "effect": 0.98, "failed": True})
+    figure = judged_figures.effects(rows, 0.02)
+    assert figure is not None
+    assert figure.axes[0].get_yscale() == "symlog"
+    assert [round(y) for _, y in hollow_marks(figure)] == [98]
+    assert judged_figures.effects([], 0.02) is None
+
+
+def test_log_ticks_read_as_people_write_them() -> None:
+    assert [style.log_tick(v) for v in (0.05, 2, 20000, 1e16, 2e-7)] == ["0.05", "2", "20 000", "10¹⁶", "2·10⁻⁷"]
+
+
+def test_drawn_numbers_do_not_hang_on_the_last_bit(frames: Frames) -> None:
+    wobble = frames.trials.assign(train_error=frames.trials["train_error"] * (1 + 1e-12))
+    moved = Frames(wobble, frames.epochs, frames.cost, frames.cells, frames.operators, frames.probes)
+    draw = figures.FIGURES["train-error-by-depth"].draw
+    assert isinstance(wobble, pd.DataFrame)
+    assert style.svg(draw(moved)) == style.svg(draw(frames))
