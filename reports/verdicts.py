@@ -3,7 +3,8 @@
 Own file beside `context` since it knows claims and findings only. It judges nothing.
 """
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -49,28 +50,33 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
 _SHARES = ("error", "original", "rise", "grown", "ungrown")
 
 
-def details(rows: Iterable[dict[str, Any]], points: bool = True) -> dict[str, Any]:
-    """The rows that a judge looked at, as a table: heads and cells.
+def details(rows: Iterable[dict[str, Any]], points: bool = True) -> list[dict[str, Any]]:
+    """The rows that a judge looked at, as tables: a table for each lot of rows with the same keys.
 
     Args:
         rows: Of `Finding.details`.
         points: Whether effect, low and high are fractions, to be shown in points.
     """
-    rows = list(rows)
-    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return [_table(keys, list(lot), points) for keys, lot in itertools.groupby(rows, key=lambda row: tuple(row))]
+
+
+def _table(keys: tuple[str, ...], rows: list[dict[str, Any]], points: bool) -> dict[str, Any]:
     scale = {key: 100.0 for key in keys if key in _SHARES or (points and key in ("effect", "low", "high"))}
     unit = {key: " (%)" if key in _SHARES else " (points)" for key in scale}
 
-    def cell(key: str, value: Any) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, int | float) and key in scale:
-            return number(scale[key] * value)
-        return number(value, 4) if value is None or isinstance(value, int | float) else str(value)
+    def cell(key: str) -> Callable[[Any], str]:
+        def text(value: Any) -> str:
+            if isinstance(value, bool):
+                return "yes" if value else "no"
+            if isinstance(value, int | float) and key in scale:
+                return number(scale[key] * value)
+            return number(value, 4) if value is None or isinstance(value, int | float) else str(value)
+
+        return text
 
     return {
         "heads": [key.replace("_", " ") + unit.get(key, "") for key in keys],
-        "rows": [[cell(key, row.get(key)) for key in keys] for row in rows],
+        "rows": [[cell(key)(row[key]) for key in keys] for row in rows],
     }
 
 

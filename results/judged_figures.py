@@ -111,7 +111,7 @@ def levels(rows: Rows, lines: dict[str, float]) -> "Figure | None":
     top = 101.0
     if missing.any():
         top = 122.0
-        style.failure_band(place, 104, top, "no number: diverged or failed")
+        style.failure_band(place, 104, top, "no number: diverged or failed", right=True)
         failures(place, drawn[missing].assign(y=113.0), looks)
     for words, bound in lines.items():
         place.axhline(100 * bound, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
