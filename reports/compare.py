@@ -129,14 +129,18 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     at_first = other.errors[:, j] - original.errors[:, k]
     at_last = other.errors[:, other.depths.index(deep)] - original.errors[:, original.depths.index(deep)]
     inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
-    base = base.but(effect=inter.value, low=_known(inter.low), high=_known(inter.high), n=inter.n)
+    base = base.but(n=inter.n)
+    failed = sum(side.diverged[side.depths.index(row["depth"])] for side in (other, original))
+    if not failed:
+        base = base.but(effect=_known(inter.value), low=_known(inter.low), high=_known(inter.high))
     largest = {d: max(abs(r["effect"]) for r in rows if r["depth"] == d) for d in (shallow, deep)}
     told = (
         f"placements differ from {original.subject!r} by up to {points(largest[shallow])} at {shallow} layers and "
-        f"{points(largest[deep])} at {deep}"
+        f"{points(largest[deep])} at {deep}" + (" (a diverged net counted as all wrong)" if failed else "")
     )
     when = rules.at_steps(original)
-    which = f"{row['placement']} at {row['depth']} layers ({points(row['effect'])})"
+    how = f"{failed} trials of the two diverged" if failed else points(row["effect"])
+    which = f"{row['placement']} at {row['depth']} layers ({how})"
     if worst == "apart":
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
     if worst == "unfinished":
@@ -193,18 +197,15 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
         for side in (ladder, plain)
         for d in common
     ]
-    base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high), n=found.n,
-                    details=tuple(rows), trials=(*ladder.trials, *plain.trials))  # fmt: skip
+    base = base.but(n=found.n, details=tuple(rows), trials=(*ladder.trials, *plain.trials))
+    if not (ladder.diverged[j] or plain.diverged[k]):
+        base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high))
     if not found.estimable:
         return base.but(reason=f"{found.reason} ({when})")
     worse = rules.mostly_diverged(plain, k) or found.low > MARGIN
     words = rules.measure_words(measure)
-    told = (
-        f"at {common[-1]} layers {ladder.subject} ends at {percent(float(mine.mean()))} {words}, "
-        f"plain at {percent(float(twin.mean()))}"
-    )
-    if plain.diverged[k]:
-        told += f" ({plain.diverged[k]} of {found.n} diverged)"
+    ends = [_ends(side, i) for side, i in ((ladder, j), (plain, k))]
+    told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
     over = int((mine > TRAINED).sum())
     if 2 * over > found.n and ladder.settled[j]:
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}: the residual net does not train either, {when}")
@@ -213,10 +214,16 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if worse and plain.settled[k]:
         return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}, {when}")
     if worse:
-        return base.but(reason=f"{told}, but plain is {rules.unsettled(plain, k)} ({when})")
+        return base.but(reason=f"{told}, but plain: {rules.unsettled(plain, k)}")
     if found.high < MARGIN:
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}: no worse than the margin, {when}")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
+
+
+def _ends(ladder: Ladder, j: int) -> str:
+    if ladder.diverged[j]:
+        return f"diverges in {ladder.diverged[j]} of {len(ladder.seeds)} seeds"
+    return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
 
 
 def conv_and_dense(frames: Frames) -> list[Finding]:

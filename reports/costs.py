@@ -48,7 +48,8 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
         return base.but(reason="the same at every depth: nothing to fit" if flat else fit.slope.reason)
     scale, unit = _SHOWN[METRICS[measure].unit]
     told = (
-        f"{scale * fit.intercept:.3g} {unit} + {scale * fit.slope.value:.3g} {unit} a layer "
+        f"{scale * fit.intercept:.3g} {unit} {'-' if fit.slope.value < 0 else '+'} "
+        f"{scale * abs(fit.slope.value):.3g} {unit} a layer "
         f"({scale * fit.slope.low:.3g} to {scale * fit.slope.high:.3g}), R² = {fit.r2:.4f}"
     )
     if power.slope.estimable:

@@ -61,11 +61,11 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
     found = stats.difference(
         ladder.errors[:, j], ladder.errors[:, reference], images=ladder.images, resolution=ladder.resolution
     )
+    # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
+    shown = (found.value, found.low, found.high) if not ladder.diverged[j] else (math.nan,) * 3
     return found, {
         "depth": ladder.depths[j],
-        "effect": found.value,
-        "low": found.low,
-        "high": found.high,
+        **dict(zip(("effect", "low", "high"), shown, strict=True)),
         "n": found.n,
         "diverged": ladder.diverged[j],
         "broken": ladder.broken[j],
@@ -82,9 +82,9 @@ def mostly_diverged(ladder: Ladder, j: int) -> bool:
 
 
 def unsettled(ladder: Ladder, j: int) -> str:
-    """Why a "worse" at this depth does not count, in words."""
+    """Why a "worse" at this depth does not count, in words, with the steps."""
     if ladder.broken[j]:
-        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials broke off"
+        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials broke off, {at_steps(ladder)}"
     return f"unfinished {at_steps(ladder)}"
 
 
@@ -123,20 +123,14 @@ def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
     row = max((r for r in rows if r["state"] == worst), key=lambda r: (_known(r["high"]), _known(r["effect"])))
     base = base.but(effect=_number(row["effect"]), low=_number(row["low"]), high=_number(row["high"]), n=row["n"])
     words = measure_words(base.measure)
-    where = f"at {row['depth']} layers the {words} is"
+    said = _compared(row, shallow, words)
     if worst == "worse":
-        failed = f" ({row['diverged']} of {row['n']} seeds diverged)" if row["diverged"] else ""
-        return base.but(verdict=REFUTED, reason=f"{where} {_above(row, shallow)}{failed}, {when}")
+        return base.but(verdict=REFUTED, reason=f"{said}, {when}")
     if worst == "unfinished":
-        j = ladder.depths.index(row["depth"])
-        return base.but(reason=f"{where} {_above(row, shallow)}, but {unsettled(ladder, j)} ({when})")
+        return base.but(reason=f"{said}, but {unsettled(ladder, ladder.depths.index(row['depth']))}")
     if worst == "unclear":
         broken = f"; {row['broken']} trials broke off" if row["broken"] else ""
-        failed = f"; {row['diverged']} of {row['n']} seeds diverged" if row["diverged"] else ""
-        return base.but(
-            reason=f"{where} {_above(row, shallow)}: the interval reaches over the margin of {points(MARGIN)}{failed}"
-            f"{broken}, {when}"
-        )
+        return base.but(reason=f"{said}: the interval reaches over the margin of {points(MARGIN)}{broken}, {when}")
     return base.but(
         verdict=SUPPORTED,
         reason=f"at every depth from {rows[0]['depth']} to {rows[-1]['depth']} layers the {words} is less than "
@@ -149,10 +143,15 @@ def measure_words(measure: str) -> str:
     return {"train_error": "training error", "test_error": "test error"}.get(measure, measure.replace("_", " "))
 
 
-def _above(row: dict[str, Any], shallow: int) -> str:
+def _compared(row: dict[str, Any], shallow: int, words: str) -> str:
+    """A depth against the shallowest one, from its row of details; divergence is told instead of a number."""
+    if row["diverged"]:
+        return f"at {row['depth']} layers {row['diverged']} of {row['n']} seeds diverged"
     bounds = f" (at least {points(row['low'])}, at most {points(row['high'])})" if math.isfinite(row["high"]) else ""
     side = "above" if row["effect"] >= 0 else "below"
-    return f"{points(abs(row['effect']))} {side} that of {shallow} layers{bounds}"
+    return (
+        f"at {row['depth']} layers the {words} is {points(abs(row['effect']))} {side} that of {shallow} layers{bounds}"
+    )
 
 
 def _known(value: float) -> float:
@@ -176,27 +175,29 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
     when = at_steps(ladder)
-    base = base.but(effect=_number(last.value), low=_number(last.low), high=_number(last.high), n=last.n,
-                    details=tuple(row for _, row in compared))  # fmt: skip
+    base = base.but(
+        effect=_number(row["effect"]),
+        low=_number(row["low"]),
+        high=_number(row["high"]),
+        n=last.n,
+        details=tuple(row for _, row in compared),
+    )
     if trend.reason:
-        return base.but(reason=f"no trend can be tested: {trend.reason} ({when})")
-    above = f"{ladder.depths[-1]} layers are {_above(row, ladder.depths[0])}"
-    tested = f"Page's trend p = {trend.p:.2g}"
-    failed = f", {row['diverged']} of {row['n']} seeds diverged" if row["diverged"] else ""
+        return base.but(reason=f"no trend can be tested: {trend.reason}, {when}")
+    said = f"{_compared(row, ladder.depths[0], measure_words(measure))}, Page's trend p = {trend.p:.2g}"
     deepest = len(ladder.depths) - 1
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
         if not ladder.settled[deepest]:
-            return base.but(reason=f"{above}{failed}, {tested}, but {unsettled(ladder, deepest)} ({when})")
-        rises = f"the {measure_words(measure)} rises with depth"
-        return base.but(verdict=SUPPORTED, reason=f"{rises}: {above}{failed}, {tested}, {when}")
+            return base.but(reason=f"{said}, but {unsettled(ladder, deepest)}")
+        return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         return base.but(
             verdict=REFUTED,
             reason=f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}, "
-            f"{tested}, {when}",
+            f"Page's trend p = {trend.p:.2g}, {when}",
         )
-    return base.but(reason=f"neither shown nor excluded: {above}{failed}, {tested}, {when}")
+    return base.but(reason=f"neither shown nor excluded: {said}, {when}")
 
 
 def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Finding:
@@ -219,8 +220,9 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
         return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
     bound = stats.bounds(errors, ladder.resolution)
     worst = float(errors.max())
-    base = base.but(effect=_number(bound.value), low=_number(bound.low), high=_number(bound.high), n=bound.n,
-                    details=tuple(_seeds(ladder, j)))  # fmt: skip
+    base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
+    if not ladder.diverged[j]:
+        base = base.but(effect=_number(bound.value), low=_number(bound.low), high=_number(bound.high))
     over = int((errors > TRAINED).sum())
     words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
     if over:
@@ -230,9 +232,10 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
                 verdict=REFUTED,
                 reason=f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers, {when}",
             )
-        why = unsettled(ladder, j) if not ladder.settled[j] else "the other seeds train"
-        above = f"{over} of {bound.n} seeds are above {percent(TRAINED)}"
-        return base.but(reason=f"{above} at {deep[-1]} layers, {why} ({when})")
+        above = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
+        if not ladder.settled[j]:
+            return base.but(reason=f"{above}, but {unsettled(ladder, j)}")
+        return base.but(reason=f"{above}, the others train, {when}")
     if bound.high > TRAINED:
         return base.but(reason=f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
     return _twin(base, words, ladder, deep[-1], twin)
@@ -240,7 +243,17 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
 
 def _seeds(ladder: Ladder, j: int) -> list[dict[str, Any]]:
     rows = zip(ladder.seeds, ladder.errors[:, j], strict=True)
-    return [{"subject": ladder.subject, "depth": ladder.depths[j], "seed": s, "error": float(e)} for s, e in rows]
+    subject, depth = ladder.subject, ladder.depths[j]
+    return [
+        {
+            "subject": subject,
+            "depth": depth,
+            "seed": s,
+            "error": float(e) if e < 1 else math.nan,
+            "failed": bool(e >= 1),
+        }
+        for s, e in rows
+    ]
 
 
 def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | None) -> Finding:
@@ -259,7 +272,7 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
         failed = f"{twin.diverged[j]} of {len(errors)} diverged"
         how = failed if twin.diverged[j] else f"best {percent(float(errors.min()))}"
         if not twin.settled[j]:
-            return base.but(reason=f"{words}; the plain twin does not ({how}), but is {unsettled(twin, j)} ({when})")
+            return base.but(reason=f"{words}; the plain twin does not ({how}), but: {unsettled(twin, j)}")
         return base.but(verdict=SUPPORTED, reason=f"{words}; the plain twin does not train ({how}), {when}")
     if errors.max() <= TRAINED and bound.high <= TRAINED:
         return base.but(
@@ -283,16 +296,16 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
     when = at_steps(ladder)
     rows = tuple(row for _, row in (against(ladder, j) for j in range(1, last + 1)))
-    base = base.but(effect=_number(found.value), low=_number(found.low), high=_number(found.high), n=found.n,
-                    details=rows)  # fmt: skip
-    gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
-    words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
+    base = base.but(n=found.n, details=rows)
+    words = f"{ladder.diverged[last]} of {found.n} seeds diverged at {ladder.depths[-1]} layers"
+    if not ladder.diverged[last]:
+        gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
+        words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
+        base = base.but(effect=_number(found.value), low=_number(found.low), high=_number(found.high))
     if found.estimable and found.low > MARGIN:
         return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
     if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
         if not ladder.settled[last]:
-            return base.but(reason=f"{words}, but {unsettled(ladder, last)} ({when})")
-        failed = f", {ladder.diverged[last]} of {found.n} seeds diverged" if ladder.diverged[last] else ""
-        missed = f"not better by the margin of {points(MARGIN)}"
-        return base.but(verdict=REFUTED, reason=f"{words}: {missed}{failed}, {when}")
+            return base.but(reason=f"{words}, but {unsettled(ladder, last)}")
+        return base.but(verdict=REFUTED, reason=f"{words}: not better by the margin of {points(MARGIN)}, {when}")
     return base.but(reason=f"{words}: the interval reaches over the margin of {points(MARGIN)}, {when}")
