@@ -21,7 +21,7 @@ RESIDUAL = ("resnet", "preact", "document")
 Rule = Callable[[str, str, Ladder], Finding]
 
 
-NO_HARM = ("digits-long", "digits")
+NO_HARM = ("digits-long", "digits-lr", "digits")
 DEGRADES = ("digits-lr", "digits-long", "digits")
 THOUSAND = ("digits-long", "digits")
 BETTER = ("digits-long", "digits")
@@ -129,8 +129,17 @@ def degrades(frames: Frames) -> list[Finding]:
     each = _at_each_lr(claim, trials)
     told = [f"{f.setting or f.subject}: {f.verdict}" for f in [*each, *controls] if f.measure == "train_error"]
     if told:
-        found[0] = found[0].but(reason=f"{found[0].reason}. It depends on: {'; '.join(told)}")
+        cost = _search_cost(found[0])
+        found[0] = found[0].but(reason=f"{found[0].reason}{cost}. It depends on: {'; '.join(told)}")
     return [*found, *controls, *each]
+
+
+def _search_cost(finding: Finding) -> str:
+    rows = [row for row in finding.details if "search_seconds" in row]
+    if not rows:
+        return ""
+    times = sum(row["search_seconds"] for row in rows) / max(sum(row["chosen_seconds"] for row in rows), 1e-9)
+    return f" (the search for learning rates took {times:.1f} times the training)"
 
 
 def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:

@@ -76,7 +76,7 @@ def small_net_first(frames: Frames) -> list[Finding]:
     """`small-net-first`: lesions of the deepest nets that trained, residual and plain, and how they came about."""
     claim = "small-net-first"
     probes = frames.probes
-    used = probes["probe"].isin(["lesions", "branch_ratio"]) & probes["comparable"]
+    used = probes["probe"].isin(["lesions", "branch_ratio", "path_gradients"]) & probes["comparable"]
     probes = probes[used & (probes["layout"] != "dense") & (probes["clip_norm"] == 0)]
     probes = of_studies(probes, SMALL_FIRST)
     found: list[Finding] = []
@@ -85,7 +85,11 @@ def small_net_first(frames: Frames) -> list[Finding]:
             mine = probes[(probes["study"] == study) & (probes["architecture"] == subject)]
             if not mine.empty:
                 steps = _steps(frames, mine["digest"])
-                made = [_lesions(claim, subject, mine), *_over_epochs(claim, subject, mine)]
+                made = [
+                    _lesions(claim, subject, mine),
+                    *_paths(claim, subject, mine),
+                    *_over_epochs(claim, subject, mine),
+                ]
                 found += [f.but(study=study, steps=steps, reason=f"{f.reason}, at {steps} steps") for f in made]
     if not found:
         return [nothing(claim, "resnet", SMALL_FIRST[-1], measure="effective_depth")]
@@ -135,6 +139,26 @@ def _intact(rows: pd.DataFrame) -> pd.Series:
     """Of the intact net, in the way that the lesioned ones are measured."""
     intact = _by_seed(rows, "intact_error_reestimated")
     return intact if len(intact) else _by_seed(rows, "intact_error")
+
+
+def _paths(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
+    """Whether the gradient comes through short paths: 95 % of it through under half of the blocks, deep nets only."""
+    rows = mine[(mine["probe"] == "path_gradients") & (mine["depth"] >= DEEP)]
+    for depth in sorted(rows["depth"].unique(), reverse=True):
+        at = rows[rows["depth"] == depth]
+        high, blocks = _by_seed(at, "high"), _by_seed(at, "blocks")
+        found = stats.bounds((high / blocks).to_numpy(), resolution=1e-4)
+        base = Finding(claim, subject, "path_length", INCONCLUSIVE, "", unit="block", n=found.n)
+        base = base.but(trials=tuple(sorted(at["digest"].unique())))
+        if not found.estimable:
+            return [base.but(reason=f"gradient over paths at {depth} layers: {found.reason}")]
+        n = float(blocks.mean())
+        base = base.but(effect=found.value * n, low=found.low * n, high=found.high * n)
+        within = f"{found.value * n:.0f} of {n:.0f} blocks"
+        told = f"95 % of the gradient at {depth} layers comes through paths of up to {within}"
+        verdict = SUPPORTED if found.high < SMALL else REFUTED if found.low > SMALL else INCONCLUSIVE
+        return [base.but(verdict=verdict, reason=told)]
+    return []
 
 
 def _over_epochs(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
@@ -215,6 +239,12 @@ def grown(
     if not furthest <= SAME_FUNCTION:
         why = "the new blocks are not the identity" if math.isfinite(furthest) else "the change was not measured"
         return base.but(verdict=REFUTED if math.isfinite(furthest) else INCONCLUSIVE, reason=f"{told}: {why}")
+    failed = [int((error[:, j] >= 1).sum()) for j in range(len(depths))]
+    if max(failed) * 2 > len(error):
+        base = base.but(effect=None, low=None, high=None)
+        return base.but(
+            verdict=REFUTED, reason=f"{told}, but {max(failed)} of {len(error)} seeds diverged when trained on"
+        )
     if any(p < stats.ALPHA for p in adjusted):
         return base.but(verdict=REFUTED, reason=f"{told}, but after training on it is {points(worst.value)} worse")
     if all(f.estimable and f.high < MARGIN for f in compared):
@@ -245,21 +275,24 @@ def identity_growth(frames: Frames) -> list[Finding]:
 
 
 def _growth(base: Finding, mine: pd.DataFrame) -> Finding:
-    """Arrays of seeds by steps from quantities that end in "depth", "change", "error_grown" and "error_ungrown"."""
-    last = mine["quantity"].str.split(".").str[-1]
+    """Arrays of seeds by steps out of the long frame, in the form of `bench.growth`."""
+    wanted = ("to", "max_logit_difference", "max_logit", "grown_error", "ungrown_error")
     tables = {
-        name: mine[last == name].pivot_table(
+        name: mine[mine["quantity"] == f"steps.{name}"].pivot_table(
             index="seed", columns="index", values="value", aggfunc="mean", dropna=False
         )
-        for name in ("depth", "change", "error_grown", "error_ungrown")
+        for name in wanted
     }
-    if any(table.empty for table in tables.values()):
-        absent = ", ".join(name for name, table in tables.items() if table.empty)
-        return base.but(reason=f"the records hold no growth that can be judged (no {absent})")
-    depths = [int(d) for d in tables["depth"].max()]
-    arrays = [tables[name].to_numpy(dtype=float) for name in ("change", "error_grown", "error_ungrown")]
-    if len({a.shape for a in arrays}) > 1:
-        return base.but(reason="some steps of the growth are missing")
-    # A grown net that diverged has no error: it ranks worst.
-    arrays[1] = np.where(np.isfinite(arrays[1]), arrays[1], 1.0)
-    return grown(base, depths, *arrays)
+    skipped = mine[mine["quantity"] == "skipped"]["name"]
+    if tables["to"].empty:
+        return base.but(reason=skipped.iloc[0] if len(skipped) else "the records hold no growth that can be judged")
+    if tables["to"].isna().any(axis=None) or any(t.shape != tables["to"].shape for t in tables.values()):
+        return base.but(
+            reason=f"some steps of the growth are missing{': ' if len(skipped) else ''}{''.join(skipped[:1])}"
+        )
+    to, difference, largest, error, control = (tables[name].to_numpy(dtype=float) for name in wanted)
+    # A net that diverged while it was trained on has no error: it ranks worst.
+    error, control = (np.where(np.isfinite(values), values, 1.0) for values in (error, control))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = difference / largest
+    return grown(base.but(n=len(to)), [int(depth) for depth in to[0]], change, error, control)

@@ -1,6 +1,7 @@
 """Every claim reaches all three verdicts on made-up frames, and never one that the records cannot carry."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,16 @@ def growth(change: float, worse: float) -> list[Record]:
         bit = wobble(record.trial.seed)
         return {
             "steps": [
-                {"depth": depth, "change": change, "error_grown": 0.05 + worse + bit, "error_ungrown": 0.05 - bit}
+                {
+                    "from": depth // 2 + 1,
+                    "to": depth,
+                    "max_logit_difference": 8 * change,
+                    "max_logit": 8.0,
+                    "grown_error": 0.05 + worse + bit,
+                    "ungrown_error": 0.05 - bit,
+                    "grown_diverged_step": None,
+                    "steps": 55,
+                }
                 for depth in (34, 66)
             ]
         }
@@ -427,6 +437,43 @@ def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():
     finding = headline("identity-growth", growth(1e-6, 0.10))
     assert finding.verdict == "refuted"
     assert "worse" in finding.reason
+
+
+def test_a_net_that_cannot_be_grown_says_why():
+    records = with_probe(
+        study({"plain": {18: 0.03}}, "digits-growth", grow_to=(34,)),
+        "growth",
+        lambda record: {"steps": [], "skipped": "18 to 34: a plain bottleneck cannot be an identity"},
+    )
+    found = judge(frames(records), ("identity-growth",))["identity-growth"]
+    plain = next(f for f in found if f.subject == "plain")
+    assert plain.verdict == "inconclusive"
+    assert "cannot be an identity" in plain.reason
+
+
+def test_growth_that_diverges_is_worse_than_none():
+    records = with_probe(
+        study({"resnet": {18: 0.03}}, "digits-growth", grow_to=(34,)),
+        "growth",
+        lambda record: {"steps": [{"to": 34, "max_logit_difference": 0.0, "max_logit": 1.0, "grown_error": math.nan,
+                                   "ungrown_error": 0.05 + wobble(record.trial.seed)}]},
+    )  # fmt: skip
+    finding = headline("identity-growth", records)
+    assert finding.verdict == "refuted"
+    assert "diverged" in finding.reason
+
+
+def test_gradient_through_short_paths():
+    def content(high: float) -> Callable[[Record], Any]:
+        return lambda record: {"blocks": 128, "lengths": [0, 64, 128], "high": high + 100 * wobble(record.trial.seed),
+                               "log10_norms": [[0.1], [0.2, 0.3], [0.4]]}  # fmt: skip
+
+    for high, verdict in ((20, "supported"), (120, "refuted")):
+        records = with_probe(study({"resnet": {18: 0.03, 258: 0.03}}), "path_gradients", content(high))
+        found = judge(frames(records), ("small-net-first",))["small-net-first"]
+        finding = next(f for f in found if f.measure == "path_length")
+        assert finding.verdict == verdict
+        assert finding.effect == pytest.approx(high, abs=0.1)
 
 
 def test_studies_that_claims_name_exist():
