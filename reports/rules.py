@@ -222,7 +222,8 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     worst = float(errors.max())
     base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
     if not ladder.diverged[j]:
-        base = base.but(effect=_number(bound.value), low=_number(bound.low), high=_number(bound.high))
+        shown = (_number(100 * value) for value in (bound.value, bound.low, bound.high))
+        base = base.but(**dict(zip(("effect", "low", "high"), shown, strict=True)), unit="%")
     over = int((errors > TRAINED).sum())
     words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
     if over:
