@@ -131,6 +131,7 @@ def run(
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
     time_limit: Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")] = "",
     trial_time_limit: Annotated[str, typer.Option(help="End a trial that takes longer: 90s, 9m.")] = "",
+    checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
     no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
 ) -> None:
@@ -147,7 +148,13 @@ def run(
     found = load(study, seed_list(seeds), depth_list)
     options = sweep.Options(
         records=Path(records),
-        machine=Machine(device=device, threads=threads, data_root=data_root, download=download),
+        machine=Machine(
+            device=device,
+            threads=threads,
+            data_root=data_root,
+            download=download,
+            checkpoint_after_s=seconds("--checkpoint-after", checkpoint_after),
+        ),
         executor=executor,
         workers=workers,
         time_limit_s=seconds("--time-limit", time_limit),
@@ -168,8 +175,10 @@ def closing(result: Any, options: Any) -> list[str]:
     left = [f"{result.left} left"] if result.left else []
     lines = [f"trials: {', '.join([*counts, *before, *left]) or 'none'}; records in {options.records}"]
     if result.reason:
-        command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-        lines += [f"stopped: {result.reason}", f"to go on: {command}"]
+        words = iter(sys.argv[1:])
+        # A rehearsed fault is not to happen again.
+        again = [word for word in words if word != "--inject" or not next(words, "")]
+        lines += [f"stopped: {result.reason}", f"to go on: {shlex.join(['python', '-m', 'bench', *again])}"]
     return lines
 
 

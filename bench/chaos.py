@@ -84,7 +84,7 @@ def reported(output: str) -> set[str]:
 
 def reference(folder: Path) -> Table:
     """The table that every sweep must end with: made inline, undisturbed."""
-    machine = rehearsal.Machine(step_s=0.0)
+    machine = rehearsal.RehearsalMachine(step_s=0.0)
     sweep.run(rehearsal.small_study(), rehearsal.options(folder, executor="inline", machine=machine))
     return rehearsal.table(folder)
 
@@ -225,7 +225,7 @@ def died_in_write(seed: int, folder: Path, expected: Table) -> Try:
 
         for name in ("fsync", "replace", "chmod", "fdopen"):
             setattr(os, name, dying(getattr(os, name)))
-        machine = rehearsal.Machine(step_s=0.0)
+        machine = rehearsal.RehearsalMachine(step_s=0.0)
         sweep.run(rehearsal.small_study(), rehearsal.options(folder, executor="inline", machine=machine))
         os._exit(0)
     os.waitpid(child, 0)
@@ -248,7 +248,7 @@ def cut(seed: int, folder: Path, expected: Table) -> Try:
     wrong = [name for name in kept if kept[name] != expected[name]]
     summary = sweep.run(
         rehearsal.small_study(),
-        rehearsal.options(folder, executor="inline", machine=rehearsal.Machine(step_s=0.0)),
+        rehearsal.options(folder, executor="inline", machine=rehearsal.RehearsalMachine(step_s=0.0)),
     )
     ran = sum(summary.ended.values())
     aside = len(list((folder / "rehearsal").glob("*.corrupt-*")))

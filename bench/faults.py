@@ -108,7 +108,8 @@ def _nan(message: Mapping[str, Any]) -> None:
     torch = sys.modules.get("torch")
     if torch:
         for thing in gc.get_objects():
-            if isinstance(thing, torch.nn.Parameter):
+            # By type: asking a weak proxy for its class would raise. With a gradient: the net in training.
+            if issubclass(type(thing), torch.nn.Parameter) and thing.grad is not None:
                 thing.data.fill_(float("nan"))
 
 

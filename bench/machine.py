@@ -13,6 +13,8 @@ class Machine:
         workers: Processes side by side.
         data_root: Folder where data sets that are files lie.
         download: Whether a data set that is missing may be fetched.
+        checkpoint: File for the trial's epoch checkpoint; empty keeps none. The sweep sets it for each trial.
+        checkpoint_after_s: Trials that take longer keep one.
     """
 
     device: str = "cpu"
@@ -20,3 +22,5 @@ class Machine:
     workers: int = 1
     data_root: str = ""
     download: bool = False
+    checkpoint: str = ""
+    checkpoint_after_s: float = 600.0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import faults, progress, record, study, sweep
+from bench.machine import Machine
 from bench.record import Record, Status
 from bench.study import Study, Trial
 
@@ -25,23 +26,20 @@ STEPS_AN_EPOCH = 10
 
 
 @dataclass(frozen=True)
-class Machine:
-    """How the rehearsal runs: as `machine.Machine`, and how long a step takes."""
+class RehearsalMachine(Machine):
+    """And how long a step takes, and what stands for the code's version."""
 
-    device: str = "cpu"
-    threads: int = 1
-    workers: int = 1
     step_s: float = 0.001
     code: str = "rehearsal-1"
 
 
-def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+def environments(machine: RehearsalMachine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """What a record's environment will say, by data set."""
     common = {"device": "cpu", "device_name": "rehearsal", "code": machine.code, "torch": "none"}
     return {t.dataset: {**common, "data": hashlib.sha256(t.dataset.encode()).hexdigest()} for t in trials}
 
 
-def run_trial(trial: Trial, machine: Machine, tell: Callable[[Mapping[str, Any]], None]) -> Record:
+def run_trial(trial: Trial, machine: RehearsalMachine, tell: Callable[[Mapping[str, Any]], None]) -> Record:
     """Ten steps an epoch; the loss is a number in 0..1 made from all steps so far."""
     begin = time.monotonic()
     environment = environments(machine, [trial])[trial.dataset]
@@ -72,7 +70,7 @@ def small_study(seeds: int = 2) -> Study:
 
 def options(folder: Path, **changes: Any) -> sweep.Options:
     """Options of a sweep over the rehearsal's trial function."""
-    machine = Machine(threads=1)
+    machine = RehearsalMachine(threads=1)
     found = sweep.Options(folder, machine, function="bench.rehearsal:run_trial", probe="bench.rehearsal:environments")
     return dataclasses.replace(found, **changes)
 
@@ -106,7 +104,7 @@ def main() -> int:
         asked.folder,
         executor=asked.executor,
         workers=asked.workers,
-        machine=Machine(step_s=asked.step),
+        machine=RehearsalMachine(step_s=asked.step),
         time_limit_s=asked.time_limit,
         trial_time_limit_s=asked.trial_time_limit,
         faults=tuple(map(faults.parse, asked.inject)),

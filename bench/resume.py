@@ -153,7 +153,20 @@ class Folder:
         except OSError as error:
             raise WriteError(f"cannot write {path} ({len(data)} bytes): {error.strerror}") from None
         self._paths[trial] = path
+        if record.status.final:
+            self._forget(record.trial)
         return path
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """Where a long trial may keep its epoch checkpoint, until it has its final record."""
+        return self.path / "checkpoints" / f"{trial.digest}.pt"
+
+    def _forget(self, trial: Trial) -> None:
+        path = self.checkpoint(trial)
+        with suppress(OSError):
+            for generation in path.parent.glob(path.name + "*"):
+                generation.unlink()
+            path.parent.rmdir()
 
     def _still_ours(self) -> bool:
         """Whether the lock file on disk is the one that is locked: another may lock a new file in a new folder."""

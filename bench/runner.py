@@ -3,12 +3,14 @@
 import datetime
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench import data, device, profiling
+from bench.checkpoint import Keeper
 from bench.images import Images
 from bench.machine import Machine
 from bench.probes import PROBES
@@ -41,11 +43,12 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
         if trial.purpose == "cost":
             parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
         else:
-            parts = _train(trial, stored.to(machine.device), machine.device, progress)
+            fingerprint = {name: environment[name] for name in ("device", "device_name", "code", "data", "torch")}
+            parts = _train(trial, stored.to(machine.device), machine, fingerprint, progress)
             environment |= parts.pop("execution")
             if parts["result"]["diverged_step"] is not None:
                 status, message = Status.DIVERGED, f"diverged at step {parts['result']['diverged_step']}"
-    except Exception as error:  # noqa: BLE001 (whatever a trial does, the others go on)
+    except Exception as error:  # whatever a trial does, the others go on
         status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.ERROR
         message = failure(error)
     return Record(trial, status, message, environment, started=started, seconds=time.perf_counter() - start, **parts)
@@ -69,7 +72,10 @@ def model_spec(trial: Trial, images: Images) -> ModelSpec:
     return ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
 
 
-def _train(trial: Trial, stored: data.Data, where: str, progress: Progress) -> dict[str, Any]:
+def _train(
+    trial: Trial, stored: data.Data, machine: Machine, fingerprint: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
+    where = machine.device
     images = Images(stored, trial)
     network: nn.Module = build(model_spec(trial, images), trial.seed, where).to(memory_format=torch.channels_last)
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
@@ -81,7 +87,11 @@ def _train(trial: Trial, stored: data.Data, where: str, progress: Progress) -> d
         for probe in probes:
             probe.after_epoch(epoch)
 
-    run = train(network, images, trial, where, progress, on_epoch if probes else None)
+    keeper = None
+    if machine.checkpoint:
+        fingerprint = {**fingerprint, "trial": trial.to_json()}
+        keeper = Keeper(Path(machine.checkpoint), fingerprint, machine.checkpoint_after_s, probes)
+    run = train(network, images, trial, where, progress, on_epoch if probes else None, keeper)
     nan = float("nan")
     result: dict[str, Any] = {
         "steps": run.steps, "steps_planned": run.steps_planned, "diverged_step": run.diverged_step,
@@ -101,4 +111,6 @@ def _train(trial: Trial, stored: data.Data, where: str, progress: Progress) -> d
             probe.at_end()
     found = {name: probe.found for name, probe in zip(trial.probes, probes, strict=True)}
     execution = {"execution": run.execution, "execution_note": run.execution_note}
+    if keeper and keeper.note:
+        execution["checkpoint"] = keeper.note
     return {"result": result, "epochs": run.epochs, "probes": found, "execution": execution}

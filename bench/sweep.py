@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import faults as rehearsals
 from bench.executors import EXECUTORS, Executor, Outcome, Settings
+from bench.machine import Machine
 from bench.progress import Display, Forecast, Silent, work
 from bench.record import Status
 from bench.resume import Folder, WriteError, plain
@@ -39,7 +40,7 @@ class Options:
 
     Attributes:
         records: Folder of the studies' folders of records.
-        machine: `machine.Machine`, or a dataclass with `device` ("auto", too) and `threads` (0: chosen here).
+        machine: How trials are executed; device "auto" and threads 0 are chosen here.
         executor: A key of `EXECUTORS`.
         workers: Trials at a time; 0 chooses: a core each on the CPU, one on a GPU.
         time_limit_s: Stop cleanly before so many seconds are over; 0 never.
@@ -50,7 +51,7 @@ class Options:
     """
 
     records: Path
-    machine: Any
+    machine: Machine
     executor: str = "process"
     workers: int = 0
     time_limit_s: float = 0.0
@@ -225,7 +226,7 @@ class _Sweep:
             self._display.close()
         return self._sum_up()
 
-    def _plan(self, machine: Any) -> list[Job]:
+    def _plan(self, machine: Machine) -> list[Job]:
         done: set[Trial] = set()
         for name, folder in self._folders.items():
             mine = [trial for trial in self._study.trials if trial.study == name]
@@ -237,11 +238,14 @@ class _Sweep:
                 self._display.say(note)
         self.summary.done = len(done)
         numbered = [(i, trial) for i, trial in enumerate(self._study.trials, 1) if plain(trial) not in done]
-        function = self._options.function
-        return [
-            Job(i, trial, machine, function, tuple(f for f in self._options.faults if f.trial == i))
-            for i, trial in numbered
-        ]
+        jobs = []
+        for i, trial in numbered:
+            faults = tuple(f for f in self._options.faults if f.trial == i)
+            path = self._folders[trial.study].checkpoint(trial).absolute()
+            jobs.append(
+                Job(i, trial, dataclasses.replace(machine, checkpoint=str(path)), self._options.function, faults)
+            )
+        return jobs
 
     def _loop(self, executor: Executor, queue: list[Job], workers: int) -> None:
         self.summary.left = len(queue)
@@ -303,7 +307,7 @@ def varied(trials: Sequence[Trial]) -> list[str]:
     return [f.name for f in dataclasses.fields(Trial) if len({getattr(t, f.name) for t in trials}) > 1]
 
 
-def size(options: Options) -> tuple[Any, int]:
+def size(options: Options) -> tuple[Machine, int]:
     """The machine with its threads chosen, and the number of workers.
 
     On the CPU a worker a core with one thread each: trials share nothing, and small steps do not fill two

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.checkpoint import Keeper
 from bench.execution import numerics, usual
 from bench.images import Images
 from bench.step import Step
@@ -39,8 +40,9 @@ class Run:
 
 
 def train(
-    network: nn.Module, images: Images, trial: Trial, device: str, progress: Progress, on_epoch: OnEpoch | None = None
-) -> Run:
+    network: nn.Module, images: Images, trial: Trial, device: str, progress: Progress,
+    on_epoch: OnEpoch | None = None, keeper: Keeper | None = None,
+) -> Run:  # fmt: skip
     """Trains a network in place.
 
     Args:
@@ -50,6 +52,7 @@ def train(
         device: "cpu" or "cuda".
         progress: Told {"epoch", "epochs", "step", "steps", "loss"} after every look at the loss; may raise to stop.
         on_epoch: Called after each epoch with the network and the epoch; must leave the network as it was.
+        keeper: Keeps epoch checkpoints of a long trial, and gives back the last one.
 
     Returns:
         The run. A loss that is not finite ends it at once: the step is kept, no epoch is made up.
@@ -59,19 +62,22 @@ def train(
     with numerics(trial.precision, execution.exact):
         step = Step(network, images, trial, device, execution)
         try:
-            run = _loop(step, progress, on_epoch)
+            run = _loop(step, progress, on_epoch, keeper)
         finally:
             step.close()
     run.execution, run.execution_note = step.execution.name, step.note
     return run
 
 
-def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None) -> Run:
+def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keeper | None) -> Run:
     network, images, trial = step.network, step.images, step.trial
     run = Run(steps_planned=len(step.rates))
     every = CHECK_EVERY[step.device]
     start = time.perf_counter()
-    for epoch in range(1, trial.epochs + 1):
+    if keeper:
+        run.epochs, before = keeper.resume(step)
+        start -= before
+    for epoch in range(len(run.epochs) + 1, trial.epochs + 1):
         began, first = time.perf_counter(), step.done
         while step.done < epoch * step.per_epoch:
             step()
@@ -97,6 +103,8 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None) -> Run:
             on_epoch(network, epoch)
         if trial.stop_at_train_error and error <= trial.stop_at_train_error:
             break
+        if keeper and epoch < trial.epochs:
+            keeper.after_epoch(step, run.epochs, trial.epochs, time.perf_counter() - start)
     run.seconds = time.perf_counter() - start
     return run
 

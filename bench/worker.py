@@ -22,11 +22,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.faults import Fault, Rehearsal
+from bench.machine import Machine
 from bench.record import Record, Status, decode, encode
 from bench.study import Trial
 
 Message = Mapping[str, Any]
-TrialFunction = Callable[[Trial, Any, Callable[[Message], None]], Record]
+TrialFunction = Callable[[Trial, Machine, Callable[[Message], None]], Record]
 
 # At most so often does a worker tell how far it is: a person reads it, and a pipe write costs about 20 us.
 TELL_EVERY_S = 0.1
@@ -58,7 +59,7 @@ class Job:
 
     number: int
     trial: Trial
-    machine: Any
+    machine: Machine
     function: str
     faults: tuple[Fault, ...] = ()
 

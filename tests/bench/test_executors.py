@@ -29,7 +29,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def job(number: int = 1, function: str = "bench.rehearsal:run_trial", step_s: float = 0.0, *faults: Fault) -> Job:
-    return Job(number, TRIALS[number - 1], rehearsal.Machine(step_s=step_s), function, faults)
+    return Job(number, TRIALS[number - 1], rehearsal.RehearsalMachine(step_s=step_s), function, faults)
 
 
 def finish(executor: Process, *jobs: Job) -> list[Outcome]:

@@ -125,7 +125,7 @@ def test_on_a_terminal_the_panel_shows_what_runs(tmp_path: Path) -> None:
     """Through a pseudo-terminal: trials done, current trial with its loss, and the terminal is left as it was."""
     code = (
         "from pathlib import Path; from bench import progress, rehearsal, sweep;"
-        f"o = rehearsal.options(Path({str(tmp_path)!r}), machine=rehearsal.Machine(step_s=0.03));"
+        f"o = rehearsal.options(Path({str(tmp_path)!r}), machine=rehearsal.RehearsalMachine(step_s=0.03));"
         "sweep.run(rehearsal.small_study(1), o, progress.choose(True)([]))"
     )
     ours, theirs = pty.openpty()
@@ -156,7 +156,7 @@ def test_on_a_terminal_the_panel_shows_what_runs(tmp_path: Path) -> None:
 def test_status_of_every_fault_is_in_the_record(tmp_path: Path) -> None:
     study = rehearsal.small_study(1)
     chosen = tuple(map(faults.parse, ["raise@1:2", "oom@2:2", "nan@3:2"]))
-    changes = {"executor": "inline", "machine": rehearsal.Machine(step_s=0.0), "faults": chosen}
+    changes = {"executor": "inline", "machine": rehearsal.RehearsalMachine(step_s=0.0), "faults": chosen}
     summary = sweep.run(study, rehearsal.options(tmp_path, **changes))
     found = {r.trial: r for _, r in record.load(tmp_path / "rehearsal")[0]}
     assert [found[trial].status for trial in study.trials[:3]] == [Status.ERROR, Status.OUT_OF_MEMORY, Status.DIVERGED]

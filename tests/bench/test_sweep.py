@@ -16,14 +16,14 @@ import pytest
 
 from bench import progress, record, rehearsal, sweep
 from bench.record import Record, Status
-from bench.rehearsal import Machine, options, small_study, table
+from bench.rehearsal import RehearsalMachine, options, small_study, table
 from bench.resume import Folder, WriteError
 from bench.study import Study, Trial
 from bench.worker import Job
 
 ROOT = Path(__file__).parent.parent.parent
 STUDY = small_study(2)
-FAST = Machine(step_s=0.0)
+FAST = RehearsalMachine(step_s=0.0)
 DONE = len(STUDY.trials)
 
 
@@ -332,7 +332,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
 
 def test_a_time_limit_stops_cleanly_before_it_is_over(tmp_path: Path, reference: Path) -> None:
     begin = time.monotonic()
-    summary = run(tmp_path, time_limit_s=1.0, machine=Machine(step_s=0.01))
+    summary = run(tmp_path, time_limit_s=1.0, machine=RehearsalMachine(step_s=0.01))
     assert time.monotonic() - begin < 1.0
     assert (summary.code, summary.reason) == (0, "time limit")
     assert summary.left > 0
@@ -353,7 +353,7 @@ def test_a_trial_that_cannot_end_before_the_limit_is_not_begun() -> None:
 
 
 def test_inline_keeps_a_trials_time_limit_at_its_steps(tmp_path: Path) -> None:
-    summary = run(tmp_path, small_study(1), trial_time_limit_s=0.05, machine=Machine(step_s=0.02))
+    summary = run(tmp_path, small_study(1), trial_time_limit_s=0.05, machine=RehearsalMachine(step_s=0.02))
     assert (summary.code, set(summary.ended)) == (sweep.EXIT_FAILED, {Status.TIMEOUT})
 
 
