@@ -74,7 +74,7 @@ def ready(target: Path) -> None:
 
 
 def print_verdicts(source: "Source") -> None:
-    """The verdicts as a table; without a terminal, plain text as wide as it needs."""
+    """The verdicts as a table: each claim's headline measure; without a terminal, plain text of a fixed width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -84,21 +84,27 @@ def print_verdicts(source: "Source") -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("verdict", "claim", "about", "effect", "basis", "why"):
-        table.add_column(head, overflow="fold")
+    for head in ("verdict", "claim", "about", "effect", "why"):
+        table.add_column(head, overflow="fold", ratio=4 if head == "why" else None, min_width=12)
     colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
     names = verdicts.labels(source.frames)
-    for claim, findings in verdicts.judged_here(source.study, source.findings):
+    judged, more = verdicts.judged_here(source.study, source.findings), 0
+    for claim, findings in judged:
         for finding in findings:
+            if finding.measure != findings[0].measure:
+                more += 1
+                continue
             view = verdicts.finding_view(finding, names)
             about = f"{view['subject']}, {view['measure']}"
-            words = [visible(text) for text in (claim.id, about, view["effect"], view["basis"], view["reason"])]
+            words = [visible(text) for text in (claim.id, about, view["effect"], view["reason"])]
             verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])
             table.add_row(verdict, *map(Text, words))
     if table.row_count:
         console.print(table)
+        if more:
+            print(f"{more} more findings, on other measures, are on the page.")
     else:
-        console.print("No claim can be judged from these records.")
+        print("No claim can be judged from these records.")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from bench.study import Study, Trial
 from reports.finding import Finding
 from reports.wording import NOTHING, listed, number, percent
+from results import style
 from results.tables import Frames
 
 
@@ -73,6 +74,12 @@ def environment(frames: Frames) -> list[tuple[str, str]]:
     return lines
 
 
+def networks(frames: Frames) -> list[str]:
+    """Labels of the networks, in the order of the figures' legends."""
+    labels = frames.trials.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
+    return [labels[name] or name for name in style.styles(labels)]
+
+
 def facts(source: Source) -> list[tuple[str, str]]:
     """One line of what was run: label and value, from the records."""
     trials, cost = source.frames.trials, source.frames.cost
@@ -86,7 +93,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("machine", machine),
         ("trials", f"{len(trials)}: {ended}" if len(trials) else "none"),
         ("depths", listed(sorted(trials["depth"].unique()))),
-        ("networks", listed(trials["label"].unique())),
+        ("networks", listed(networks(source.frames))),
         ("seeds", listed(sorted(trials["seed"].unique()))),
         ("data", listed(sorted(trials["dataset"].unique()))),
         ("steps", listed(f"{n:g}" for n in sorted(trials["steps_planned"].dropna().unique()))),

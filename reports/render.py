@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import context, verdicts
-from reports.claims import CLAIMS, Claim, Finding
+from reports.claims import Claim, Finding
 from reports.context import Source
 from reports.inline import inline, visible
 from results import cost_figures, figures, style
@@ -32,12 +32,12 @@ SECTIONS = {
 # Figures of the page that a claim is read from, beside the one of its judged numbers.
 CLAIM_FIGURES: dict[str, tuple[str, ...]] = {
     "residual-no-harm": ("train-error-by-depth", "test-error-by-depth"),
-    "plain-degrades": ("train-error-by-depth", "gradient-norms", "other-settings"),
+    "plain-degrades": ("train-error-by-depth", "learning-rates", "gradient-norms"),
     "thousand-layers": ("train-error-by-depth", "loss-curves"),
-    "deeper-is-better": ("test-error-by-depth",),
+    "deeper-is-better": ("test-error-by-depth", "steps-to-fit"),
     "cost-grows": ("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
     "small-net-first": ("lesions", "branch-ratio", "gradient-norms"),
-    "shortcut-anywhere": ("train-error-by-depth",),
+    "shortcut-anywhere": ("placements", "train-error-by-depth"),
     "conv-and-dense": ("other-settings",),
 }
 
@@ -94,7 +94,7 @@ def _css(variables: dict[str, str]) -> str:
 def _said(source: Source) -> dict[str, Any]:
     """Everything on the page that is not a picture of frames."""
     judged = verdicts.judged_here(source.study, source.findings)
-    here = {claim.id for claim, _ in judged}
+    names = verdicts.labels(source.frames)
     cards = [_card(source, claim, findings) for claim, findings in judged]
     return {
         "title": source.study.title,
@@ -103,7 +103,7 @@ def _said(source: Source) -> dict[str, Any]:
         "facts": context.facts(source),
         "cards": cards,
         "tally": verdicts.tally(cards),
-        "elsewhere": [claim for claim in CLAIMS.values() if claim.id not in here],
+        "elsewhere": verdicts.elsewhere(source.study, source.findings, names),
         "trials": context.trial_table(source),
         "cells": context.cell_table(source.frames),
         "costs": context.cost_table(source.frames),

@@ -57,7 +57,12 @@ def details(rows: Iterable[dict[str, Any]], points: bool = True) -> list[dict[st
         rows: Of `Finding.details`.
         points: Whether effect, low and high are fractions, to be shown in points.
     """
-    return [_table(keys, list(lot), points) for keys, lot in itertools.groupby(rows, key=lambda row: tuple(row))]
+    lots = itertools.groupby(rows, key=_keys)
+    return [_table(keys, list(lot), points) for keys, lot in lots]
+
+
+def _keys(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row)
 
 
 def _table(keys: tuple[str, ...], rows: list[dict[str, Any]], points: bool) -> dict[str, Any]:
@@ -101,14 +106,28 @@ def what_would_change(claim: Claim, findings: list[Finding]) -> tuple[str, str]:
 
 
 def judged_here(study: Study, findings: dict[str, list[Finding]]) -> list[tuple[Claim, list[Finding]]]:
-    """Claims that this study is meant to decide, or that its records can feed."""
-    chosen = []
+    """Claims that this study is meant to decide; where it names none, every claim that its records feed."""
+    chosen = [(claim, findings.get(claim.id, [])) for claim in CLAIMS.values()]
+    if study.claims:
+        return [(claim, found) for claim, found in chosen if found and claim.id in study.claims]
+    return [(claim, found) for claim, found in chosen if fed(found)]
+
+
+def fed(findings: list[Finding]) -> bool:
+    """Whether any record had something to say of the claim."""
+    return any(f.n or f.details or f.study for f in findings)
+
+
+def elsewhere(study: Study, findings: dict[str, list[Finding]], names: dict[str, str]) -> list[dict[str, Any]]:
+    """The other claims: the study that decides each, and what these records alone say, where they say anything."""
+    here = {claim.id for claim, _ in judged_here(study, findings)}
+    others = []
     for claim in CLAIMS.values():
-        found = findings.get(claim.id, [])
-        fed = any(f.n or f.details or f.study for f in found)
-        if found and (fed or claim.id in study.claims):
-            chosen.append((claim, found))
-    return chosen
+        if claim.id not in here:
+            found = findings.get(claim.id, [])
+            view = finding_view(found[0], names, study.name) if fed(found) else None
+            others.append({"claim": claim, "view": view})
+    return others
 
 
 def tally(cards: list[dict[str, Any]]) -> str:

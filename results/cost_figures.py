@@ -84,27 +84,19 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float) -
 
 
 def _law(axes: "Axes", group: pd.DataFrame, look: Style, floor: bool) -> str:
-    """Draws a + b x depth (a falling cost: the power law) through the points; says the power."""
+    """Draws the power law through the points (over a floor: the straight line, curved on log axes), and says it."""
     depth, cost = group["depth"].to_numpy(dtype=float), group["y"].to_numpy(dtype=float)
-    if len(depth) < 3:
-        axes.plot(depth, [rounded(v) for v in cost], color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7)
-        return ""
-    straight = stats.line(depth, cost)
-    power = stats.log_line(depth, cost)
+    straight, power = stats.line(depth, cost), stats.log_line(depth, cost)
     x = np.geomspace(depth.min(), depth.max(), 40)
-    if np.isfinite(straight.slope.value) and straight.slope.value > 0:
-        y = straight.intercept + straight.slope.value * x
-    elif np.isfinite(power.slope.value):
-        y = np.exp(power.intercept) * x**power.slope.value
+    if floor and straight.slope.estimable and straight.intercept > 0:
+        y, said = straight.intercept + straight.slope.value * x, f"{straight.slope.value:.3g} MiB a layer"
+    elif not floor and power.slope.estimable:
+        y, said = np.exp(power.intercept) * x**power.slope.value, f"∝ depth^{power.slope.value:.2f}"
     else:
-        return ""
-    above = y > 0
-    axes.plot(
-        x[above].round(2), [rounded(v) for v in y[above]], color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7
-    )
-    if floor:
-        return f"{straight.slope.value:.3g} MiB a layer"
-    return f"∝ depth^{power.slope.value:.2f}" if np.isfinite(power.slope.value) else ""
+        x, y, said = depth, cost, ""
+    drawn = [rounded(value) for value in y]
+    axes.plot(x.round(2), drawn, color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7)
+    return said
 
 
 def small_cost(frames: Frames) -> "Figure | None":

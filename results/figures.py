@@ -1,4 +1,4 @@
-"""Every figure: from frames to a matplotlib Figure. The only file that imports seaborn.
+"""Every figure: from frames to a matplotlib Figure. This file and its `*_figures` import seaborn, nothing else does.
 
 `FIGURES` is the table; a function there returns None when the frames hold nothing for it, and `needs` says
 what study would. Figures draw numbers that `tables` and `stats` computed; a trial without a number is drawn
@@ -17,10 +17,9 @@ import pandas as pd
 from bench import record
 from results import style
 from results.cost_figures import accuracy_price, ceiling, cost_chart, operators
+from results.curve_figures import loss_curves
 from results.metrics import METRICS
 from results.panels import (
-    MOST_CURVES,
-    MOST_EPOCHS,
     MOST_PANELS,
     MOST_SEEDS,
     canvas,
@@ -36,6 +35,7 @@ from results.panels import (
     thin,
 )
 from results.probe_figures import branch_ratio, gradient_norms, lesions
+from results.study_figures import learning_rates, placements, steps_to_fit
 from results.style import Style
 from results.tables import Frames
 
@@ -107,6 +107,7 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
             linewidth=3,
             alpha=0.3,
         )
+    _to_the_band(axes, cells, looks, column)
     points = _drawn_seeds(trials, column)
     points = points.assign(x=dodged(points["depth"], points["architecture"], looks), y=100 * points[column].round(5))
     failed = points["status"] != "ok"
@@ -128,6 +129,43 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
         axes.set_ylabel(f"{METRICS[column].label} (%)")
 
 
+def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], column: str) -> None:
+    """Where all seeds of a depth failed, a dotted line leads up to their marks: the curve does not just end."""
+    ordered = cells.assign(x=dodged(cells["depth"], cells["architecture"], looks)).sort_values("depth")
+    for name, group in ordered.groupby("architecture", sort=True):
+        y = (100 * group[f"{column}_mean"].round(5)).fillna(113.0).to_numpy()
+        x, gone = group["x"].to_numpy(), (group["n_ok"] == 0).to_numpy()
+        for i in range(len(group) - 1):
+            if gone[i] != gone[i + 1]:
+                ends: dict[str, Any] = {
+                    "color": looks[str(name)].color,
+                    "linestyle": (0, (1, 2)),
+                    "linewidth": 1.2,
+                    "alpha": 0.8,
+                }
+                axes.plot(x[i : i + 2], y[i : i + 2], zorder=2, **ends)
+
+
+def _published(axes: "Axes", trials: pd.DataFrame) -> bool:
+    """Published test errors of the networks shown, as hollow stars; only on the data that they are about."""
+    from results import literature
+
+    if not trials["dataset"].str.contains("cifar10").all() or trials["dataset"].str.contains("cifar100").any():
+        return False
+    looks = looks_of(trials)
+    points = literature.points()
+    span = trials["depth"].min() / 1.25, trials["depth"].max() * 1.25
+    points = points[
+        (points["dataset"] == "cifar10") & points["architecture"].isin(list(looks)) & points["depth"].between(*span)
+    ]
+    for name, group in points[points["statistic"] != "above"].groupby("architecture", sort=True):
+        at = (group["depth"], 100 * group["test_error"])
+        axes.scatter(
+            *at, marker="*", s=52, facecolors="none", edgecolors=looks[str(name)].color, linewidths=0.9, zorder=4
+        )
+    return len(points) > 0
+
+
 def _error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
     @styled
     def draw(frames: Frames) -> "Figure | None":
@@ -138,7 +176,8 @@ def _error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
         figure, axes = canvas(1, 1, 8.2, 4.2)
         error_panel(axes[0, 0], trials, cells, column)
         axes[0, 0].set_title(said, loc="left")
-        legend(figure, trials, failed=bool((trials["status"] != "ok").any()))
+        stars = column == "test_error" and _published(axes[0, 0], trials)
+        legend(figure, trials, failed=bool((trials["status"] != "ok").any()), published=stars)
         return figure
 
     return draw
@@ -184,60 +223,6 @@ def other_settings(frames: Frames) -> "Figure | None":
     return figure
 
 
-@styled
-def loss_curves(frames: Frames) -> "Figure | None":
-    """Training loss by epoch, a panel a depth, plain and residual side by side in it."""
-    part = main_part(frames)
-    if part is None or frames.epochs.empty:
-        return None
-    _, trials, _ = part
-    depths = sorted(trials["depth"].unique())
-    depths = [depths[i] for i in thin(len(depths), MOST_PANELS)]
-    columns = min(4, len(depths))
-    rows = math.ceil(len(depths) / columns)
-    figure, axes = canvas(rows, columns, 1.75 * columns + 0.6, 1.7 * rows + 0.6, sharex=True, sharey=True)
-    looks = looks_of(trials)
-    losses = frames.epochs[frames.epochs["digest"].isin(trials["digest"])]
-    finite = losses["train_loss"].where(np.isfinite(losses["train_loss"]) & (losses["train_loss"] > 0)).dropna()
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.1, 10.0)
-    # A loss that ran off to 1e30 before it was NaN would flatten every other curve.
-    high = min(high, 50 * max(low, 1.0))
-    for place, depth in zip(axes.flat, depths, strict=False):
-        _curve_panel(place, trials[trials["depth"] == depth], losses, looks, (low, high))
-        place.set_title(f"{depth} layers", loc="left", fontsize=8.5)
-    for place in axes.flat[len(depths) :]:
-        place.set_axis_off()
-    axes[0, 0].set_ylim(low * 0.8, high * 3.2)
-    style.plain_log_ticks(axes[0, 0].yaxis)
-    figure.supylabel("training loss (nat)", fontsize=9)
-    figure.supxlabel("epoch", fontsize=9)
-    legend(figure, trials, failed=bool((trials["status"] != "ok").any()))
-    return figure
-
-
-def _curve_panel(
-    axes: "Axes", trials: pd.DataFrame, losses: pd.DataFrame, looks: dict[str, Style], span: tuple[float, float]
-) -> None:
-    """One depth: a line a seed; a trial that broke off ends in a failure mark in the band."""
-    low, high = span
-    axes.set_yscale("log")
-    if (trials["status"] != "ok").any():
-        style.failure_band(axes, high * 1.3, high * 3.2, "")
-    for name, group in trials.groupby("architecture", sort=True):
-        look = looks[str(name)]
-        ordered = group.sort_values(["train_loss_running", "seed"], kind="stable")
-        for _, trial in ordered.iloc[thin(len(ordered), MOST_CURVES)].iterrows():
-            curve = losses[losses["digest"] == trial["digest"]].sort_values("epoch")
-            curve = curve.iloc[thin(len(curve), MOST_EPOCHS)]
-            y = curve["train_loss"].where(np.isfinite(curve["train_loss"])).clip(low, high).round(5)
-            mark = look.marker if len(curve) == 1 else None
-            axes.plot(curve["epoch"], y, color=look.color, linestyle=look.dash, linewidth=1.2, alpha=0.85, marker=mark)
-            if trial["status"] != "ok":
-                last = float(curve["epoch"].max()) if len(curve) else 1.0
-                end = pd.DataFrame({"architecture": [name], "x": [last], "y": [high * 2.05]})
-                failures(axes, end, looks, 22)
-
-
 _COST = 'cost trials (purpose = "cost")'
 
 FIGURES: dict[str, Chart] = {
@@ -253,7 +238,8 @@ FIGURES: dict[str, Chart] = {
     "test-error-by-depth": Chart(
         "errors",
         "Test error against depth",
-        "As above, on images that were not trained on. Intervals include the sampling of the test set.",
+        "As above, on images that were not trained on. Intervals include the sampling of the test set. Published points"
+        " (stars) stand only on plots of the same data.",
         "training trials",
         "digits",
         _error_chart("test_error"),
@@ -265,6 +251,31 @@ FIGURES: dict[str, Chart] = {
         "a study that varies more than the depth",
         "digits-lr",
         other_settings,
+    ),
+    "learning-rates": Chart(
+        "errors",
+        "Training error against learning rate",
+        "Means over seeds with 95 % intervals, a panel a depth. Crossed-out marks: every seed of that setting failed.",
+        "trials at several learning rates",
+        "digits-lr",
+        learning_rates,
+    ),
+    "placements": Chart(
+        "errors",
+        "Placements and shortcuts, shallow and deep",
+        "Mean training error of each residual network at each depth. A row that darkens to the right is a placement"
+        " that works only when shallow.",
+        "three or more residual networks at several depths",
+        "digits-placements",
+        placements,
+    ),
+    "steps-to-fit": Chart(
+        "errors",
+        "How fast random labels are fitted",
+        "Steps until the running training error is at the bound that the study stops at; lines join medians.",
+        "trials on random labels that stop when they are fitted",
+        "digits-random-labels",
+        steps_to_fit,
     ),
     "loss-curves": Chart(
         "curves",

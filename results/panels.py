@@ -91,6 +91,7 @@ def legend(
     frame: pd.DataFrame,
     line: bool = True,
     failed: bool = False,
+    published: bool = False,
     notes: dict[str, str] | None = None,
 ) -> None:
     """Above the axes: every network's mark, a few words after its name where `notes` has them."""
@@ -108,8 +109,13 @@ def legend(
     ]
     if failed:
         handles.append(_failure_mark())
-    wide = figure.get_figwidth() > 5.5
-    figure.legend(handles=handles, loc="outside upper left", ncols=4 if wide else 1 if notes else 2, columnspacing=1.2)
+    if published:
+        star: dict[str, Any] = {"color": style.MUTED, "marker": "*", "markersize": 8, "markerfacecolor": "none"}
+        handles.append(Line2D([], [], linestyle="none", label="published", **star))
+    # About 0.055 inch a letter at 8 pt, and the mark: as many columns as fit.
+    widest = max((len(str(handle.get_label())) for handle in handles), default=1) * 0.055 + 0.45
+    columns = max(1, min(4, int(figure.get_figwidth() / widest)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
 
 
 def _failure_mark() -> Any:

@@ -141,7 +141,7 @@ def depth_axis(ax: "Axes", depths: Iterable[int], label: bool = True) -> None:
     ax.set_xscale("log")
     if tried:
         ax.set_xlim(tried[0] / 1.25, tried[-1] * 1.25)
-        ticks = _spaced(tried)
+        ticks = spaced(tried)
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(FixedFormatter([f"{depth:g}" for depth in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -149,8 +149,8 @@ def depth_axis(ax: "Axes", depths: Iterable[int], label: bool = True) -> None:
         ax.set_xlabel("depth (weighted layers)")
 
 
-def _spaced(depths: Sequence[int], most: int = 8) -> list[int]:
-    """At most so many of the depths, first and last kept, at least a tenth of the axis apart."""
+def spaced(depths: Sequence[float], most: int = 8) -> list[float]:
+    """At most so many of these sorted places of a log axis, first and last kept, far enough apart for their labels."""
     if len(depths) == 1:
         return list(depths)
     gap = math.log(depths[-1] / depths[0]) / most * 0.8

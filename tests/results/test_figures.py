@@ -19,7 +19,8 @@ from results.panels import facets, thin
 from results.tables import Frames
 
 PROBES = ("gradient_norms", "branch_ratio", "lesions")
-FILLED_FROM = ("energy", "other-settings")  # not in a made-up study of one setting on a CPU
+# Not in a made-up study of one setting on a CPU.
+ELSEWHERE = ("energy", "other-settings", "learning-rates", "placements", "steps-to-fit")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_every_figure_draws_says_its_units_and_needs_records(name: str, frames: 
     assert chart.caption.endswith(".")
     assert chart.needs
     figure = chart.draw(frames)
-    if name in FILLED_FROM:
+    if name in ELSEWHERE:
         assert figure is None
         return
     assert figure is not None
@@ -168,6 +169,39 @@ def test_learning_rates_are_not_mixed_in_one_panel() -> None:
     assert [said for said, _ in parts] == ["lr 0.01", "lr 0.1"]
     assert all(part["lr"].nunique() == 1 for _, part in parts)
     assert figures.FIGURES["other-settings"].draw(frames) is not None
+
+
+def test_studies_that_vary_more_have_figures_of_it() -> None:
+    rates = [
+        r
+        for lr in (0.1, 0.01)
+        for r in made_up.study_records(("plain", "resnet"), (18, 258), range(2), cost=False, lr=lr)
+    ]
+    figure = figures.FIGURES["learning-rates"].draw(made_up.frames(rates))
+    assert figure is not None
+    # Plain diverges at 258 at both rates.
+    assert sorted(x for x, _ in hollow_marks(figure)) == [0.01, 0.1]
+    arms = ("resnet", "preact", "bn-after-add", "relu-before-add")
+    records = [
+        r for r in made_up.study_records(arms, (18, 258), range(2), cost=False) if r.trial.depth == 18 or r.trial.seed
+    ]
+    records = [r for r in records if not (r.trial.architecture.name == "preact" and r.trial.depth == 258)]
+    records.append(made_up.train_record(made_up.trial("preact", 258), None))
+    figure = figures.FIGURES["placements"].draw(made_up.frames(records))
+    assert figure is not None
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert "failed" in words
+    assert len([word for word in words if word]) == 8
+    fits = [
+        made_up.train_record(
+            made_up.trial("resnet", depth, 0, dataset="random-labels:digits", stop_at_train_error=0.1, epochs=50),
+            steps=steps, train_error_running=error,
+        )
+        for depth, steps, error in ((18, 90, 0.09), (66, 60, 0.08), (130, 550, 0.7))
+    ]  # fmt: skip
+    figure = figures.FIGURES["steps-to-fit"].draw(made_up.frames(fits))
+    assert figure is not None
+    assert [x for x, _ in hollow_marks(figure)] == [130]
 
 
 def test_an_arm_with_its_own_learning_rate_is_no_facet() -> None:
