@@ -1,51 +1,244 @@
-"""The price of a step: time, memory and arithmetic of one network, apart from training."""
+"""The price of a step: time, memory and arithmetic of one network, apart from training.
 
+Timing and tracing never share a pass: whole steps first (as training executes them), then the parts of a step, then
+inference, then one profiled step. The network is left as it was.
+"""
+
+import functools
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench import device as seam
 from bench.data import Data
+from bench.execution import numerics, usual
+from bench.graph import restored
 from bench.images import Images
+from bench.operators import profiled
 from bench.step import Step
 from bench.study import Trial
+from bench.train import mode
 from models.network import build
 from models.spec import ModelSpec
 
+# A 1002-layer net takes about a second a step on one core; its whole measurement has 14 s.
 WARMUP = 2
-MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 5, 3.0
+MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 4, 3.0
+PARTS_STEPS, PARTS_SECONDS = 5, 2.0
+INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 1.0
 
 
 def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
     """Measures a training step of a freshly built network.
 
+    Returns:
+        What `price` gives; memory_floor_bytes, in use before the network was built; first_step_s, from then to the
+        end of the first step, with all that is done once (compilation and capture too).
+
     Raises:
         Exception: What building or stepping raises; the runner makes a status of it.
     """
+    _wake(device)
     images = Images(data, trial)
     spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, data.classes)
     floor = seam.reset_peak_memory(device)
     began = time.perf_counter()
     network = build(spec, trial.seed, device).to(memory_format=torch.channels_last)
-    # A cost trial has no epochs of its own; its learning rate is constant and has no effect on time.
-    step = Step(network, images, replace(trial, epochs=WARMUP + MOST_STEPS, schedule="constant"), device)
-    warmup = [_timed(step, device) for _ in range(WARMUP)]
-    first = time.perf_counter() - began - warmup[1]
-    times: list[float] = []
-    while len(times) < LEAST_STEPS or (len(times) < MOST_STEPS and sum(times) < MOST_SECONDS):
-        times.append(_timed(step, device))
+    built = time.perf_counter() - began
+    cost = price(network, images, trial, device)
+    cost["first_step_s"] += built
+    macs = multiply_adds(spec)
+    return {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs, **cost}
+
+
+def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict[str, Any]:
+    """Measures a network and leaves it as it was: weights, buffers, gradients, mode, random states.
+
+    Args:
+        network: On the device.
+        images: Training data on the device.
+        trial: Batch size, precision and recipe; its learning rate has no effect on time.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Raw samples in seconds (step_times_s, warmup_times_s, forward_times_s, backward_times_s, optimizer_times_s,
+        inference_times_s: a batch each), peak_memory_bytes, saved_activation_bytes, first_step_s, operators,
+        ceilings, execution; on CUDA kernels_per_step, and energy_j_per_step where NVML is present.
+    """
+    execution = usual(trial, device)
+    asked = replace(trial, epochs=WARMUP + 2 * MOST_STEPS, schedule="constant", warmup_epochs=0.0)
+    gradients = [p.grad for p in network.parameters()]
+    with restored([*network.parameters(), *network.buffers()], []), mode(network, training=True):
+        with numerics(trial.precision, execution.exact):
+            began = time.perf_counter()
+            step = Step(network, images, asked, device, execution)
+            try:
+                first = time.perf_counter() - began
+                cost = _steps(step, device)
+                cost["first_step_s"] = first + cost["warmup_times_s"][0]
+                cost |= _parts(step, device)
+                cost |= _inference(step, device)
+                rows, kernels = profiled(lambda: step.body(trial.batch_size), network, device)[1:]
+            finally:
+                step.close()
+        cost["operators"], cost["execution"] = rows, step.execution.name
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    if device == "cuda":
+        cost["kernels_per_step"] = kernels
     return {
-        "batch_size": trial.batch_size, "parameters": sum(p.numel() for p in network.parameters()),
-        "step_times_s": times, "warmup_times_s": warmup, "first_step_s": first,
-        "peak_memory_bytes": seam.peak_memory(device), "memory_floor_bytes": floor,
+        "batch_size": trial.batch_size, "parameters": sum(p.numel() for p in network.parameters()), **cost,
+        "ceilings": ceilings(device, trial.precision),
     }  # fmt: skip
 
 
-def _timed(step: Step, device: str) -> float:
+def _steps(step: Step, device: str) -> dict[str, Any]:
+    """Whole steps, as training takes them, and the memory that they need."""
+    warmup = [timed(step, device) for _ in range(WARMUP)]
+    energy = _energy(device)
+    times = _repeated(lambda: timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
+    used = _energy(device)
+    found: dict[str, Any] = {
+        "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device)
+    }  # fmt: skip
+    if energy is not None and used is not None:
+        found["energy_j_per_step"] = (used - energy) / len(times)
+    return found
+
+
+def _parts(step: Step, device: str) -> dict[str, Any]:
+    """Forward, backward and update apart, ungraphed; the first pass also weighs what is kept for backward."""
+    found: dict[str, list[float]] = {"forward_times_s": [], "backward_times_s": [], "optimizer_times_s": []}
+    saved = Saved(step.network)
+    step.at.zero_()  # an epoch may just be over
+    loss: list[Tensor] = []
+
+    def once(watch: AbstractContextManager[Any] | None) -> float:
+        x, y = step.batch(step.trial.batch_size)
+
+        def forward() -> None:
+            loss[:] = [step.forward(x, y)[1]]
+
+        if watch:
+            with watch:
+                forward()
+            loss[0].backward()  # type: ignore[no-untyped-call]
+            step.update()
+            return 0.0
+        calls = zip(found, (forward, lambda: loss[0].backward(), step.update), strict=True)  # type: ignore[no-untyped-call]
+        for name, call in calls:
+            found[name].append(timed(call, device))
+        return sum(times[-1] for times in found.values())
+
+    once(saved.watching())
+    _repeated(lambda: once(None), 2, PARTS_STEPS, PARTS_SECONDS)
+    return {**found, "saved_activation_bytes": saved.bytes}
+
+
+def _inference(step: Step, device: str) -> dict[str, Any]:
+    """A batch forward, in eval mode and without gradients, in the trial's precision."""
+    x, y = step.batch(step.trial.batch_size)
+    with mode(step.network, training=False), torch.inference_mode():
+        step.forward(x, y)
+        once = functools.partial(step.forward, x, y)
+        times = _repeated(lambda: timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
+    return {"inference_times_s": times}
+
+
+def timed(call: Callable[[], object], device: str) -> float:
+    """Seconds of a call, all that it asked of the device included: by events on CUDA, by the clock on a CPU."""
+    if device == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _repeated(once: Callable[[], float], least: int, most: int, seconds: float) -> list[float]:
+    times: list[float] = []
+    while len(times) < least or (len(times) < most and sum(times) < seconds):
+        times.append(once())
+    return times
+
+
+class Saved:
+    """Bytes that autograd keeps from forward to backward: each storage once, weights and buffers not counted."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.known = {t.untyped_storage().data_ptr() for t in [*network.parameters(), *network.buffers()]}
+        self.bytes = 0
+
+    def watching(self) -> AbstractContextManager[Any]:
+        """Within, forward passes are weighed. What is saved stays alive, so no address comes twice."""
+        seen = set(self.known)
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in seen:
+                seen.add(storage.data_ptr())
+                self.bytes += storage.nbytes()
+            return tensor
+
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+
+
+def multiply_adds(spec: ModelSpec) -> int:
+    """Multiply-adds of one image's forward pass: convolutions and matrix products, padding counted, as is usual.
+
+    Counted by torch.utils.flop_counter on a network without memory; that counts two FLOPs each.
+    """
+    network = build(spec, device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), mode(network, training=False):
+        network(torch.empty(1, *spec.image, device="meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+@functools.cache
+def ceilings(device: str, precision: str) -> dict[str, float]:
+    """What this device can do at most: bytes a second of a large copy, read and written, and FLOPs of a product."""
+    size, side = (2**30, 8192) if device == "cuda" else (2**25, 1024)
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.ones(side, side, device=device, dtype=dtype)
+    with numerics(precision):
+        copy, product = (
+            min(timed(call, device) for _ in range(4)) for call in (lambda: target.copy_(source), lambda: a @ a)
+        )
+    return {"copy_bytes_per_s": 2 * size / copy, "matmul_flops_per_s": 2 * side**3 / product}
+
+
+def _energy(device: str) -> float | None:
+    """Joules that the GPU has used since it was started; None where it does not say."""
+    if device != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        # By PCI address: CUDA_VISIBLE_DEVICES renumbers torch's devices, not NVML's.
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+        torch.cuda.synchronize()
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+    except Exception:  # no such package, driver or counter: the record then has no energy
+        return None
+
+
+def _wake(device: str) -> None:
+    """Takes one step of nothing: the first one in a process imports for seconds, and no network is to blame."""
+    weight = nn.Parameter(torch.zeros(1, device=device))
+    weight.grad = torch.zeros_like(weight)
+    torch.optim.SGD([weight], lr=0.1, fused=True).step()
     seam.synchronize(device)
-    start = time.perf_counter()
-    step()
-    seam.synchronize(device)
-    return time.perf_counter() - start

@@ -42,6 +42,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
         environment["data"] = stored.digest
         if trial.purpose == "cost":
             parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
+            environment["execution"] = parts["cost"].pop("execution")
         else:
             fingerprint = {name: environment[name] for name in ("device", "device_name", "code", "data", "torch")}
             parts = _train(trial, stored.to(machine.device), machine, fingerprint, progress)

@@ -173,7 +173,7 @@ class Step:
         first = (self.bad == 0) & ~torch.isfinite(loss)
         self.bad.copy_(torch.where(first, self.count, self.bad))
 
-    def _state(self) -> list[Tensor]:
+    def state(self) -> list[Tensor]:
         """Every tensor that a step changes."""
         momenta = [s["momentum_buffer"] for s in self.optimizer.state.values()]
         counters = [self.lr, self.loss, self.count, self.at, self.bad, self.wrong_sum, self.loss_sum]
@@ -187,7 +187,7 @@ class Step:
         """
         body = partial(self.body, size)
         try:
-            with restored(self._state(), [self.augment_generator]):
+            with restored(self.state(), [self.augment_generator]):
                 self._replays[size] = self._captured(body)
         except torch.OutOfMemoryError:
             raise
