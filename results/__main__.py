@@ -20,6 +20,7 @@ def results(
     out: Annotated[str, typer.Option(help="Folder that tables and figures are written to.")] = "results/out",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what difference the planned seeds could see.")] = False,
     figures: Annotated[bool, typer.Option(help="Draw figures too.")] = True,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write training curves as event files too.")] = False,
 ) -> None:
     """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG and PNG."""
     from bench import study as studies
@@ -38,7 +39,13 @@ def results(
         raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {study}")
     target = Path(out) / found.name
     ready(target)
-    _write(tables.load(folders), target, figures)
+    frames = tables.load(folders)
+    _write(frames, target, figures)
+    if tensorboard:
+        from results.event_files import write_curves
+
+        events = write_curves(frames, target / "tensorboard")
+        print(f"{len(events)} event files: tensorboard --logdir {target / 'tensorboard'}")
 
 
 def _write(frames: "Frames", target: Path, figures: bool) -> None:

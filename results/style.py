@@ -168,21 +168,21 @@ def plain_log_ticks(axis: Any) -> None:
     low, high = axis.get_view_interval()
     decades = math.log10(high / low) if low > 0 else 9.0
     if decades < 0.7:
-        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=7))
         axis.set_minor_locator(NullLocator() if decades > 8 else LogLocator(subs=tuple(range(1, 10)), numticks=99))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: log_tick(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: log_tick(value, powers=decades > 6)))
     axis.set_minor_formatter(NullFormatter())
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def log_tick(value: float) -> str:
-    """A tick's text: plain from 0.001 to 100,000, a power of ten outside."""
-    if value <= 0 or 1e-3 <= value < 1e6:
+def log_tick(value: float, powers: bool = False) -> str:
+    """A tick's text: plain from 0.001 to 100,000, a power of ten outside, or always."""
+    if value <= 0 or (1e-3 <= value < 1e6 and not powers):
         return f"{value:g}" if value < 1e4 else f"{value:,.0f}".replace(",", " ")
     power = math.floor(math.log10(value) + 1e-9)
     head = value / 10**power

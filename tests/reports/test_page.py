@@ -249,6 +249,10 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     said = " ".join(context.warnings(source(records)))
     assert "fewer than 3 seeds" in said
     assert "chip 0, chip 1" in said
+    assert "no trial that the study asks for" not in said
+    other = [train_record(trial("resnet", 18, 5)), train_record(trial("resnet", 18, 0, lr=0.3))]
+    said = " ".join(context.warnings(source(other, planned=records)))
+    assert "1 records are of no trial that the study asks for" in said
     noisy = cost_record(trial(), step_times_s=[1.0, 1.0, 1.4, 1.5, 1.6, 1.0, 1.5, 1.2])
     assert "spread by more than 10%" in " ".join(context.warnings(source([noisy])))
 

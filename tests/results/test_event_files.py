@@ -1,0 +1,51 @@
+"""Event files hold the curves of the records, the same bytes each time, and need no torch."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import made_up
+import pytest
+
+from results.event_files import write_curves
+
+ROOT = Path(__file__).resolve().parents[2]
+tensorboard = pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+
+
+def test_tensorboard_reads_the_curves_back(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    frames = made_up.frames(made_up.study_records(("resnet",), (18, 66), range(1), cost=False))
+    written = write_curves(frames, tmp_path / "a")
+    assert len(written) == 2
+    accumulator = EventAccumulator(str(written[0].parent))
+    accumulator.Reload()
+    curve = accumulator.Scalars("train_loss")
+    mine = frames.epochs[frames.epochs["depth"] == 18]
+    assert [event.step for event in curve] == [1, 2, 3, 4, 5]
+    assert all(math.isclose(e.value, v, rel_tol=1e-6) for e, v in zip(curve, mine["train_loss"], strict=True))
+    assert "test_error" not in accumulator.Tags()["scalars"]
+    again = write_curves(frames, tmp_path / "b")
+    assert [path.read_bytes() for path in written] == [path.read_bytes() for path in again]
+
+
+def test_a_hostile_name_stays_inside_the_folder(tmp_path: Path) -> None:
+    frames = made_up.frames(made_up.study_records(("resnet",), (18,), range(1), cost=False))
+    frames.epochs["architecture"] = "../../../escaped"
+    (written,) = write_curves(frames, tmp_path / "in")
+    assert (tmp_path / "in") in written.parents
+    assert ".." not in written.parts
+
+
+def test_no_torch_is_loaded() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import made_up, tempfile, pathlib\n"
+        "from results.event_files import write_curves\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    frames = made_up.frames(made_up.study_records(('resnet',), (18,), range(1), cost=False))\n"
+        "    assert write_curves(frames, pathlib.Path(folder))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
