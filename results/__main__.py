@@ -20,7 +20,7 @@ def results(
     out: Annotated[str, typer.Option(help="Folder that tables and figures are written to.")] = "results/out",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what difference the planned seeds could see.")] = False,
     figures: Annotated[bool, typer.Option(help="Draw figures too.")] = True,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write training curves as event files too.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Training curves as event files too.")] = False,
 ) -> None:
     """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG and PNG."""
     from bench import study as studies
