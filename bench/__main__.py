@@ -131,6 +131,7 @@ def run(
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
     time_limit: Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")] = "",
     trial_time_limit: Annotated[str, typer.Option(help="End a trial that takes longer: 90s, 9m.")] = "",
+    gpus_per_trial: Annotated[float, typer.Option(min=0.01, help="What Ray reserves; 0.25: four share a GPU.")] = 1.0,
     checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
     no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
@@ -159,6 +160,7 @@ def run(
         workers=workers,
         time_limit_s=seconds("--time-limit", time_limit),
         trial_time_limit_s=seconds("--trial-time-limit", trial_time_limit),
+        gpus_per_trial=gpus_per_trial,
         faults=tuple(map(faults.parse, inject or [])),
     )
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)

@@ -34,6 +34,7 @@ class Settings:
         workers: Trials at a time.
         threads: Of each worker.
         trial_time_limit_s: A trial that takes longer ends with status timeout; 0 is no limit.
+        gpus_per_trial: What Ray reserves for a trial; a fraction lets small nets share a GPU.
         on_progress: Gets each job's messages, in the sweep's own thread.
         stopping: Whether the sweep is being stopped; only who runs trials in this very process need ask.
     """
@@ -43,10 +44,14 @@ class Settings:
     trial_time_limit_s: float
     on_progress: Callable[[Job, Message], None]
     stopping: Callable[[], bool]
+    gpus_per_trial: float = 1.0
 
 
 class Executor(Protocol):
     """What the sweep needs of a place where trials run."""
+
+    def capacity(self, asked: int, device: str) -> int:
+        """How many jobs may be under way, once the device is known; `asked` is the user's wish, or 0."""
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Runs a function where trials run, before any of them.
@@ -57,7 +62,7 @@ class Executor(Protocol):
         """
 
     def submit(self, job: Job) -> None:
-        """Takes a job; never called while `workers` jobs are under way."""
+        """Takes a job; never called while `capacity` jobs are under way."""
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What ended, after at most about `seconds`."""
@@ -75,6 +80,9 @@ class Inline:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._waiting: list[Job] = []
+
+    def capacity(self, asked: int, device: str) -> int:
+        return 1
 
     def call(self, name: str, *arguments: Any) -> Any:
         return resolve(name)(*arguments)
@@ -125,6 +133,10 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._workers: list[Worker] = []
+
+    def capacity(self, asked: int, device: str) -> int:
+        # Two processes on one GPU would only be in each other's way.
+        return asked or (self._settings.workers if device == "cpu" else 1)
 
     def _idle(self) -> Worker:
         for worker in list(self._workers):

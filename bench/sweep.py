@@ -45,6 +45,7 @@ class Options:
         workers: Trials at a time; 0 chooses: a core each on the CPU, one on a GPU.
         time_limit_s: Stop cleanly before so many seconds are over; 0 never.
         trial_time_limit_s: End a trial that takes longer; 0 never.
+        gpus_per_trial: What Ray reserves for a trial.
         faults: To be rehearsed.
         function: The trial function, "package.module:name".
         probe: (machine, trials) -> environment by data set; the function that refuses what cannot run.
@@ -56,6 +57,7 @@ class Options:
     workers: int = 0
     time_limit_s: float = 0.0
     trial_time_limit_s: float = 0.0
+    gpus_per_trial: float = 1.0
     faults: tuple[rehearsals.Fault, ...] = ()
     function: str = "bench.runner:run_trial"
     probe: str = "bench.probe:environments"
@@ -109,11 +111,15 @@ class Signals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Signals":
+        self.hold()
+        return self
+
+    def hold(self) -> None:
+        """Installs the handlers, again if need be."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # nohup ignores SIGHUP, and means it.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
-        return self
+                self._before.setdefault(number, signal.signal(number, self._handle))
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -194,7 +200,8 @@ class _Sweep:
 
     def _settings(self, workers: int, threads: int) -> Settings:
         limit = self._options.trial_time_limit_s
-        return Settings(workers, threads, limit, self._display.step, lambda: bool(self._stop_reason()))
+        gpus = self._options.gpus_per_trial
+        return Settings(workers, threads, limit, self._display.step, lambda: bool(self._stop_reason()), gpus)
 
     def _stop_reason(self) -> str:
         if self._signals.reason:
@@ -205,12 +212,12 @@ class _Sweep:
         machine, workers = size(self._options)
         executor = EXECUTORS[self._options.executor](self._settings(workers, machine.threads))
         self._signals.executor = executor
+        self._signals.hold()  # Ray takes SIGTERM for itself
         try:
             uses = {(t.dataset, t.train_examples, t.batch_size): t for t in self._study.trials}
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
             device = next(iter(self._environments.values()))["device"]
-            if device != "cpu" and not self._options.workers:
-                workers = 1
+            workers = executor.capacity(self._options.workers, device)
             machine = dataclasses.replace(machine, device=device, workers=workers)
             jobs = self._plan(machine)
             self._display.begin(self.summary.done, jobs, workers, self._forecast)
@@ -315,5 +322,5 @@ def size(options: Options) -> tuple[Machine, int]:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = options.workers or (1 if options.machine.device == "cuda" or options.executor == "inline" else cores)
-    threads = options.machine.threads or max(1, cores // workers)
+    threads = options.machine.threads or (1 if options.executor == "ray" else max(1, cores // workers))
     return dataclasses.replace(options.machine, threads=threads, workers=workers), workers
