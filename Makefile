@@ -27,7 +27,7 @@ endif
 RUN_OPTIONS = --device $(DEVICE) --executor $(EXECUTOR) --data-root "$(DATA_ROOT)" \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DOWNLOAD),--download)
 
-.PHONY: help setup ablation report bench bench-compare bench-cuda profile tensorboard planted faults test check \
+.PHONY: help setup ablation report bench bench-compare bench-cuda profile tensorboard planted faults test test-ray check \
 	reports-published clean python
 
 help:  ## list the targets
@@ -50,8 +50,14 @@ ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and 
 report: $(READY)  ## tables and page of STUDY from the records that are there
 	@$(PY) -m results $(or $(STUDY),digits) && $(PY) -m reports $(or $(STUDY),digits)
 
-test: $(READY)  ## run the tests
-	@$(PY) -m pytest tests
+test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)
+	@$(PY) -m pytest tests -m "not ray"
+
+test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this machine, one removed mid-sweep
+	@$(PY) -m pytest tests -m ray
+
+faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
+	@$(PY) -m bench.chaos $(or $(TRIES),10)
 
 check: $(READY)  ## lint and type-check
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
