@@ -1,5 +1,6 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -66,6 +67,15 @@ def known_depths(study: Any, asked: list[int] | None) -> None:
             raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
 
 
+def chosen(study: Any, only: list[str]) -> Any:
+    """The study with only the trials of these digests; all where none is asked for."""
+    have = {trial.digest: trial for trial in study.trials}
+    for digest in only:
+        if digest not in have:
+            raise ValueError(f"--only: study {study.name!r} has no trial {digest!r} with these seeds and depths")
+    return dataclasses.replace(study, trials=tuple(have[digest] for digest in only)) if only else study
+
+
 @app.command("list")
 def list_studies() -> None:
     """The built-in studies."""
@@ -123,6 +133,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seeds: Seeds = "",
     depths: Depths = "",
+    only: Annotated[list[str] | None, typer.Option(help="Only this trial: the last part of its record's name.")] = None,
     executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: the cores shared out.")] = 0,
@@ -146,7 +157,7 @@ def run(
     depth_list = numbers("--depths", depths)
     whole = load(study)
     known_depths(whole, depth_list)
-    found = load(study, seed_list(seeds), depth_list)
+    found = chosen(load(study, seed_list(seeds), depth_list), only or [])
     options = sweep.Options(
         records=Path(records),
         machine=Machine(

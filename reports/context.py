@@ -103,11 +103,13 @@ def facts(source: Source) -> list[tuple[str, str]]:
     return [(label, value) for label, value in lines if value]
 
 
-def command(source: Source, study: str, depth: int, seed: int) -> str:
+def command(source: Source, study: str, digest: str, seed: int) -> str:
     """What to type to run a trial again, in a folder of its own so that the old record does not answer for it."""
     name = source.argument if study == source.study.name else study
-    words = ["python", "-m", "bench", "run", name, "--depths", str(depth), "--seeds", f"{seed},", "--records", "rerun"]
-    return shlex.join(words)
+    words = ["python", "-m", "bench", "run", name, "--only", digest]
+    if seed not in {trial.seed for trial in source.study.trials}:
+        words += ["--seeds", f"{seed},"]
+    return shlex.join([*words, "--records", "rerun"])
 
 
 # ---- tables -----------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def trial_table(source: Source) -> dict[str, Any]:
                 number(t["steps"]),
                 number(t["seconds"]),
                 reason,
-                command(source, t["study"], t["depth"], t["seed"]),
+                command(source, t["study"], t["digest"], t["seed"]),
             ]
         )
     return {"heads": heads, "rows": rows}

@@ -174,7 +174,7 @@ def test_filtering_and_copying_what_is_left(tab: Tab) -> None:
     assert rows[0][:4] == ["architecture", "depth", "seed", "status"]
     assert {len(row) for row in rows} == {len(rows[0])}
     assert rows[1][-2] == "diverged at step 7: loss is nan"
-    assert rows[1][-1].startswith("python -m bench run made-up --depths ")
+    assert rows[1][-1].startswith("python -m bench run made-up --only ")
 
 
 def test_the_keyboard_reaches_verdicts_folds_and_tables(tab: Tab) -> None:

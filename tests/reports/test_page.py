@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import html.parser
+import inspect
 import itertools
 import os
 import re
@@ -20,6 +21,7 @@ from bench.record import Record, Status
 from reports import __main__ as command_line
 from reports import context, render, wording
 from reports.claims import CLAIMS
+from reports.context import Source
 from reports.finding import Finding, Verdict
 from reports.inline import inline, visible
 
@@ -121,7 +123,7 @@ def test_every_trial_is_a_row_with_its_failure_and_the_command_that_reruns_it(pa
     diverged = [row for row in rows if "diverged" in row]
     assert len(diverged) == 6
     assert all("diverged at step 7: loss is nan" in row for row in diverged)
-    assert all(re.search(r"python -m bench run made-up .*--depths \d+ --seeds \d+,", row) for row in rows)
+    assert all(re.search(r"python -m bench run made-up --only [0-9a-f]{8} --records rerun", row) for row in rows)
     assert "nan" not in re.sub(r"loss is nan", "", "".join(rows))
 
 
@@ -220,7 +222,17 @@ def test_a_thousand_trials_fit_in_five_megabytes() -> None:
     assert len(many) == 1024
     assert len(big.encode()) < 5e6
     # Thinned is what is drawn, never what is told: every trial is in the table.
-    assert big.count("python -m bench run made-up --depths") == 1024
+    assert big.count("python -m bench run made-up --only") == 1024
+
+
+def test_the_command_on_the_page_is_one_that_the_bench_knows(made: Source) -> None:
+    from bench.__main__ import chosen, run
+
+    assert {"study", "only", "seeds", "records"} <= set(inspect.signature(run).parameters)
+    trial = made.study.trials[3]
+    assert chosen(made.study, [trial.digest]).trials == (trial,)
+    words = context.command(made, made.study.name, trial.digest, 77).split()
+    assert words[words.index("--seeds") + 1] == "77,"
 
 
 def test_numbers_are_written_for_people() -> None:
