@@ -97,7 +97,7 @@ CLAIMS: dict[str, Claim] = {
             "the document",
             "Supported: cost is a + b x depth with the 95 % interval of b above zero, and its log-log slope "
             f"above {FLAT}. Refuted: the slope is under it. {_TRIED}",
-            ("digits",),
+            errors.COST,
             costs.judge,
         ),
         Claim(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.errors import nothing
+from reports.errors import COST, nothing, of_studies
 from reports.finding import Finding, Verdict
 from reports.thresholds import DEEP, FLAT
 from results import stats
@@ -90,10 +90,10 @@ def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -
 
 def judge(frames: Frames) -> list[Finding]:
     """Findings by architecture and measure, residual first; out-of-memory depths are named, never fitted."""
-    cost = frames.cost[frames.cost["comparable"]]
+    cost = of_studies(frames.cost[frames.cost["comparable"]], COST)
     found: list[Finding] = []
     for subject in ("resnet", "preact", "plain"):
-        for (study, *_), rows in _series(cost[cost["architecture"] == subject]):
+        for study, setting, rows in _series(cost[cost["architecture"] == subject]):
             ok = rows[rows["status"] == "ok"].sort_values("depth")
             for measure in (*GROWING[:2], FALLING, *GROWING[2:]):
                 known = ok[np.isfinite(ok[measure])]
@@ -109,17 +109,35 @@ def judge(frames: Frames) -> list[Finding]:
                 if not failed.empty:
                     ends = ", ".join(f"{d} layers: {s}" for d, s in zip(failed["depth"], failed["status"], strict=True))
                     finding = finding.but(reason=f"{finding.reason}; not measured: {ends}")
-                found.append(finding.but(study=str(study), trials=tuple(sorted(known["digest"]))))
+                if measure == "step_time_s" and finding.effect is not None:
+                    finding = finding.but(reason=f"{finding.reason}{_bound_by(known)}")
+                found.append(finding.but(study=study, setting=setting, trials=tuple(sorted(known["digest"]))))
     if not any(f.subject == "resnet" for f in found):
-        found.insert(0, nothing(CLAIM, "resnet", "digits", bool(found), "step_time_s"))
+        found.insert(0, nothing(CLAIM, "resnet", COST[-1], bool(found), "step_time_s"))
     return found
 
 
-def _series(cost: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Cost is compared at equal layout, width, batch and precision only."""
-    names = ["study", "layout", "dataset", "width", "resize", "batch_size", "precision", "checkpoint_blocks"]
-    # A study that trains at several learning rates measures the cost of each: it is the same cost.
-    return [
-        (tuple(map(str, key)), rows.sort_values("digest").drop_duplicates("depth"))
-        for key, rows in cost.groupby(names, sort=True)
-    ]
+def _bound_by(cost: pd.DataFrame) -> str:
+    """How much of a step the arithmetic would take at the machine's best matrix-multiply rate, shallow and deep.
+
+    The rest is memory traffic, launches and dispatch: what a launch-bound net pays.
+    """
+    share = (cost["arithmetic_time_s"] / cost["step_time_s"]).to_numpy()
+    if not np.isfinite(share).all():
+        return ""
+    ends = zip(cost["depth"].iloc[[0, -1]], share[[0, -1]], strict=True)
+    told = " and ".join(f"{100 * value:.3g} % of it at {depth} layers" for depth, value in ends)
+    return f"; at the machine's best matrix-multiply rate its arithmetic would take {told}"
+
+
+def _series(cost: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Study, setting and rows of each lot that is compared: equal layout, width, batch and precision only."""
+    names = ["layout", "dataset", "width", "resize", "batch_size", "precision", "checkpoint_blocks"]
+    found = []
+    for study, of_study in cost.groupby("study", sort=True):
+        varied = [name for name in names if of_study[name].nunique() > 1]
+        for key, rows in of_study.groupby(varied, sort=True) if varied else [((), of_study)]:
+            setting = ", ".join(f"{name} {value}" for name, value in zip(varied, key, strict=True))
+            # A study that trains at several learning rates measures the cost of each: it is the same cost.
+            found.append((str(study), setting, rows.sort_values("digest").drop_duplicates("depth")))
+    return found

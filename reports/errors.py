@@ -30,11 +30,12 @@ GROWTH = ("digits-growth",)
 PLACEMENTS = ("digits-placements",)
 DENSE = ("digits-dense",)
 RANDOM = ("digits-random-labels",)
+COST = ("digits",)
 
 # Studies that were built to decide certain claims; on any other claim they do not speak.
 _DECIDING = {
     study
-    for studies in (NO_HARM, DEGRADES, THOUSAND, BETTER, SMALL_FIRST, GROWTH, PLACEMENTS, DENSE, RANDOM)
+    for studies in (NO_HARM, DEGRADES, THOUSAND, BETTER, SMALL_FIRST, GROWTH, PLACEMENTS, DENSE, RANDOM, COST)
     for study in studies
 }
 

@@ -29,7 +29,8 @@ class Finding:
         reason: One sentence that says why.
         effect: The number that decided, in `unit`; None where there is none.
         low, high: Its interval; None at a side that is not bounded or not estimable.
-        unit: "1" for differences of errors (fractions in 0..1), "%" for an error itself (in percent), else what it says.
+        unit: "1" for differences of errors (fractions in 0..1), "%" for an error itself (in percent), else as it
+            says.
         n: Seeds (for costs: depths) that it rests on.
         steps: Training steps of the deepest cell judged; None where nothing was trained.
         study: Name of the study whose records were judged; empty when there are none.

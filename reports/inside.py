@@ -239,12 +239,13 @@ def grown(
     if not furthest <= SAME_FUNCTION:
         why = "the new blocks are not the identity" if math.isfinite(furthest) else "the change was not measured"
         return base.but(verdict=REFUTED if math.isfinite(furthest) else INCONCLUSIVE, reason=f"{told}: {why}")
-    failed = [int((error[:, j] >= 1).sum()) for j in range(len(depths))]
-    if max(failed) * 2 > len(error):
+    failed = max(int((error[:, j] >= 1).sum()) for j in range(len(depths)))
+    if failed:
         base = base.but(effect=None, low=None, high=None)
-        return base.but(
-            verdict=REFUTED, reason=f"{told}, but {max(failed)} of {len(error)} seeds diverged when trained on"
-        )
+        verdict = REFUTED if 2 * failed > len(error) else INCONCLUSIVE
+        return base.but(verdict=verdict, reason=f"{told}, but {failed} of {len(error)} seeds diverged when trained on")
+    if depths[-1] < DEEP:
+        return base.but(reason=f"{told}, but never to {DEEP} layers or more")
     if any(p < stats.ALPHA for p in adjusted):
         return base.but(verdict=REFUTED, reason=f"{told}, but after training on it is {points(worst.value)} worse")
     if all(f.estimable and f.high < MARGIN for f in compared):
@@ -286,11 +287,13 @@ def _growth(base: Finding, mine: pd.DataFrame) -> Finding:
     skipped = mine[mine["quantity"] == "skipped"]["name"]
     if tables["to"].empty:
         return base.but(reason=skipped.iloc[0] if len(skipped) else "the records hold no growth that can be judged")
-    if tables["to"].isna().any(axis=None) or any(t.shape != tables["to"].shape for t in tables.values()):
-        return base.but(
-            reason=f"some steps of the growth are missing{': ' if len(skipped) else ''}{''.join(skipped[:1])}"
-        )
-    to, difference, largest, error, control = (tables[name].to_numpy(dtype=float) for name in wanted)
+    # A seed whose net diverged was not grown further: judged up to the step that all seeds reached.
+    reached = tables["to"].dropna(axis="columns").columns
+    if not len(reached):
+        return base.but(reason=f"not every seed could be grown: {''.join(skipped[:1])}")
+    to, difference, largest, error, control = (
+        tables[name].reindex(columns=reached, index=tables["to"].index).to_numpy(dtype=float) for name in wanted
+    )
     # A net that diverged while it was trained on has no error: it ranks worst.
     error, control = (np.where(np.isfinite(values), values, 1.0) for values in (error, control))
     with np.errstate(divide="ignore", invalid="ignore"):

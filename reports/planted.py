@@ -138,7 +138,7 @@ def _grown(worse: float, change: float, spread: float) -> Draw:
         control = noisy(rng, [0.05, 0.05], spread)
         error = noisy(rng, [0.05, 0.05 + worse], spread)
         base = Finding("identity-growth", "resnet", "train_error", Verdict.INCONCLUSIVE, "")
-        return inside.grown(base, [34, 66], np.full((SEEDS, 2), change), error, control)
+        return inside.grown(base, [34, 258], np.full((SEEDS, 2), change), error, control)
 
     return draw
 

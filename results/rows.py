@@ -46,21 +46,35 @@ def keys(record: Record) -> dict[str, Any]:
     return row
 
 
+def misfit(row: dict[str, Any], columns: dict[str, str]) -> str:
+    """Which value cannot stand in its column; empty when all can. A record may be whole and still not make sense."""
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int64": (int,), "float64": (float, int)}
+    for name, kind in columns.items():
+        value = row.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
+            return f"{name} is {value!r:.40}"
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"{name} is out of range"
+    return ""
+
+
 def ended(record: Record) -> dict[str, Any]:
     """How and where it ended."""
     return {
         **{name: str(value) for name, value in record.environment.items() if isinstance(value, str)},
         **{name: number(record.environment.get(name)) for name in ("cores", "threads", "workers")},
         "status": str(record.status),
-        "message": record.message,
+        "message": str(record.message),
         "seconds": number(record.seconds),
-        "started": record.started,
+        "started": str(record.started),
     }
 
 
 def loss_ratio(record: Record) -> float:
     """Mean running loss of the last epoch over that of the one before; NaN with fewer than two epochs."""
-    losses = [number(row.get("train_loss")) for row in record.epochs[-2:]]
+    losses = [number(row.get("train_loss")) for row in record.epochs[-2:] if isinstance(row, dict)]
     if len(losses) < 2 or not losses[0] > 0:
         return math.nan
     return losses[1] / losses[0]
@@ -90,6 +104,19 @@ def result(record: Record, columns: tuple[str, ...]) -> dict[str, Any]:
         for name in ("train_error", "test_error", "train_loss", "test_loss"):
             row[name] = math.nan
     return {**row, "loss_ratio": loss_ratio(record), "finished": finished(record)}
+
+
+def epochs(record: Record, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One row an epoch."""
+    return [
+        {"epoch": int(number(row.get("epoch")) if number(row.get("epoch")) > 0 else i), **_numbers(row, columns)}
+        for i, row in enumerate(record.epochs, start=1)
+        if isinstance(row, dict)
+    ]
+
+
+def _numbers(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, float]:
+    return {name: number(row.get(name)) for name in columns}
 
 
 def cost(record: Record) -> dict[str, Any]:

@@ -153,7 +153,15 @@ def load(folders: Iterable[Path]) -> Frames:
 
 def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple[str, str]] = ()) -> Frames:
     """The frames of records already read; see `load`."""
-    unique, doubled = _newest(records)
+    damaged = list(damaged)
+    sound = []
+    for path, found in records:
+        reason = rows.misfit(rows.keys(found), _KEYS)
+        if reason:
+            damaged.append((path.name, f"cannot be tabulated: {reason}"))
+        else:
+            sound.append((path, found))
+    unique, doubled = _newest(sound)
     comparable, apart = _comparable([found for _, found in unique])
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "epochs", "cost", "operators")}
     probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
@@ -166,7 +174,7 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             tables["operators"] += [{**keys, **row} for row in rows.operators(found)]
             continue
         tables["trials"].append({**keys, **ended, **rows.result(found, tuple(_RESULT))})
-        tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in found.epochs]
+        tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in rows.epochs(found, tuple(_EPOCH))]
         for probe, reading in rows.probes(found):
             probes["row"].append(len(named))
             for name, value in zip(_READING, (probe, *reading), strict=True):

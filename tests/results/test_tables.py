@@ -55,6 +55,24 @@ def test_damaged_files_are_listed_and_cost_nothing_else(tmp_path: Path):
     assert all(reason for _, reason in found.damaged)
 
 
+@pytest.mark.parametrize("fields", [{"depth": "18"}, {"seed": 1.5}, {"lr": "fast"}, {"width": 2**70}, {"augment": 3}])
+def test_a_whole_record_that_makes_no_sense_is_set_aside(fields):
+    """Its SHA-256 agrees; its fields are not what they should be."""
+    good = train_record(trial(), 0.1)
+    odd = dataclasses.replace(good, trial=dataclasses.replace(trial(seed=1), **fields))
+    found = tables.from_records([(Path("good.json"), good), (Path("odd.json"), odd)])
+    assert found.trials["path"].tolist() == ["good.json"]
+    assert found.damaged[0][0] == "odd.json"
+    assert next(iter(fields)) in found.damaged[0][1]
+
+
+def test_numbers_that_are_none_become_nan():
+    odd = dataclasses.replace(train_record(trial(), 0.1), epochs=[{"epoch": None, "train_loss": "low"}, 7])
+    found = frames([odd])
+    assert found.epochs["epoch"].tolist() == [1]
+    assert found.epochs["train_loss"].isna().all()
+
+
 def test_a_failed_trial_has_a_row_and_no_made_up_number():
     broken = train_record(trial(depth=34), 0.5, status=Status.OUT_OF_MEMORY, message="asked for 9 GB")
     found = frames([train_record(trial(depth=18), None), broken]).trials

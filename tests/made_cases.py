@@ -1,0 +1,103 @@
+"""Made-up studies for judges: errors, costs, lesions and growth of known size."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from made_up import DEPTHS, cost_record, frames, study_records, trial
+
+from bench.record import Record
+from reports.claims import Finding, judge
+
+
+def wobble(seed: int) -> float:
+    """Half a point between seeds, the same for every net: spreads are known and small."""
+    return (-0.001, 0.0, 0.0012, 0.0004, -0.0007)[seed % 5]
+
+
+def study(by_depth: dict[str, dict[int, float | None]], name: str = "digits", **more: Any) -> list[Record]:
+    """Records of a study whose training error at each depth is given by architecture."""
+
+    def error(architecture: str, depth: int, seed: int) -> float | None:
+        value = by_depth[architecture][depth]
+        # Twice the wobble at even depths, so that differences between depths spread too.
+        return None if value is None else value + wobble(seed) * (1 + (depth % 4) / 10 + depth / 2000)
+
+    records = []
+    for architecture, errors in by_depth.items():
+        records += study_records([architecture], list(errors), error=error, study=name, **more)
+    return records
+
+
+FLAT = dict.fromkeys(DEPTHS, 0.03)
+RISING = {18: 0.03, 34: 0.05, 66: 0.10, 130: 0.20, 258: 0.40, 514: 0.60, 1002: 0.80}
+FAILING = {18: 0.05, 34: 0.30, 66: 0.80, 130: 0.90, 258: None, 514: None, 1002: None}
+BETTER = {18: 0.20, 34: 0.18, 66: 0.15, 130: 0.12, 258: 0.10, 514: 0.09, 1002: 0.08}
+
+
+def headline(claim: str, records: list[Record]) -> Finding:
+    return judge(frames(records), (claim,))[claim][0]
+
+
+def dense(residual: float | None, plain: float | None) -> list[Record]:
+    return study(
+        {"resnet": {18: 0.03, 258: residual}, "plain": {18: 0.05, 258: plain}}, "digits-dense", layout="dense", width=32
+    )
+
+
+def placements(shallow: float, deep: float) -> list[Record]:
+    there = {"resnet": {18: 0.03, 258: 0.03}, "preact": {18: 0.03, 258: 0.03}, "bn-after-add": {18: shallow, 258: deep}}
+    return study(there, "digits-placements")
+
+
+def with_probe(records: list[Record], name: str, content: Callable[[Record], Any]) -> list[Record]:
+    return [
+        dataclasses.replace(r, probes={**r.probes, name: content(r)}) if r.trial.purpose == "train" else r
+        for r in records
+    ]
+
+
+def lesions(share: float, rise: float, intact: float = 0.05) -> list[Record]:
+    def content(record: Record) -> dict[str, Any]:
+        bit = 1 + 5 * wobble(record.trial.seed)
+        return {
+            "intact_error": intact,
+            "intact_error_reestimated": intact,
+            "errors": [intact + rise * bit] * 3,
+            "errors_reestimated": [intact + rise * bit] * 3,
+            "effective_depth": record.trial.depth * share * bit,
+            "effective_depth_reestimated": record.trial.depth * share * bit,
+        }
+
+    return with_probe(study({"resnet": {18: 0.03, 258: 0.03}}), "lesions", content)
+
+
+def growth(change: float, worse: float) -> list[Record]:
+    def content(record: Record) -> dict[str, Any]:
+        bit = wobble(record.trial.seed)
+        return {
+            "steps": [
+                {
+                    "from": depth // 2 + 1,
+                    "to": depth,
+                    "max_logit_difference": 8 * change,
+                    "max_logit": 8.0,
+                    "grown_error": 0.05 + worse + bit,
+                    "ungrown_error": 0.05 - bit,
+                    "grown_diverged_step": None,
+                    "steps": 55,
+                }
+                for depth in (34, 258)
+            ]
+        }
+
+    return with_probe(study({"resnet": {18: 0.03}}, "digits-growth", grow_to=(34, 258)), "growth", content)
+
+
+def costs(step: Callable[[int], float], memory: Callable[[int], float]) -> list[Record]:
+    def record(depth: int) -> Record:
+        asked = trial("resnet", depth, study="digits")
+        times = [step(depth) * (1 + (depth % 7 - 3) / 200)] * 5
+        return cost_record(asked, step_times_s=times, peak_memory_bytes=int(memory(depth)), memory_floor_bytes=0)
+
+    return [record(depth) for depth in DEPTHS]

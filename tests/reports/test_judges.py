@@ -1,0 +1,288 @@
+"""What each judge does with failures, gaps, searches and probes, on made-up frames."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from made_cases import (
+    FAILING,
+    FLAT,
+    RISING,
+    costs,
+    growth,
+    headline,
+    lesions,
+    placements,
+    study,
+    with_probe,
+    wobble,
+)
+from made_up import DEPTHS, cost_record, frames, study_records, train_record, trial
+
+from bench.record import Record, Status
+from reports.claims import judge
+
+
+def test_failures_count_as_worst():
+    """Two of three seeds diverge at 1002 layers and the third is perfect: harm, not a lucky mean."""
+
+    def error(architecture: str, depth: int, seed: int) -> float | None:
+        return None if depth == 1002 and seed else 0.03 + wobble(seed) * depth / 100
+
+    finding = headline("residual-no-harm", study_records(["resnet"], error=error, study="digits"))
+    assert finding.verdict == "refuted"
+    assert "2 of 3 seeds diverged" in finding.reason
+
+
+def test_the_worst_rank_is_never_shown_as_an_error():
+    for claim in ("plain-degrades", "deeper-is-better"):
+        found = judge(frames(study({"plain": FAILING})), (claim,))[claim]
+        finding = next(f for f in found if f.subject == "plain" and f.measure == "train_error")
+        assert finding.effect is None
+        assert "3 of 3 seeds diverged" in finding.reason
+        assert "100.0" not in finding.reason
+
+
+def test_one_failure_of_three_is_neither_dropped_nor_decisive():
+    def error(architecture: str, depth: int, seed: int) -> float | None:
+        return None if depth == 1002 and seed == 2 else 0.03 + wobble(seed) * depth / 100
+
+    finding = headline("residual-no-harm", study_records(["resnet"], error=error, study="digits"))
+    assert finding.verdict == "inconclusive"
+    assert "1 of 3 seeds diverged" in finding.reason
+
+
+@pytest.mark.parametrize("status", [Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.ERROR])
+def test_a_trial_that_broke_off_decides_nothing_either_way(status: Status):
+    records = study({"resnet": FLAT})
+    broken = [
+        train_record(r.trial, 0.03, status=status) if r.trial.depth == 1002 and r.trial.purpose == "train" else r
+        for r in records
+    ]
+    finding = headline("residual-no-harm", broken)
+    assert finding.verdict == "inconclusive"
+    assert "broke off" in finding.reason
+
+
+def test_a_missing_trial_is_named():
+    records = [r for r in study({"resnet": FLAT}) if (r.trial.depth, r.trial.seed) != (514, 1)]
+    finding = headline("residual-no-harm", records)
+    assert finding.verdict == "inconclusive"
+    assert "514 layers with seed 1" in finding.reason
+
+
+def test_nets_that_learn_nothing_at_any_depth_do_no_harm_to_nothing():
+    finding = headline("residual-no-harm", study({"resnet": dict.fromkeys(DEPTHS, 0.9)}))
+    assert finding.verdict == "inconclusive"
+    assert "itself does not train" in finding.reason
+
+
+def test_all_equal_values_tell_nothing_apart():
+    records = study_records(["resnet"], error=lambda a, d, s: 0.0, study="digits")
+    finding = headline("residual-no-harm", records)
+    assert finding.verdict == "inconclusive"
+    assert "all values are equal" in finding.reason
+
+
+def test_train_and_test_are_judged_apart():
+    """The published case: 1202 layers train to under 0.1 % and test worse than 110 (He et al. 2015)."""
+
+    def error(depth: int, seed: int) -> tuple[float, float]:
+        return 0.001 + wobble(seed) / 10 * (1 + depth / 1000), (0.10 if depth < 1002 else 0.30) + wobble(seed)
+
+    records = [
+        train_record(trial("resnet", d, s, study="digits"), *error(d, s), n_test=10_000)
+        for d in DEPTHS
+        for s in range(3)
+    ]
+    found = judge(frames(records), ("residual-no-harm",))["residual-no-harm"]
+    assert {f.measure: str(f.verdict) for f in found if f.subject == "resnet"} == {
+        "train_error": "supported", "test_error": "refuted",
+    }  # fmt: skip
+
+
+def test_360_test_images_cannot_show_two_points():
+    """The sampling of the test set is in the interval: the same errors on 10,000 images can."""
+
+    def verdict(images: int) -> str:
+        records = [
+            train_record(trial("resnet", d, s, study="digits"), 0.03 + wobble(s), 0.04 + wobble(s), n_test=images)
+            for d in DEPTHS for s in range(3)
+        ]  # fmt: skip
+        found = judge(frames(records), ("residual-no-harm",))["residual-no-harm"]
+        return str(next(f for f in found if (f.subject, f.measure) == ("resnet", "test_error")).verdict)
+
+    assert verdict(360) == "inconclusive"
+    assert verdict(100_000) == "supported"
+
+
+def test_plain_that_trains_as_well_refutes_a_thousand_layers():
+    finding = headline("thousand-layers", study({"resnet": FLAT, "plain": FLAT}))
+    assert finding.verdict == "refuted"
+    assert "so does the plain twin" in finding.reason
+
+
+def test_a_plain_twin_that_is_unfinished_leaves_it_open():
+    records = study({"resnet": FLAT, "plain": {18: 0.1, 1002: 0.8}}, unfinished=[("plain", 1002)])
+    finding = headline("thousand-layers", records)
+    assert finding.verdict == "inconclusive"
+    assert "unfinished at 55 steps" in finding.reason
+
+
+def test_the_longest_training_gives_the_headline():
+    short = study({"resnet": RISING}, unfinished=[("resnet", d) for d in DEPTHS])
+    long = study({"resnet": {18: 0.02, 258: 0.02, 1002: 0.02}}, "digits-long", epochs=20)
+    found = judge(frames([*short, *long]), ("residual-no-harm",))["residual-no-harm"]
+    assert (found[0].study, found[0].steps, str(found[0].verdict)) == ("digits-long", 220, "supported")
+    assert any(f.study == "digits" and "unfinished" in f.reason for f in found)
+
+
+def test_a_study_that_decides_other_claims_does_not_speak():
+    """Placements were tried at two depths for another question."""
+    finding = headline("residual-no-harm", placements(0.03, 0.03))
+    assert finding.verdict == "inconclusive"
+    assert "study 'digits' decides" in finding.reason
+
+
+def test_a_study_of_ones_own_speaks_on_every_claim_it_can():
+    assert headline("residual-no-harm", study({"resnet": FLAT}, "mine")).verdict == "supported"
+
+
+def test_each_depth_stands_at_its_own_best_learning_rate():
+    """At lr 0.1 the plain net fails deep, at 0.001 it is slow but even: the search takes the better one, by loss."""
+    fast = study({"plain": {18: 0.02, 66: 0.60, 258: None}}, "digits-lr", lr=0.1)
+    slow = study({"plain": {18: 0.06, 66: 0.06, 258: 0.06}}, "digits-lr", lr=0.001)
+    found = judge(frames([*fast, *slow]), ("plain-degrades",))["plain-degrades"]
+    assert "own best lr" in found[0].setting
+    assert [row["lr"] for row in found[0].details] == [0.001, 0.001]
+    assert found[0].effect == pytest.approx(0.04, abs=0.002)
+    assert found[0].details[0]["search_seconds"] > found[0].details[0]["chosen_seconds"]
+    assert "It depends on" in found[0].reason
+    assert "lr 0.1: supported" in found[0].reason
+    assert "lr 0.001: refuted" in found[0].reason
+
+
+def test_controls_are_told_apart_from_the_plain_net():
+    plain = study({"plain": FAILING})
+    clipped = study({"plain": {18: 0.05, 66: 0.05, 258: 0.05}}, "digits-lr", clip_norm=1.0)
+    found = judge(frames([*plain, *clipped]), ("plain-degrades",))["plain-degrades"]
+    assert found[0].subject == "plain"
+    assert found[0].verdict == "supported"
+    control = next(f for f in found if f.subject == "plain, clipped at 1")
+    assert control.verdict == "refuted"
+
+
+def test_cost_names_what_could_not_be_measured():
+    records = [*costs(lambda d: 0.001 * d, lambda d: 1e6 * d)[:-1],
+               cost_record(trial("resnet", 1002, study="digits"), Status.OUT_OF_MEMORY)]  # fmt: skip
+    finding = headline("cost-grows", records)
+    assert finding.verdict == "supported"
+    assert "1002 layers: out_of_memory" in finding.reason
+
+
+def test_cost_fits_the_slope_that_was_planted():
+    finding = headline("cost-grows", costs(lambda d: 0.002 + 0.0009 * d, lambda d: 1e6 * d))
+    assert finding.effect == pytest.approx(0.0009, rel=0.02)
+    assert finding.unit == "s/layer"
+
+
+def test_placements_that_differ_only_deep_show_as_an_interaction():
+    """Published: within 0.4 points at 20 layers, 6.3 to 13.6 % at 110."""
+    finding = headline("shortcut-anywhere", placements(0.034, 0.10))
+    assert finding.verdict == "refuted"
+    assert finding.effect == pytest.approx(0.066, abs=0.005)
+    assert "bn-after-add at 258 layers" in finding.reason
+
+
+def test_a_better_placement_is_a_difference_too():
+    worse_original = {"resnet": {18: 0.03, 258: 0.3}, "preact": {18: 0.03, 258: 0.03}}
+    assert headline("shortcut-anywhere", study(worse_original, "digits-placements")).verdict == "refuted"
+
+
+def test_random_labels_fitted_sooner_when_deeper():
+    def record(depth: int, seed: int) -> Record:
+        asked = trial("resnet", depth, seed, "digits-random-labels", dataset="random-labels:digits", epochs=10)
+        made = train_record(asked, 0.05)
+        fit = {18: 9, 34: 7, 66: 5, 130: 3}[depth] + (seed == 2)
+        rows = [{**row, "train_error": 0.9 if row["epoch"] < fit else 0.05} for row in made.epochs]
+        return dataclasses.replace(made, epochs=rows)
+
+    records = [record(d, s) for d in (18, 34, 66, 130) for s in range(3)]
+    found = judge(frames(records), ("deeper-is-better",))["deeper-is-better"]
+    finding = next(f for f in found if "random labels" in f.subject)
+    assert finding.verdict == "supported"
+    assert finding.effect == pytest.approx(-66)
+
+
+def test_lesions_of_nets_that_did_not_train_say_nothing():
+    finding = headline("small-net-first", lesions(0.2, 0.002, intact=0.4))
+    assert "trained" in finding.reason
+
+
+def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():
+    finding = headline("identity-growth", growth(1e-6, 0.10))
+    assert finding.verdict == "refuted"
+    assert "worse" in finding.reason
+
+
+def test_a_net_that_cannot_be_grown_says_why():
+    records = with_probe(
+        study({"plain": {18: 0.03}}, "digits-growth", grow_to=(34,)),
+        "growth",
+        lambda record: {"steps": [], "skipped": "18 to 34: a plain bottleneck cannot be an identity"},
+    )
+    found = judge(frames(records), ("identity-growth",))["identity-growth"]
+    plain = next(f for f in found if f.subject == "plain")
+    assert plain.verdict == "inconclusive"
+    assert "cannot be an identity" in plain.reason
+
+
+def test_growth_that_diverges_is_worse_than_none():
+    records = with_probe(
+        study({"resnet": {18: 0.03}}, "digits-growth", grow_to=(34,)),
+        "growth",
+        lambda record: {"steps": [{"to": 34, "max_logit_difference": 0.0, "max_logit": 1.0, "grown_error": math.nan,
+                                   "ungrown_error": 0.05 + wobble(record.trial.seed)}]},
+    )  # fmt: skip
+    finding = headline("identity-growth", records)
+    assert finding.verdict == "refuted"
+    assert "diverged" in finding.reason
+
+
+def test_growth_is_judged_up_to_where_all_seeds_came():
+    """The third seed diverges at 34 layers and is not grown to 258."""
+
+    def content(record: Record) -> Any:
+        row = {"max_logit_difference": 0.0, "max_logit": 1.0, "ungrown_error": 0.05 + wobble(record.trial.seed)}
+        good = {"grown_error": 0.05, **row}
+        if record.trial.seed == 2:
+            return {"steps": [{"to": 34, **row, "grown_error": math.nan}], "skipped": "training on diverged"}
+        return {"steps": [{"to": 34, **good}, {"to": 258, **good}]}
+
+    records = with_probe(study({"resnet": {18: 0.03}}, "digits-growth", grow_to=(34, 258)), "growth", content)
+    finding = headline("identity-growth", records)
+    assert finding.verdict == "inconclusive"
+    assert "1 of 3 seeds diverged" in finding.reason
+
+
+def test_growth_to_few_layers_only_is_inconclusive():
+    records = growth(1e-6, 0.0)
+    shallow = with_probe(records, "growth", lambda r: {"steps": r.probes["growth"]["steps"][:1]})
+    finding = headline("identity-growth", shallow)
+    assert finding.verdict == "inconclusive"
+    assert "never to 258" in finding.reason
+
+
+def test_gradient_through_short_paths():
+    def content(high: float) -> Callable[[Record], Any]:
+        return lambda record: {"blocks": 128, "lengths": [0, 64, 128], "high": high + 100 * wobble(record.trial.seed),
+                               "log10_norms": [[0.1], [0.2, 0.3], [0.4]]}  # fmt: skip
+
+    for high, verdict in ((20, "supported"), (120, "refuted")):
+        records = with_probe(study({"resnet": {18: 0.03, 258: 0.03}}), "path_gradients", content(high))
+        found = judge(frames(records), ("small-net-first",))["small-net-first"]
+        finding = next(f for f in found if f.measure == "path_length")
+        assert finding.verdict == verdict
+        assert finding.effect == pytest.approx(high, abs=0.1)
