@@ -24,6 +24,7 @@ from bench.operators import profiled
 from bench.step import Step
 from bench.study import Trial
 from bench.train import mode
+from models.blocks import Block
 from models.network import build
 from models.spec import ModelSpec
 
@@ -197,12 +198,29 @@ class Saved:
 def multiply_adds(spec: ModelSpec) -> int:
     """Multiply-adds of one image's forward pass: convolutions and matrix products, padding counted, as is usual.
 
-    Counted by torch.utils.flop_counter on a network without memory; that counts two FLOPs each.
+    Counted by torch.utils.flop_counter, which counts two FLOPs each, on a network without memory. The counter takes
+    9 ms a layer; of the suite's own blocks, those with the same layers and input are counted once.
     """
     network = build(spec, device="meta")
+    known: dict[tuple[str, torch.Size], tuple[int, torch.Size]] = {}
+    repeated = 0
+
+    def once(block: nn.Module, x: Tensor) -> Tensor:
+        nonlocal repeated
+        key = (repr(block), x.shape)
+        if key in known:
+            repeated += known[key][0]
+            return x.new_empty(known[key][1])
+        before = int(counter.get_total_flops())
+        y: Tensor = type(block).forward(block, x)
+        known[key] = (int(counter.get_total_flops()) - before, y.shape)
+        return y
+
+    for block in (m for m in network.modules() if isinstance(m, Block)):
+        block.forward = functools.partial(once, block)  # type: ignore[method-assign]
     with FlopCounterMode(display=False) as counter, torch.no_grad(), mode(network, training=False):
         network(torch.empty(1, *spec.image, device="meta"))
-    return int(counter.get_total_flops()) // 2
+    return (int(counter.get_total_flops()) + repeated) // 2
 
 
 @functools.cache
