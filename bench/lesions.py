@@ -46,14 +46,14 @@ class Lesions(Probe):
 
     Effective depth: the layers of the smallest net, made of the first blocks of each stage, that errs at most `FELT`
     more than the intact net; linear between the sizes that were tried. It is the depth itself when even a few deleted
-    blocks are felt, and smaller when the net holds a shallower net that does its work already. "effective_depth" is
-    measured with re-estimated statistics, which is fair to a net that cannot do without them;
-    "effective_depth_frozen" without.
+    blocks are felt, and smaller when the net holds a shallower net that does its work already.
+    "effective_depth_reestimated" is the fairer one: a small net inside may need statistics of its own.
 
     Found: "n_blocks", "n_deletable"; "intact_error", "blocks" and "errors" (of single deletions), "random" [{"k",
     "errors"}], "kept" [{"depth", "errors"}], "shuffled" {"errors"}, each of these errors also as
-    "..._reestimated"; "effective_depth", "effective_depth_frozen"; "by_epoch" [{"epoch", "intact_error", "kept",
-    "effective_depth"}]. Where the intact net errs on more than half: "skipped", and nothing else but its error.
+    "..._reestimated"; "effective_depth", "effective_depth_reestimated"; "by_epoch" [{"epoch", "intact_error",
+    "kept", "effective_depth"}], re-estimated all. Where the intact net errs on more than half: "skipped", and nothing
+    else but its error.
     """
 
     def __init__(self, network: nn.Module, images: Images, trial: Trial) -> None:
@@ -96,10 +96,9 @@ class Lesions(Probe):
             self._cut(found, "", intact, DRAWS)
         with batch_statistics(self.network):
             self._cut(found, "_reestimated", self._error(), 1)
-        found["effective_depth_frozen"] = self._effective_depth(found["intact_error"], found["kept"], "errors")
-        found["effective_depth"] = self._effective_depth(
-            found["intact_error_reestimated"], found["kept"], "errors_reestimated"
-        )
+        for way in ("", "_reestimated"):
+            depth = self._effective_depth(found[f"intact_error{way}"], found["kept"], f"errors{way}")
+            found[f"effective_depth{way}"] = depth
         self.found = {**found, "by_epoch": self.by_epoch}
 
     def _cut(self, found: dict[str, Any], way: str, intact: float, draws: int) -> None:

@@ -162,7 +162,7 @@ def test_lesions_find_the_small_net_that_was_planted() -> None:
         harmless = [e for b, e in zip(found["blocks"], found[f"errors{way}"], strict=True) if b % 4]
         assert harmless == [found[f"intact_error{way}"]] * len(harmless)
     assert found["effective_depth"] <= 10
-    assert found["effective_depth_frozen"] <= 10
+    assert found["effective_depth_reestimated"] <= 10
 
 
 def test_effective_depth_is_read_between_the_sizes_that_were_tried() -> None:
