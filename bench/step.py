@@ -188,7 +188,7 @@ class Step:
         body = partial(self.body, size)
         try:
             with restored(self.state(), [self.augment_generator]):
-                self._replays[size] = self._captured(body)
+                self._replays[size] = self._captured(body, size)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -203,12 +203,21 @@ class Step:
             self.execution = Execution(exact=self.execution.exact)
             uncompile(self.network)
 
-    def _captured(self, body: Body) -> Body:
+    def _captured(self, body: Body, size: int) -> Body:
         if self._capture is None:
             self._capture = CudaCapture([self.augment_generator]) if self.execution.graph else _as_it_is
-        getattr(self._capture, "warm_up", lambda it: it())(body)
+
+        def warm() -> None:
+            # From an epoch's start: several steps from its end would read past the order's end.
+            self.at.zero_()
+            self.count.zero_()
+            self.body(size)
+
+        getattr(self._capture, "warm_up", lambda it: it())(warm)
         if self.execution.compiled:
             check_compiled(self._compiled_before)
+        self.at.zero_()
+        self.count.zero_()
         return self._capture(body)
 
     def diverged_step(self) -> int | None:
