@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports import context, verdicts
+from reports import beside, context, verdicts
 from reports.claims import Claim, Finding
 from reports.context import Source
 from reports.inline import inline, visible
@@ -112,6 +112,9 @@ def _said(source: Source) -> dict[str, Any]:
         "architectures": context.architectures(source),
         "missing": context.missing(source),
         "warnings": context.warnings(source),
+        "document": beside.document(source.frames),
+        "published": beside.published(source.frames),
+        "planted": beside.planted(),
         "rerun": f"python -m bench run {shlex.quote(source.argument)}",
     }
 

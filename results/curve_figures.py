@@ -82,3 +82,28 @@ def _curve_panel(
                 last = float(curve["epoch"].max()) if len(curve) else 1.0
                 end = pd.DataFrame({"architecture": [name], "x": [last], "y": [high * 2.05]})
                 failures(axes, end, looks, 22)
+
+
+@styled
+def document_curve(frames: Frames) -> "Figure | None":
+    """The document's plot: loss, training and test accuracy by epoch, a thin line a seed, a thick one their mean."""
+    found = frames.epochs[(frames.epochs["architecture"] == "document") & frames.epochs["test_error"].notna()]
+    if found.empty:
+        return None
+    figure, axes = canvas(1, 1, 7.2, 3.4)
+    place = axes[0, 0]
+    look = style.STYLES["document"].color
+    lines = (("train_loss", "training loss (nat)", "-"), ("train_error", "training accuracy", (0, (4, 1.5))),
+             ("test_error", "test accuracy", (0, (1.2, 1.4))))  # fmt: skip
+    for column, label, dash in lines:
+        value = found[column] if column == "train_loss" else 1 - found[column]
+        shown = found.assign(value=value.round(5))
+        for _, seed in shown.groupby("digest", sort=True):
+            place.plot(seed["epoch"], seed["value"], color=look, linestyle=dash, linewidth=0.7, alpha=0.45)
+        mean = shown.groupby("epoch")["value"].mean().round(5)
+        place.plot(mean.index, mean, color=look, linestyle=dash, linewidth=1.8, label=label)
+    place.set_xlabel("epoch")
+    place.set_ylabel("loss, and accuracy as a fraction")
+    place.set_ylim(bottom=0)
+    figure.legend(loc="outside upper left", ncols=3)
+    return figure

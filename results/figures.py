@@ -17,7 +17,7 @@ import pandas as pd
 from bench import record
 from results import style
 from results.cost_figures import accuracy_price, ceiling, cost_chart, operators
-from results.curve_figures import loss_curves
+from results.curve_figures import document_curve, loss_curves
 from results.metrics import METRICS
 from results.panels import (
     MOST_PANELS,
@@ -284,6 +284,14 @@ FIGURES: dict[str, Chart] = {
         "training trials",
         "digits",
         loss_curves,
+    ),
+    "document-curve": Chart(
+        "document",
+        "The document's curve",
+        "Loss and accuracies by epoch as the document plots them: training values are running means in train mode.",
+        "trials of the document's network that test each epoch",
+        "document",
+        document_curve,
     ),
     "step-time": Chart(
         "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic.", _COST, "digits",

@@ -19,7 +19,7 @@ from made_up import cost_record, study_records, train_record, trial
 
 from bench.record import Record, Status
 from reports import __main__ as command_line
-from reports import context, render, wording
+from reports import beside, context, render, wording
 from reports.claims import CLAIMS
 from reports.context import Source
 from reports.finding import Finding, Verdict
@@ -233,6 +233,34 @@ def test_the_command_on_the_page_is_one_that_the_bench_knows(made: Source) -> No
     assert chosen(made.study, [trial.digest]).trials == (trial,)
     words = context.command(made, made.study.name, trial.digest, 77).split()
     assert words[words.index("--seeds") + 1] == "77,"
+
+
+def test_the_document_stands_beside_its_own_network() -> None:
+    records = []
+    for seed in range(3):
+        asked = trial("document", 18, seed, layout="imagenet", dataset="fashion-mnist", resize=96, test_each_epoch=True)
+        record = train_record(asked, 0.004, n_train=60_000, train_loss_running=0.016, train_error_running=0.005)
+        epochs = [{**row, "test_error": 0.1 - 0.001 * seed, "seconds": 20.0} for row in record.epochs]
+        records.append(dataclasses.replace(record, epochs=epochs))
+    made = source(records)
+    rows = {row[0]: row for row in beside.document(made.frames)["rows"]}
+    assert rows["loss"][1:3] == ["0.015", "0.016"]
+    assert rows["training accuracy"][1:3] == ["0.996", "0.995"]
+    assert rows["test accuracy"][1:3] == ["0.903", "0.901"]
+    assert rows["examples/s"][1:3] == ["1749.4", "3000"]
+    text = render.page(made)
+    assert "Beside the document" in text
+    assert 'id="figure-document-curve"' in text
+    assert beside.document(source([train_record(trial())]).frames)["rows"] == []
+
+
+def test_planted_truths_and_published_points_are_in_the_appendix(page: str, made: Source) -> None:
+    assert len(beside.planted()["rows"]) > 10
+    assert "How the judges do where the truth is known" in page
+    published = beside.published(made.frames)
+    assert {"resnet", "preact", "plain"} == {row[0] for row in published["rows"]}
+    assert "instead of CIFAR-10" in published["apart"]
+    assert "He et al. 2015" in page
 
 
 def test_numbers_are_written_for_people() -> None:

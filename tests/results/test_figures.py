@@ -20,7 +20,7 @@ from results.tables import Frames
 
 PROBES = ("gradient_norms", "branch_ratio", "lesions")
 # Not in a made-up study of one setting on a CPU.
-ELSEWHERE = ("energy", "other-settings", "learning-rates", "placements", "steps-to-fit")
+ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "placements", "steps-to-fit")
 
 
 @pytest.fixture(scope="module")
