@@ -274,7 +274,7 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     ]
     medians = [float(np.median(worst[:, j])) for j in (0, -1)] if steps.size else [math.nan, math.nan]
     # Between nets that fit: how many steps more the deepest takes.
-    change = medians[1] - medians[0] if max(medians) <= budget else None
+    change = medians[1] - medians[0] if medians[0] <= budget and medians[1] <= budget else None
     base = base.but(details=tuple(rows), effect=change)
     when = f"at {budget} steps"
     if rises.reason:
@@ -303,7 +303,9 @@ def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Findi
         steps = np.full((len(seeds), len(depths)), np.nan)
         epochs = frames.epochs[frames.epochs["digest"].isin(rows["digest"])]
         fit = epochs[epochs["train_error"] <= FITTED].groupby("digest")["steps"].min()
-        for digest, depth, seed in zip(rows["digest"], rows["depth"], rows["seed"], strict=True):
+        # A trial that broke off says nothing of how long fitting takes; one that diverged never fits.
+        ended = rows[rows["status"].isin(["ok", "diverged"])]
+        for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
             steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)
         budget = rows["steps_planned"].max()
         finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)

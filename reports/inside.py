@@ -233,12 +233,13 @@ def grown(
         return base.but(reason="no growth was tried")
     worst = max(compared, key=lambda f: f.high if f.estimable else math.inf)
     base = base.but(effect=_known(worst.value), low=_known(worst.low), high=_known(worst.high), n=worst.n)
-    furthest = float(np.nanmax(change)) if np.isfinite(change).any() else math.nan
     path = " to ".join(map(str, depths))
+    if not np.isfinite(change).all():
+        return base.but(reason=f"grown to {path} layers: the change of the outputs was not measured everywhere")
+    furthest = float(change.max())
     told = f"grown to {path} layers, outputs change by {furthest:.2g} of the largest"
-    if not furthest <= SAME_FUNCTION:
-        why = "the new blocks are not the identity" if math.isfinite(furthest) else "the change was not measured"
-        return base.but(verdict=REFUTED if math.isfinite(furthest) else INCONCLUSIVE, reason=f"{told}: {why}")
+    if furthest > SAME_FUNCTION:
+        return base.but(verdict=REFUTED, reason=f"{told}: the new blocks are not the identity")
     failed = max(int((error[:, j] >= 1).sum()) for j in range(len(depths)))
     if failed:
         base = base.but(effect=None, low=None, high=None)
