@@ -38,7 +38,10 @@ class Images:
         """uint8 N x C x H x W to float32, scaled and resized; channels-last."""
         x = torch.addcmul(self.shift, images.float(), self.scale)
         if self.size:
-            x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
+            # Antialiased where images shrink, as Pillow and torchvision resize; enlarging, it makes no difference.
+            smaller = self.size < max(x.shape[2:])
+            size = (self.size, self.size)
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=smaller)
         return x.contiguous(memory_format=torch.channels_last)
 
     def train(self, indices: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

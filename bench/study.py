@@ -11,10 +11,11 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench import own
 from models.spec import ARCHITECTURES, LAYOUTS, Architecture, blocks_per_stage, unknown
 
 STUDIES = Path(__file__).parent / "studies"
@@ -197,9 +198,21 @@ def load(name: str, seeds: Sequence[int] | None = None, depths: Sequence[int] | 
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"cannot read study {str(path)!r}: {error}") from None
     try:
-        return parse(path.stem, table, seeds, depths)
+        study = parse(path.stem, table, seeds, depths)
     except ValueError as error:
         raise ValueError(f"study {path.stem!r}: {error}") from None
+    return _with_own(study, path.parent)
+
+
+def _with_own(study: Study, folder: Path) -> Study:
+    """A user's own architectures are found beside the study's file."""
+    rows = {trial.architecture for trial in study.trials if trial.architecture.factory}
+    if not rows:
+        return study
+    own.reachable(folder)
+    found = {row: own.described(row, folder) for row in rows}
+    trials = tuple(replace(t, architecture=found.get(t.architecture, t.architecture)) for t in study.trials)
+    return replace(study, trials=trials)
 
 
 def parse(
@@ -300,6 +313,8 @@ def architecture(name: object) -> Architecture:
         if not all(part.isidentifier() for part in [*module.split("."), function]):
             raise ValueError(f"architecture {name!r} must read 'package.module:function'")
         check_name("architecture", function)
+        if function in ARCHITECTURES:
+            raise ValueError(f"architecture {name!r}: the suite has a {function!r} already; give yours another name")
         return Architecture(function, function, shortcut="own", placement="own", init="own", factory=name, source=name)
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(unknown("architecture", name, ARCHITECTURES) + " Your own: 'package.module:function'.")

@@ -128,7 +128,8 @@ def build(spec: ModelSpec, seed: int = 0, device: torch.device | str = "cpu") ->
         ValueError: A depth that the layout cannot have, or a user's own function that cannot be used.
     """
     if spec.architecture.factory:
-        return _build_own(spec, seed).to(device)
+        with torch.device("meta" if str(device) == "meta" else "cpu"):
+            return _build_own(spec, seed).to(device)
     with torch.device("meta"):
         network = Network(spec)
     if str(device) == "meta":

@@ -33,6 +33,7 @@ class Architecture:
         conv_bias: Whether convolutions before a normalisation keep a bias.
         zero_last: Whether the last factor of each branch starts at zero (Goyal et al. 2017, section 5.1).
         factory: "package.module:name" of a user's own function, or "".
+        code: Digest of that function's source file, or "": another source makes another trial.
         source: Paper and figure or table.
     """
 
@@ -46,6 +47,7 @@ class Architecture:
     conv_bias: bool = False
     zero_last: bool = False
     factory: str = ""
+    code: str = ""
     source: str = ""
 
     @property
