@@ -136,7 +136,7 @@ def run(
     only: Annotated[list[str] | None, typer.Option(help="Only this trial: the last part of its record's name.")] = None,
     executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: the cores shared out.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
     data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,

@@ -78,6 +78,13 @@ def test_same_table_whatever_runs_the_trials(workers: int, reference: Path, tmp_
     assert table(tmp_path) == table(reference)
 
 
+@pytest.mark.parametrize("workers", [0, 1, 7])
+def test_threads_of_a_trial_do_not_depend_on_how_many_run_side_by_side(workers: int) -> None:
+    machine, chosen = sweep.size(options(Path(), machine=RehearsalMachine(threads=0), workers=workers))
+    assert (machine.threads, machine.workers) == (1, chosen)
+    assert chosen == (workers or chosen) >= 1
+
+
 def test_what_is_done_is_not_run_again(finished: Path) -> None:
     before = {path.name: path.read_bytes() for path in files(finished)}
     assert run(finished) == sweep.Summary(0, DONE, {}, 0, "")
