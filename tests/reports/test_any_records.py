@@ -1,4 +1,4 @@
-"""Whatever part of the studies is there, in whatever state: every claim is answered, with a reason and finite numbers."""
+"""Whatever part of the studies is there, and in whatever state: every claim is answered, with finite numbers."""
 
 import dataclasses
 import math
