@@ -50,6 +50,12 @@ ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and 
 report: $(READY)  ## tables and page of STUDY from the records that are there
 	@$(PY) -m results $(or $(STUDY),digits) && $(PY) -m reports $(or $(STUDY),digits)
 
+reports-published: $(READY)  ## rebuild the pages of reports/published from the records in results/published
+	@$(PY) -m reports --published
+
+planted: $(READY)  ## judge made-up studies of known answer, 20,000 draws each, and print how often a verdict is wrong
+	@$(PY) -m reports.planted
+
 test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)
 	@$(PY) -m pytest tests -m "not ray"
 

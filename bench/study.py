@@ -149,6 +149,11 @@ class Study:
     include: tuple[str, ...] = ()
     varied: tuple[str, ...] = field(default=())
 
+    @property
+    def parts(self) -> list[str]:
+        """Names of the studies whose trials these are, each with a folder of records."""
+        return list(dict.fromkeys(trial.study for trial in self.trials))
+
 
 def known_studies() -> list[str]:
     """Names of the built-in studies."""

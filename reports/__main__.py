@@ -10,37 +10,68 @@ import typer
 if TYPE_CHECKING:
     from reports.context import Source
 
+PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
 @app.command(help=__doc__)
 def report(
-    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")],
+    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")] = "",
     records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
     html: Annotated[str, typer.Option(help="Folder that the page is written to.")] = "reports/html",
+    published: Annotated[bool, typer.Option("--published", help="Rebuild every page of results/published.")] = False,
 ) -> None:
     """Writes HTML/STUDY.html, whole or not at all, and prints the verdicts."""
+    if published:
+        for name, machine, target in published_pages():
+            write_page(gather(name, PUBLISHED_RECORDS, machine), target)
+            print(f"report: {target}")
+        return
+    if not study:
+        raise ValueError("name a study, or say --published")
+    source = gather(study, Path(records))
+    target = Path(html) / f"{source.study.name}.html"
+    write_page(source, target)
+    print_verdicts(source)
+    print(f"report: {target}")
+
+
+def write_page(source: "Source", target: Path) -> None:
+    """Writes a page, whole or not at all; the old one stays until the new one is made."""
     from bench.record import write
     from reports import render
 
-    source = gather(study, Path(records))
-    target = Path(html) / f"{source.study.name}.html"
     ready(target)
     page = render.page(source)
     try:
         write(target, page.encode())
     except OSError as error:
         raise ValueError(f"cannot write {target}: {error.strerror}") from None
-    print_verdicts(source)
-    print(f"report: {target}")
 
 
-def gather(study: str, records: Path) -> "Source":
+def published_pages() -> list[tuple[str, str, Path]]:
+    """Study, machine and page of everything that is published whole: results/published/STUDY/MACHINE/."""
+    from bench import study as studies
+
+    pages = []
+    for name in studies.known_studies():
+        parts = studies.load(name).parts
+        machines = [{f.name for f in (PUBLISHED_RECORDS / part).glob("*") if f.is_dir()} for part in parts]
+        whole = sorted(set.intersection(*machines))
+        for machine in whole:
+            page = f"{name}.html" if len(whole) == 1 else f"{name}-{machine}.html"
+            pages.append((name, machine, PUBLISHED_PAGES / page))
+    return pages
+
+
+def gather(study: str, records: Path, machine: str = "") -> "Source":
     """Study, frames and findings.
 
     Args:
         study: A built-in name or a path that ends in ".toml".
         records: Folder that holds a folder of records a study.
+        machine: Folder in each of those, as published records have it.
 
     Raises:
         ValueError: One line: unknown study, or no such folder of records.
@@ -51,7 +82,7 @@ def gather(study: str, records: Path) -> "Source":
     from results import tables
 
     found = studies.load(study)
-    folders = [records / name for name in dict.fromkeys([found.name, *(t.study for t in found.trials)])]
+    folders = [records / name / machine for name in found.parts]
     if not any(folder.is_dir() for folder in folders):
         raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {study}")
     path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"

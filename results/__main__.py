@@ -27,7 +27,7 @@ def results(
     from results import tables
 
     found = studies.load(study)
-    folders = [Path(records) / name for name in dict.fromkeys([found.name, *(t.study for t in found.trials)])]
+    folders = [Path(records) / name for name in found.parts]
     there = any(folder.is_dir() for folder in folders)
     if plan:
         from results.plan import lines
