@@ -47,8 +47,10 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
         flat = fit.slope.reason == "all values are equal"
         return base.but(reason="the same at every depth: nothing to fit" if flat else fit.slope.reason)
     scale, unit = _SHOWN[METRICS[measure].unit]
+    # Rounding of an exact law through the origin is no intercept.
+    intercept = fit.intercept if abs(fit.intercept) > 1e-9 * max(values) else 0.0
     told = (
-        f"{scale * fit.intercept:.3g} {unit} {'-' if fit.slope.value < 0 else '+'} "
+        f"{scale * intercept:.3g} {unit} {'-' if fit.slope.value < 0 else '+'} "
         f"{scale * abs(fit.slope.value):.3g} {unit} a layer "
         f"({scale * fit.slope.low:.3g} to {scale * fit.slope.high:.3g}), R² = {fit.r2:.4f}"
     )

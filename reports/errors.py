@@ -128,7 +128,7 @@ def degrades(frames: Frames) -> list[Finding]:
     found = headline_first(claim, apply(claim, rules.degrades, trials, ["plain"]), DEGRADES, "plain")
     controls = _controls(claim, frames.trials)
     each = _at_each_lr(claim, trials)
-    told = [f"{f.setting or f.subject}: {f.verdict}" for f in [*each, *controls] if f.measure == "train_error"]
+    told = [*(f"{f.setting}: {f.verdict}" for f in each), *(f"{f.subject}: {f.verdict}" for f in controls)]
     if told:
         cost = _search_cost(found[0])
         found[0] = found[0].but(reason=f"{found[0].reason}{cost}. It depends on: {'; '.join(told)}")

@@ -125,7 +125,9 @@ def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
     words = measure_words(base.measure)
     said = _compared(row, shallow, words)
     if worst == "worse":
-        return base.but(verdict=REFUTED, reason=f"{said}, {when}")
+        first = min(r["depth"] for r in rows if r["state"] == "worse")
+        since = f" (worse already at {first} layers)" if first < row["depth"] else ""
+        return base.but(verdict=REFUTED, reason=f"{said}{since}, {when}")
     if worst == "unfinished":
         return base.but(reason=f"{said}, but {unsettled(ladder, ladder.depths.index(row['depth']))}")
     if worst == "unclear":
