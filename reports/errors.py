@@ -131,7 +131,9 @@ def degrades(frames: Frames) -> list[Finding]:
     told = [*(f"{f.setting}: {f.verdict}" for f in each), *(f"{f.subject}: {f.verdict}" for f in controls)]
     if told:
         cost = _search_cost(found[0])
-        found[0] = found[0].but(reason=f"{found[0].reason}{cost}. It depends on: {'; '.join(told)}")
+        same = all(f.verdict == found[0].verdict for f in [*each, *controls])
+        depends = "It depends on none of what was tried" if same else "It depends on what is tried"
+        found[0] = found[0].but(reason=f"{found[0].reason}{cost}. {depends}: {'; '.join(told)}")
     return [*found, *controls, *each]
 
 
