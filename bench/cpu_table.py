@@ -1,0 +1,210 @@
+"""The CPU rows of the table of targets, each a ratio measured in one interleaved run (`python -m bench.cpu_table`).
+
+Rows: a whole epoch on 32x32 images, the digits ladder on all cores, and what the harness adds to a trial. Wall times
+mean something on a quiet machine only: CPU times of one thread stand beside them, and the load is printed.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import data as datasets
+from bench import device as seam
+from bench import sweep
+from bench.data import Data
+from bench.executors import Process, Settings
+from bench.images import Images
+from bench.machine import Machine
+from bench.record import Record, Status
+from bench.reference import Reference, interleaved, threads
+from bench.study import Study, Trial
+from bench.train import train
+from bench.worker import Job
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec
+
+LADDER = tuple((name, depth) for depth in (130, 66, 34, 18) for name in ("plain", "preact"))
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measures and prints; `--rounds` more samples, `--out` a JSON file."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cpu_table", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("results/out/bench/cpu.json"))
+    parser.add_argument(
+        "--rehearse", action="store_true", help="tiny networks, seconds in all; the ratios mean nothing"
+    )
+    parser.add_argument("--busy", action="store_true", help="other work runs here: CPU times only, no wall times")
+    options = parser.parse_args()
+    seam.set_threads(1)
+    rows: list[Row] = []
+    for measure in (epochs_32, ladder, harness):
+        for row in measure(options):
+            rows.append(row)
+            print(line(row), flush=True)
+    found = {**seam.describe("cpu"), "load": os.getloadavg(), "rehearsal": options.rehearse, "rows": rows}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"{found['device_name']}, torch {found['torch']}, load {found['load'][0]:.1f}; saved: {options.out}")
+
+
+def line(row: Row) -> str:
+    """A row as text: what, ratio or milliseconds, target."""
+    value = f"{row['value']:.2f}x" if row["unit"] == "ratio" else f"{row['value']:.1f} {row['unit']}"
+    return f"{row['what']:<88} {value:>10}   at least {row['at_least']}, aim {row['aim']}"
+
+
+def ratio(what: str, reference: list[float], ours: list[float], target: tuple[float, float], **more: Any) -> Row:
+    """The ratio of two medians, with the samples behind it."""
+    value = statistics.median(reference) / statistics.median(ours)
+    return {"what": what, "value": value, "unit": "ratio", "at_least": target[0], "aim": target[1],
+            "reference_s": reference, "ours_s": ours, **more}  # fmt: skip
+
+
+def pictures(n: int, side: int, classes: int = 10) -> Data:
+    """Random colour images: speed does not depend on what they show."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 3, side, side), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, classes, (n,), generator=generator)
+    return Data(images, labels, images[:classes], labels[:classes], classes, 255)
+
+
+def epochs_32(options: argparse.Namespace) -> list[Row]:
+    """A whole epoch of 32x32 colour images, width 16, depth 20, crops and flips, against the reference loop."""
+    n, side, width, batch = (32, 8, 2, 16) if options.rehearse else (640, 32, 16, 128)
+    fp32 = Trial("table", ARCHITECTURES["resnet"], 20, 0, layout="cifar", width=width, batch_size=batch, lr=0.01,
+                 epochs=1, schedule="constant", augment="crop-flip")  # fmt: skip
+    stored = pictures(n, side)
+    reference = Reference(fp32, stored, "cpu")
+    calls: dict[str, Callable[[], object]] = {"reference": reference.epoch}
+    for precision in ("bf16", "fp32"):
+        calls[precision] = _epoch(dataclasses.replace(fp32, precision=precision), stored)
+    cpu = interleaved(calls, options.rounds, "cpu", time.process_time)
+
+    def all_threads() -> None:
+        with threads(0):
+            reference.epoch()
+
+    wall = {} if options.busy else interleaved({**calls, "reference": all_threads}, options.rounds, "cpu")
+    rows = []
+    for precision, words in (("bf16", "bf16"), ("fp32", "fp32 (stated apart)")):
+        what = f"epoch 32x32, width 16, depth 20, {words}: "
+        rows.append(ratio(what + "CPU time, one thread each", cpu["reference"], cpu[precision], (2.0, 2.5)))
+        if wall:
+            rows.append(ratio(what + "wall, 1 thread against all", wall["reference"], wall[precision], (2.0, 2.5)))
+    return rows
+
+
+def _epoch(trial: Trial, stored: Data) -> Callable[[], None]:
+    """A whole epoch as a trial trains it, its step made anew."""
+    images = Images(stored, trial)
+    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, stored.classes)
+    network = build(spec, trial.seed).to(memory_format=torch.channels_last)
+
+    def call() -> None:
+        train(network, images, trial, "cpu", lambda message: None)
+
+    return call
+
+
+def train_only(trial: Trial, machine: Machine, progress: Callable[[Mapping[str, Any]], None]) -> Record:
+    """A trial function that builds and trains and judges nothing, as the reference loop."""
+    seam.set_threads(machine.threads)
+    _epoch(trial, datasets.for_trial(trial))()
+    return Record(trial, Status.OK)
+
+
+def ladder(options: argparse.Namespace) -> list[Row]:
+    """Plain and pre-activation nets from 130 layers down, an epoch of digits each, building included, on all cores."""
+    rungs = LADDER[-2:] if options.rehearse else LADDER
+    trials = [
+        Trial("table", ARCHITECTURES[name], depth, 0, epochs=1, lr=0.01, schedule="constant") for name, depth in rungs
+    ]
+    stored = datasets.load("digits")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    executor = Process(Settings(cores, 1, 0.0, lambda job, message: None, lambda: False))
+
+    def side_by_side() -> None:
+        waiting = [Job(i + 1, t, Machine(), "bench.cpu_table:train_only") for i, t in enumerate(trials)]
+        busy = 0
+        while waiting or busy:
+            while waiting and busy < cores:
+                executor.submit(waiting.pop(0))
+                busy += 1
+            for outcome in executor.wait(1.0):
+                busy -= 1
+                if outcome.record is None or outcome.record.status is not Status.OK:
+                    raise RuntimeError(f"ladder: {outcome.record}")
+
+    def one_by_one() -> None:
+        with threads(0):
+            for trial in trials:
+                Reference(trial, stored, "cpu").epoch()
+
+    def single(make: Callable[[Trial], Callable[[], object]]) -> Callable[[], None]:
+        def call() -> None:
+            for trial in trials:
+                make(trial)()
+
+        return call
+
+    alone = {
+        "reference": single(lambda t: Reference(t, stored, "cpu").epoch),
+        "ours": single(lambda t: _epoch(t, stored)),
+    }
+    cpu = interleaved(alone, options.rounds, "cpu", time.process_time)
+    what = "digits ladder, 18 to 130 layers: "
+    rows = [ratio(what + "CPU time, one thread each", cpu["reference"], cpu["ours"], (1.5, 2.0))]
+    if not options.busy:
+        try:
+            wall = interleaved({"reference": one_by_one, "ours": side_by_side}, options.rounds, "cpu")
+        finally:
+            executor.close()
+        words = f"wall, {cores} processes against torch's threads"
+        rows.append(ratio(what + words, wall["reference"], wall["ours"], (1.5, 2.0)))
+    return rows
+
+
+def nothing(trial: Trial, machine: Machine, progress: Callable[[Mapping[str, Any]], None]) -> Record:
+    """A trial of zero steps."""
+    return Record(trial, Status.OK, environment={"device": "cpu"})
+
+
+def harness(options: argparse.Namespace) -> list[Row]:
+    """Milliseconds that a sweep spends on a trial of zero steps, its worker being warm and its record written.
+
+    A long study's time less a short one's: starting the worker is in both.
+    """
+    few, many = (2, 12) if options.rehearse else (5, 45)
+
+    def sweep_of(count: int) -> float:
+        trials = tuple(
+            Trial("table", ARCHITECTURES["plain"], 18, seed, dataset="synthetic", epochs=1) for seed in range(count)
+        )
+        study = Study("table", "", "", (), trials)
+        with tempfile.TemporaryDirectory() as folder:
+            options = sweep.Options(Path(folder), Machine(threads=1), workers=1, function="bench.cpu_table:nothing")
+            began = time.perf_counter()
+            summary = sweep.run(study, options)
+            seconds = time.perf_counter() - began
+        if summary.ended != {Status.OK: count}:
+            raise RuntimeError(f"harness: {summary}")
+        return seconds
+
+    times = [(sweep_of(many) - sweep_of(few)) / (many - few) for _ in range(max(1, options.rounds - 1))]
+    return [{"what": "harness around a trial of zero steps, warm worker", "value": 1e3 * statistics.median(times),
+             "unit": "ms", "at_least": "50 ms", "aim": "10 ms", "samples_s": times}]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Benchmarks are collected only when `bench.regressions` asks for them; they say on what they ran."""
+
+import os
+from typing import Any
+
+collect_ignore = [] if os.environ.get("DEPTH_BENCH") else ["test_depth.py"]
+
+
+def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
+    """pytest-benchmark's own description knows no GPU and no torch."""
+    from bench import device
+
+    machine_info["suite"] = device.describe(os.environ.get("DEPTH_BENCH", "cpu"))

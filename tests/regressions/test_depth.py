@@ -1,0 +1,145 @@
+"""Benchmarks over depth and family: forward pass, training step, build, first step, and a report of 1,000 records.
+
+Run by `python -m bench.regressions`, which gates on the ratio to the calibration workload below.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_up
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench import data
+from bench import device as seam
+from bench.execution import numerics, usual
+from bench.images import Images
+from bench.step import Step
+from bench.study import Trial
+from bench.train import mode
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec
+
+DEVICE = os.environ.get("DEPTH_BENCH", "cpu")
+DEPTHS = (18, 130, 1002)
+FAMILIES = ("plain", "preact")
+ROUNDS = {18: 20, 130: 8, 1002: 4}
+
+by_depth = pytest.mark.parametrize("depth", DEPTHS)
+by_family = pytest.mark.parametrize("family", FAMILIES)
+Benchmark = Any
+
+
+def made(family: str, depth: int) -> tuple[Trial, nn.Module, Images]:
+    trial = Trial("bench", ARCHITECTURES[family], depth, 0, epochs=100, lr=1e-4, schedule="constant")
+    images = Images(data.load(trial.dataset).to(DEVICE), trial)
+    return trial, network_of(trial, images), images
+
+
+def network_of(trial: Trial, images: Images) -> nn.Module:
+    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
+    return build(spec, trial.seed, DEVICE).to(memory_format=torch.channels_last)
+
+
+def timed(benchmark: Benchmark, call: Callable[[], object], depth: int) -> None:
+    def waited() -> None:
+        call()
+        seam.synchronize(DEVICE)
+
+    benchmark.pedantic(waited, rounds=ROUNDS[depth], warmup_rounds=1)
+
+
+def test_calibration(benchmark: Benchmark) -> None:
+    """What a core does by itself, without torch on a CPU: products, a pass over memory, and plain Python."""
+    generator = np.random.default_rng(0)
+    a = generator.standard_normal((256, 256), dtype=np.float32)
+    b = generator.standard_normal(2**20, dtype=np.float32)
+    on_device = torch.ones(2048, 2048, device=DEVICE) if DEVICE == "cuda" else None
+
+    def work() -> None:
+        for _ in range(20):
+            a @ a
+        for _ in range(4):
+            np.maximum(b, 0).sum()
+        sum(i * i for i in range(20_000))
+        if on_device is not None:
+            for _ in range(50):
+                on_device @ on_device
+            seam.synchronize(DEVICE)
+
+    benchmark.pedantic(work, rounds=60, warmup_rounds=5)
+
+
+@by_family
+@by_depth
+def test_forward(benchmark: Benchmark, depth: int, family: str) -> None:
+    trial, network, images = made(family, depth)
+    x = images.prepare(images.data.train_images[: trial.batch_size])
+    with mode(network, training=False), torch.inference_mode():
+        timed(benchmark, lambda: network(x), depth)
+
+
+@by_family
+@by_depth
+def test_step(benchmark: Benchmark, depth: int, family: str) -> None:
+    trial, network, images = made(family, depth)
+    execution = usual(trial, DEVICE)
+    with numerics(trial.precision, execution.exact):
+        step = Step(network, images, trial, DEVICE, execution)
+        timed(benchmark, step, depth)
+        step.close()
+
+
+@by_family
+@by_depth
+def test_build(benchmark: Benchmark, depth: int, family: str) -> None:
+    trial, _, images = made(family, depth)
+    timed(benchmark, lambda: network_of(trial, images), depth)
+
+
+@by_family
+@by_depth
+def test_first_step(benchmark: Benchmark, depth: int, family: str) -> None:
+    trial, _, images = made(family, depth)
+    execution = usual(trial, DEVICE)
+
+    def first() -> None:
+        step = Step(network_of(trial, images), images, trial, DEVICE, execution)
+        step()
+        step.close()
+
+    with numerics(trial.precision, execution.exact):
+        timed(benchmark, first, depth)
+
+
+STUDY = """
+title = "A thousand records"
+architecture = ["plain", "resnet", "preact"]
+depth = [18, 34, 66, 130, 258, 514, 1002]
+seed = {seeds}
+epochs = 5
+lr = 0.05
+warmup_epochs = 1.0
+"""
+
+
+def test_report_of_1000_records(benchmark: Benchmark, tmp_path: Path) -> None:
+    """47 seeds of three arms at seven depths, and their costs: 1,008 records, read, judged and drawn."""
+    from reports import __main__ as reports
+    from reports import render
+
+    seeds = list(range(47))
+    records = made_up.study_records(seeds=seeds, study="thousand")
+    made_up.write(tmp_path / "records" / "thousand", records)
+    study = tmp_path / "thousand.toml"
+    study.write_text(STUDY.format(seeds=seeds))
+    assert len(records) == 1008
+
+    def page() -> None:
+        assert render.page(reports.gather(str(study), tmp_path / "records"))
+
+    benchmark.pedantic(page, rounds=2, warmup_rounds=1)
