@@ -133,7 +133,7 @@ def load(name: str, root: str = "", download: bool = False) -> Data:
 
 
 def for_trial(trial: Trial, root: str = "", download: bool = False) -> Data:
-    """The data that a trial trains on: its data set, cut to `train_examples`.
+    """The data that a trial trains on: its data set, cut to `train_examples` and `test_examples`.
 
     Raises:
         ValueError: As `load`, and what `check` refuses.
@@ -142,6 +142,9 @@ def for_trial(trial: Trial, root: str = "", download: bool = False) -> Data:
     if trial.train_examples:
         n = trial.train_examples
         data = replace(data, train_images=data.train_images[:n], train_labels=data.train_labels[:n])
+    if trial.test_examples:
+        n = trial.test_examples
+        data = replace(data, test_images=data.test_images[:n], test_labels=data.test_labels[:n])
     check(trial, data)
     return data
 

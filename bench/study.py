@@ -41,6 +41,7 @@ class Trial:
         dataset: A key of `data.DATASETS`, or "folder:PATH".
         resize: Side in pixels that images are resized to; 0 keeps their size.
         train_examples: Use only the first so many training images; 0 uses all.
+        test_examples: Likewise of the test images.
         epochs: Passes over the training data.
         batch_size: Images a step.
         drop_last: Whether an epoch's last, partial batch is left out.
@@ -72,6 +73,7 @@ class Trial:
     dataset: str = "digits"
     resize: int = 0
     train_examples: int = 0
+    test_examples: int = 0
     epochs: int = 1
     batch_size: int = 128
     drop_last: bool = True
@@ -333,7 +335,7 @@ _CHOICES: dict[str, Iterable[str]] = {
     "augment": AUGMENTATIONS,
     "precision": PRECISIONS,
 }
-_AT_LEAST = {"seed": 0, "width": 1, "batch_size": 1, "epochs": 0, "resize": 0, "train_examples": 0}
+_AT_LEAST = {"seed": 0, "width": 1, "batch_size": 1, "epochs": 0, "resize": 0, "train_examples": 0, "test_examples": 0}
 _MOST = 2**31
 
 
