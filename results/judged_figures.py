@@ -32,18 +32,24 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
 
     Args:
         rows: "architecture", "label", "depth", "effect", and "low" and "high" where there are any; fractions.
-            "failed" where all seeds failed and the worst rank stands for them.
+            "failed" where all seeds failed: there is no difference to draw, and it is marked above.
         margin: Half the width of the band in which a difference is called none; a fraction.
         small: For a card: no words.
     """
-    known = _table(rows, "depth", "effect")
-    if known.empty:
+    table = _table(rows, "depth")
+    if table.empty or "effect" not in table:
         return None
-    looks = style.styles(known["architecture"])
+    effect = pd.to_numeric(table["effect"], errors="coerce")
+    table = table[effect.notna() | table["failed"].astype(bool)].assign(effect=effect)
+    if table["effect"].notna().sum() == 0:
+        return None
+    looks = style.styles(table["architecture"])
     figure, axes = canvas(1, 1, *((3.4, 1.25) if small else (7.2, 3.2)))
     place = axes[0, 0]
-    known["x"] = dodged(known["depth"], known["architecture"], looks)
-    known["y"] = (100 * known["effect"]).map(rounded)
+    table["x"] = dodged(table["depth"], table["architecture"], looks)
+    table["y"] = (100 * table["effect"]).map(rounded)
+    gone = table["failed"].astype(bool)
+    known = table[~gone]
     # Linear within the margin, logarithmic beyond it: differences run from a tenth of a point to ninety.
     place.set_yscale("symlog", linthresh=100 * margin, linscale=0.8)
     place.axhspan(-100 * margin, 100 * margin, color=style.GRID, alpha=0.55, zorder=0, linewidth=0)
@@ -57,13 +63,16 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
             place.vlines(
                 group["x"][both], low[both].map(rounded), high[both].map(rounded), color=look.color, linewidth=1.6
             )
-    gone = known["failed"].astype(bool)
-    marks(place, known[~gone], looks, 14 if small else 28)
-    failures(place, known[gone], looks, 14 if small else 32)
+    marks(place, known, looks, 14 if small else 28)
     _difference_axis(place, known, margin, small)
-    style.depth_axis(place, known["depth"], label=not small)
+    if gone.any():
+        # Above all that can be measured: an error is at most 100 points over another.
+        style.failure_band(place, 140, 420, "" if small else "no number: diverged or failed")
+        failures(place, table[gone].assign(y=242.0), looks, 14 if small else 32)
+        place.set_ylim(top=420)
+    style.depth_axis(place, table["depth"], label=not small)
     if not small:
-        legend(figure, known, failed=bool(gone.any()))
+        legend(figure, table, failed=bool(gone.any()))
     return figure
 
 
