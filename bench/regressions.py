@@ -186,6 +186,8 @@ def _serve(options: argparse.Namespace) -> int:
                 sides[1].append(run(sys.executable, ROOT, fresh, options.device, options.only))
             return tell(compare(merged(sides[0]), merged(sides[1]), options.threshold), options.against)
         base = read(Path(options.base)) if options.base else None
+        if options.only and not base and not any(options.dir.glob("*-torch-*.json")):
+            raise ValueError("a baseline of a part would hide what it lacks: leave --only out")
         new = run(sys.executable, ROOT, fresh, options.device, options.only)
         kept = options.dir / file_name(new.machine)
         if base is None and not kept.exists():

@@ -142,4 +142,4 @@ def test_report_of_1000_records(benchmark: Benchmark, tmp_path: Path) -> None:
     def page() -> None:
         assert render.page(reports.gather(str(study), tmp_path / "records"))
 
-    benchmark.pedantic(page, rounds=2, warmup_rounds=1)
+    benchmark.pedantic(page, rounds=2, warmup_rounds=0)
