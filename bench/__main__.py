@@ -100,16 +100,25 @@ def default(
 
 
 @app.command()
-def show(study: StudyName, seeds: Seeds = "", depths: Depths = "") -> None:
-    """The trials of a study."""
+def show(
+    study: StudyName,
+    seeds: Seeds = "",
+    depths: Depths = "",
+    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core.")] = 0,
+    records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
+) -> None:
+    """The trials of a study, and what they will take."""
+    from bench import prediction
     from bench.progress import Silent
     from bench.study import load
 
     found = load(study, seed_list(seeds), numbers("--depths", depths))
     name = Silent(found.varied).name
     typer.echo(f"{found.title}\n{found.description}".strip())
-    for number, trial in enumerate(found.trials, 1):
-        typer.echo(f"{number:5}  {name(trial)}")
+    expected, sums = prediction.lines(found, Path(records), workers)
+    for number, (trial, words) in enumerate(zip(found.trials, expected, strict=True), 1):
+        typer.echo(f"{number:5}  {name(trial):60} {words}")
+    typer.echo("\n".join(sums))
 
 
 @app.command()

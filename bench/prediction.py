@@ -115,6 +115,8 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
         step, memory = STEP_S_A_LAYER * trial.depth * scale, FLOOR_BYTES + BYTES_A_LAYER * trial.depth * scale
         basis = "rule of thumb"
     seconds = step * _steps(trial, sizes)
+    if trial.purpose == "cost" and used:
+        seconds = fit([(r.trial.depth, r.seconds) for r in used])(trial.depth)
     measured_s = measured_bytes = None
     if own is not None and own.status is Status.OK:
         measured_s = own.seconds
@@ -141,8 +143,10 @@ def memory_here() -> float:
         return float("inf")
 
 
-def lines(study: Study, folder: Path, workers: int = 0, memory_bytes: float | None = None) -> list[str]:
-    """For people: a line a trial, what will not fit, the sum, and how good earlier predictions were.
+def lines(
+    study: Study, folder: Path, workers: int = 0, memory_bytes: float | None = None
+) -> tuple[list[str], list[str]]:
+    """For people: a line a trial (what will not fit says so); and the sum, and how good earlier predictions were.
 
     Args:
         study: What is asked.
@@ -157,22 +161,18 @@ def lines(study: Study, folder: Path, workers: int = 0, memory_bytes: float | No
     most = memory_here() if memory_bytes is None else memory_bytes
     text = []
     for one in found:
-        trial = one.trial
         error = (
-            "" if one.error is None else f"  took {one.measured_s:.1f} s, prediction off by {100 * one.error:+.0f} %"
+            "" if one.error is None else f"  took {one.measured_s:.1f} s: prediction off by {100 * one.error:+.0f} %"
         )
-        memory = f"{one.memory_bytes / 2**20:7.0f} MiB" + ("  DOES NOT FIT" if one.memory_bytes > most else "")
-        text.append(
-            f"{trial.purpose:5} {trial.architecture.name:16} depth {trial.depth:5} seed {trial.seed:3}"
-            f" {one.seconds:8.1f} s {memory}{error}"
-        )
+        fits = "  DOES NOT FIT" if one.memory_bytes > most else ""
+        text.append(f"{one.seconds:8.1f} s {one.memory_bytes / 2**20:7.0f} MiB{fits}{error}")
     training = sum(p.seconds for p in found if p.trial.purpose == "train")
     measuring = sum(p.seconds for p in found if p.trial.purpose == "cost")
     bases = ", ".join(sorted({p.basis.split(" over")[0] for p in found}))
-    text.append(f"predicted ({bases}): {(training / workers + measuring) / 60:.1f} min with {workers} trials at a time")
+    minutes = (training / workers + measuring) / 60
+    sums = [f"predicted ({bases}), without start-up: {minutes:.1f} min with {workers} trials at a time"]
     errors = [abs(p.error) for p in found if p.error is not None]
     if errors:
-        text.append(
-            f"predictions were off by {100 * statistics.median(errors):.0f} % in the median of {len(errors)} trials"
-        )
-    return text
+        middle = 100 * statistics.median(errors)
+        sums.append(f"predictions were off by {middle:.0f} % in the median of {len(errors)} trials")
+    return text, sums
