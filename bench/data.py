@@ -85,7 +85,12 @@ def _cifar10_jpeg(root: str, _: bool) -> Data:
 
     Nets trained on the original lose about 9 points of accuracy on it.
     """
-    return _made(folder.load(str(Path(root or "data") / "cifar10-jpeg"), root))
+    place = Path(root or "data") / "cifar10-jpeg"
+    if not place.is_dir():
+        raise ValueError(f"data set 'cifar10-jpeg' is not in the data root: {place}/train/CLASS/*.jpg and test/ are"
+                         " missing; it cannot be downloaded; name its folder's parent with --data-root"
+                         " (DATA_ROOT=)")  # fmt: skip
+    return _made(folder.load(str(place), root))
 
 
 # Name -> function of the data root and of whether a missing set may be downloaded.

@@ -91,7 +91,9 @@ def listed(folder: Path) -> Listing:
     if not folder.is_dir():
         raise ValueError(f"folder {folder} is not there")
     test_folder = next((folder / n for n in ("test", "val") if (folder / n).is_dir()), None)
-    if (folder / "train").is_dir() and test_folder:
+    if (folder / "train").is_dir():
+        if not test_folder:
+            raise ValueError(f"folder {folder} has train/ but neither test/ nor val/")
         classes, train = _files(folder / "train")
         test_classes, test = _files(test_folder)
         if extra := set(test_classes) - set(classes):
@@ -114,7 +116,7 @@ def _files(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     found = []
     for label, name in enumerate(classes):
-        paths = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        paths = sorted(p for p in (folder / name).rglob("*") if _is_image(p))
         if not paths:
             raise ValueError(f"folder {folder / name} holds no images ({', '.join(SUFFIXES)})")
         found += [(path, label) for path in paths]
@@ -123,6 +125,10 @@ def _files(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     if len(classes) == 1:
         raise ValueError(f"folder {folder} has one class only, {classes[0]!r}: there is nothing to tell apart")
     return tuple(classes), found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _key(listing: Listing, side: int) -> str:

@@ -278,7 +278,7 @@ def test_faults_of_folders_are_refused_by_name(fault: str, tmp_path: Path) -> No
 
 def test_cifar10_jpeg_is_a_folder_of_the_data_root(tmp_path: Path) -> None:
     data.load.cache_clear()
-    with pytest.raises(ValueError, match="cifar10-jpeg is not there"):
+    with pytest.raises(ValueError, match=r"'cifar10-jpeg' is not in the data root"):
         data.load("cifar10-jpeg", str(tmp_path))
     images(tmp_path / "cifar10-jpeg" / "train", size=(32, 32))
     images(tmp_path / "cifar10-jpeg" / "test", size=(32, 32), n=2)
