@@ -103,11 +103,18 @@ def facts(source: Source) -> list[tuple[str, str]]:
     return [(label, value) for label, value in lines if value]
 
 
-def command(source: Source, study: str, digest: str, seed: int) -> str:
-    """What to type to run a trial again, in a folder of its own so that the old record does not answer for it."""
+def command(source: Source, study: str, digest: str, seed: int | None = None) -> str:
+    """What to type to run a trial again, in a folder of its own so that the old record does not answer for it.
+
+    Args:
+        source: The page's.
+        study: The trial's own, which may be an included one.
+        digest: The trial's.
+        seed: Where it is not one of the study's.
+    """
     name = source.argument if study == source.study.name else study
     words = ["python", "-m", "bench", "run", name, "--only", digest]
-    if seed not in {trial.seed for trial in source.study.trials}:
+    if seed is not None:
         words += ["--seeds", f"{seed},"]
     return shlex.join([*words, "--records", "rerun"])
 
@@ -126,6 +133,7 @@ def trial_table(source: Source) -> dict[str, Any]:
     """Every training trial: heads and rows of texts, the last one the command that reruns it."""
     trials = source.frames.trials
     varied = _varied(trials)
+    seeds = {trial.seed for trial in source.study.trials}
     several = trials["study"].nunique() > 1
     heads = [*(["study"] if several else []), "architecture", "depth", "seed", *[f.replace("_", " ") for f in varied]]
     heads += ["status", "training error (%)", "test error (%)", "training loss", "steps", "time (s)", "reason"]
@@ -147,7 +155,7 @@ def trial_table(source: Source) -> dict[str, Any]:
                 number(t["steps"]),
                 number(t["seconds"]),
                 reason,
-                command(source, t["study"], t["digest"], t["seed"]),
+                command(source, t["study"], t["digest"], None if t["seed"] in seeds else t["seed"]),
             ]
         )
     return {"heads": heads, "rows": rows}
