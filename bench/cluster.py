@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from bench.executors import Outcome, Settings, too_long
 from bench.record import Record, Status
 from bench.supervisor import THREAD_SETTINGS
-from bench.worker import Job, Message, Stop, resolve, run
+from bench.worker import Job, Message, Stop, answer_of, run
 
 ROOT = Path(__file__).resolve().parent.parent
 # Of the checkout, what nodes need not get.
@@ -80,7 +80,7 @@ def _trial(job: Job, board: Any) -> Record | None:
 
 def _call(name: str, arguments: tuple[Any, ...]) -> Any:
     """Runs on a node."""
-    return resolve(name)(*arguments)
+    return answer_of(name, arguments)
 
 
 class Ray:

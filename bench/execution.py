@@ -24,11 +24,14 @@ class Execution:
         compiled: Compile each block (not the network: time to the first step must not grow with depth).
         exact: Deterministic algorithms only, no search for the fastest ones: graphed and eager steps, and one
             run and the next, agree bit for bit.
+        micro_batches: Parts that a batch is run in, one after the other, their gradients summed: less memory, the
+            same update but for BatchNorm, which normalises by what it sees. Only where a whole batch did not fit.
     """
 
     graph: bool = False
     compiled: bool = False
     exact: bool = False
+    micro_batches: int = 1
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from bench.record import Record, Status
 from bench.supervisor import Worker
-from bench.worker import Job, Message, Stop, TimeUp, resolve, run
+from bench.worker import Job, Message, Stop, TimeUp, answer_of, run
 
 # A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
 START_LIMIT_S = 120.0
@@ -85,7 +85,7 @@ class Inline:
         return 1
 
     def call(self, name: str, *arguments: Any) -> Any:
-        return resolve(name)(*arguments)
+        return answer_of(name, arguments)
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)

@@ -45,7 +45,7 @@ def parse(text: str) -> Fault:
 
 
 class Rehearsal:
-    """Watches a trial's steps and lets each fault happen once."""
+    """Watches a trial's steps and lets each fault happen: once, or at every attempt."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         self._waiting = list(faults)
@@ -54,7 +54,8 @@ class Rehearsal:
         """To be called with each progress message."""
         for fault in list(self._waiting):
             if int(message.get("step", 0)) >= fault.step:
-                self._waiting.remove(fault)
+                if not FAULTS[fault.name].lasting:
+                    self._waiting.remove(fault)
                 FAULTS[fault.name].happen(message)
 
 
@@ -126,11 +127,13 @@ class Kind:
         what: What happens, and what must come of it.
         happen: Lets it happen, in the worker, at a step's end.
         deadly: Whether it ends or blocks the process that it happens in (so never in the sweep's own).
+        lasting: Whether it happens again when the trial is tried again, in smaller micro-batches.
     """
 
     what: str
     happen: Callable[[Mapping[str, Any]], None]
     deadly: bool = False
+    lasting: bool = False
 
 
 FAULTS: dict[str, Kind] = {
@@ -139,8 +142,9 @@ FAULTS: dict[str, Kind] = {
     "abort": Kind("native code calls abort(): status error", _abort, deadly=True),
     "hang": Kind("the worker waits for ever: status timeout, once --trial-time-limit is over", _hang, deadly=True),
     "raise": Kind("an exception: status error", _raise),
-    "oom": Kind("the device is out of memory: status out_of_memory", _out_of_memory),
-    "host-oom": Kind("the host is out of memory: status out_of_memory", _host_memory),
+    "oom": Kind("no batch fits on the device: status out_of_memory", _out_of_memory, lasting=True),
+    "oom-once": Kind("the whole batch does not fit, its halves do: status ok, smaller micro-batch", _out_of_memory),
+    "host-oom": Kind("the host is out of memory: status out_of_memory", _host_memory, lasting=True),
     "nan": Kind("the parameters become NaN: status diverged", _nan),
     "stall": Kind("a pause of half a second: nothing but time is lost", _stall),
 }

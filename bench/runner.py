@@ -20,6 +20,9 @@ from bench.train import Progress, evaluate, reestimate, train
 from models.network import build
 from models.spec import ModelSpec
 
+# Of fewer images BatchNorm's statistics say little; a batch that does not fit even so is out of memory. Assumed.
+LEAST_MICRO_BATCH = 8
+
 
 def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
     """Runs one trial.
@@ -30,29 +33,49 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
         progress: See `train.train`; what it raises on purpose (not an `Exception`) passes through.
 
     Returns:
-        Its record: status "ok", "diverged", "out_of_memory" or "error".
+        Its record: status "ok", "diverged", "out_of_memory" or "error". A batch that does not fit is run in
+        micro-batches, which the record's environment says; the effective batch stays the trial's.
     """
     start, started = time.perf_counter(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     device.set_threads(machine.threads)
     environment = {**device.describe(machine.device), "workers": machine.workers, "execution": "eager"}
+    shrunk: list[str] = []
+    micro_batches = 1
+    while True:
+        status, message, parts = _attempt(trial, machine, environment, micro_batches, progress)
+        smaller = trial.batch_size // (2 * micro_batches) >= LEAST_MICRO_BATCH
+        if status != Status.OUT_OF_MEMORY or trial.purpose != "train" or not smaller:
+            break
+        # The exception is gone by now, and with it what its traceback held on the device.
+        device.reset_peak_memory(machine.device)
+        shrunk.append(f"{trial.batch_size // micro_batches} images: {message}")
+        micro_batches *= 2
+    environment["micro_batch"] = trial.batch_size // micro_batches
+    if shrunk:
+        environment["did_not_fit"] = shrunk
+    return Record(trial, status, message, environment, started=started, seconds=time.perf_counter() - start, **parts)
+
+
+def _attempt(
+    trial: Trial, machine: Machine, environment: dict[str, Any], micro_batches: int, progress: Progress
+) -> tuple[Status, str, dict[str, Any]]:
+    """One try at a trial: status, message, and the record's measured parts. Completes the environment."""
     parts: dict[str, Any] = {}
-    status, message = Status.OK, ""
     try:
         stored = data.for_trial(trial, machine.data_root)
         environment["data"] = stored.digest
         if trial.purpose == "cost":
             parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
             environment["execution"] = parts["cost"].pop("execution")
-        else:
-            fingerprint = {name: environment[name] for name in ("device", "device_name", "code", "data", "torch")}
-            parts = _train(trial, stored.to(machine.device), machine, fingerprint, progress)
-            environment |= parts.pop("execution")
-            if parts["result"]["diverged_step"] is not None:
-                status, message = Status.DIVERGED, f"diverged at step {parts['result']['diverged_step']}"
+            return Status.OK, "", parts
+        parts = _train(trial, stored.to(machine.device), machine, environment, micro_batches, progress)
+        environment |= parts.pop("execution")
     except Exception as error:  # whatever a trial does, the others go on
-        status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.ERROR
-        message = failure(error)
-    return Record(trial, status, message, environment, started=started, seconds=time.perf_counter() - start, **parts)
+        return (Status.OUT_OF_MEMORY if out_of_memory(error) else Status.ERROR), failure(error), {}
+    diverged = parts["result"]["diverged_step"]
+    if diverged is not None:
+        return Status.DIVERGED, f"diverged at step {diverged}", parts
+    return Status.OK, "", parts
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -74,7 +97,12 @@ def model_spec(trial: Trial, images: Images) -> ModelSpec:
 
 
 def _train(
-    trial: Trial, stored: data.Data, machine: Machine, fingerprint: dict[str, Any], progress: Progress
+    trial: Trial,
+    stored: data.Data,
+    machine: Machine,
+    environment: dict[str, Any],
+    micro_batches: int,
+    progress: Progress,
 ) -> dict[str, Any]:
     where = machine.device
     images = Images(stored, trial)
@@ -90,9 +118,10 @@ def _train(
 
     keeper = None
     if machine.checkpoint:
-        fingerprint = {**fingerprint, "trial": trial.to_json()}
+        fingerprint = {name: environment[name] for name in ("device", "device_name", "code", "data", "torch")}
+        fingerprint |= {"trial": trial.to_json(), "micro_batches": micro_batches}
         keeper = Keeper(Path(machine.checkpoint), fingerprint, machine.checkpoint_after_s, probes)
-    run = train(network, images, trial, where, progress, on_epoch if probes else None, keeper)
+    run = train(network, images, trial, where, progress, on_epoch if probes else None, keeper, micro_batches)
     nan = float("nan")
     result: dict[str, Any] = {
         "steps": run.steps, "steps_planned": run.steps_planned, "diverged_step": run.diverged_step,

@@ -138,10 +138,25 @@ class Step:
     def body(self, size: int) -> None:
         """All that a step does, on tensors that stay where they are: this is what a graph records."""
         x, y = self.batch(size)
-        logits, loss = self.forward(x, y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        logits, loss = self.gradients(x, y)
         self.update()
         self._tally(logits, loss, y)
+
+    def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward of a batch, in the execution's parts; logits and mean loss."""
+        parts = min(self.execution.micro_batches, len(y))
+        if parts == 1:
+            logits, loss = self.forward(x, y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return logits, loss
+        outputs, total = [], torch.zeros_like(self.loss)
+        for images, labels in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
+            logits, loss = self.forward(images, labels)
+            loss = loss * (len(labels) / len(y))
+            loss.backward()  # type: ignore[no-untyped-call]
+            outputs.append(logits.detach())
+            total += loss.detach()
+        return torch.cat(outputs), total
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """The next `size` images and labels; sets the learning rate and drops the last gradients."""
@@ -200,7 +215,7 @@ class Step:
                 self._prepare(size)
                 return
             self.note = f"{self.note} not {self.execution.name}: {reason}".strip()
-            self.execution = Execution(exact=self.execution.exact)
+            self.execution = replace(self.execution, graph=False, compiled=False)
             uncompile(self.network)
 
     def _captured(self, body: Body, size: int) -> Body:

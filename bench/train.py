@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ class Run:
 
 def train(
     network: nn.Module, images: Images, trial: Trial, device: str, progress: Progress,
-    on_epoch: OnEpoch | None = None, keeper: Keeper | None = None,
+    on_epoch: OnEpoch | None = None, keeper: Keeper | None = None, micro_batches: int = 1,
 ) -> Run:  # fmt: skip
     """Trains a network in place.
 
@@ -53,12 +53,13 @@ def train(
         progress: Told {"epoch", "epochs", "step", "steps", "loss"} after every look at the loss; may raise to stop.
         on_epoch: Called after each epoch with the network and the epoch; must leave the network as it was.
         keeper: Keeps epoch checkpoints of a long trial, and gives back the last one.
+        micro_batches: Parts that each batch is run in.
 
     Returns:
         The run. A loss that is not finite ends it at once: the step is kept, no epoch is made up.
     """
     network.train()
-    execution = usual(trial, device)
+    execution = replace(usual(trial, device), micro_batches=micro_batches)
     with numerics(trial.precision, execution.exact):
         step = Step(network, images, trial, device, execution)
         try:

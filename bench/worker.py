@@ -9,13 +9,14 @@ import contextlib
 import ctypes
 import faulthandler
 import importlib
+import json
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -69,6 +70,15 @@ def resolve(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return function
+
+
+def answer_of(name: str, arguments: Sequence[Any]) -> Any:
+    """Calls a function and returns its answer as plain data.
+
+    torch's version, say, is a class of torch's that looks like a text: unpickled as it is, it would load torch
+    into the sweep's own process.
+    """
+    return json.loads(json.dumps(resolve(name)(*arguments)))
 
 
 def run(job: Job, tell: Callable[[Message], None]) -> Record:
@@ -165,7 +175,7 @@ def serve(receiving: Connection, sending: Connection) -> None:
             sending.send(answer)
         elif request[0] == "call":
             try:
-                sending.send(("value", resolve(request[1])(*request[2])))
+                sending.send(("value", answer_of(request[1], request[2])))
             except Exception as error:
                 # A ValueError's line is meant for the user as it is.
                 sending.send(("failed", str(error) if isinstance(error, ValueError) else describe(error)))

@@ -126,6 +126,19 @@ def test_a_worker_has_a_session_and_threads_of_its_own_and_stays_warm(process: C
     assert not first["torch"], "a worker loads torch only when its trial does"
 
 
+class Version(str):
+    """As torch's: a text by its looks, whose class comes from a package."""
+
+
+def version() -> dict[str, str]:
+    return {"torch": Version("2.15")}
+
+
+def test_what_a_probe_answers_is_plain_data_so_that_the_sweep_loads_no_torch(process: Callable[..., Process]) -> None:
+    answer = process().call("test_executors:version")
+    assert (answer, type(answer["torch"])) == ({"torch": "2.15"}, str)
+
+
 def test_neither_sweep_nor_command_line_loads_torch() -> None:
     code = "import sys, bench.__main__, bench.sweep, bench.faults, bench.machine; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True).stdout == b"False\n"
