@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # What training depends on. A record made by other sources is kept apart: its numbers may differ.
 _SOURCES = ("models/*.py", "bench/data.py", "bench/images.py", "bench/step.py", "bench/execution.py",
             "bench/graph.py", "bench/train.py", "bench/probes.py", "bench/anatomy.py", "bench/lesions.py",
-            "bench/growth.py", "bench/paths.py", "bench/profiling.py", "bench/device.py", "bench/runner.py")  # fmt: skip
+            "bench/growth.py", "bench/paths.py", "bench/profiling.py", "bench/operators.py", "bench/device.py",
+            "bench/checkpoint.py", "bench/own.py", "bench/runner.py")  # fmt: skip
 
 
 def choose(name: str) -> str:
