@@ -24,7 +24,7 @@ from bench.record import Status
 Table = dict[str, str]
 # A line that reports a trial as finished; from then on it may not be lost.
 REPORTED = re.compile(r"^\[ *\d+/\d+\] ([^,;]+), (?!running)")
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 # What each fault that can be injected must become.
 BECOMES = {
     "kill": Status.ERROR,
@@ -321,8 +321,11 @@ def main(arguments: Sequence[str]) -> int:
             for n in range(tries):
                 folder = Path(scratch) / "try"
                 folder.mkdir()
-                found.append(attempt(n, folder, expected))
-                shutil.rmtree(folder)
+                try:
+                    found.append(attempt(n, folder, expected))
+                except subprocess.TimeoutExpired as error:
+                    found.append(Try(0, f"still running after {error.timeout:g} s"))
+                shutil.rmtree(folder, ignore_errors=True)
             slowest = max(try_.slowdown for try_ in found)
             print(f"{name:<56} {tries:>5} {sum(t.lost for t in found):>12} {f'{slowest:.2f}' if slowest else '-':>14}")
             for n, try_ in enumerate(found):
