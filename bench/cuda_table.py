@@ -1,0 +1,361 @@
+"""The CUDA rows of the table of targets, measured in one run (`python -m bench.cuda_table`, under 8 minutes).
+
+Exactness first: a fast step that computes something else is worth nothing. Then each row, ours and the reference turn
+by turn. `--rehearse` runs the same code on a CPU with tiny networks, to find its mistakes: its numbers mean nothing.
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import device as seam
+from bench.cpu_table import line, pictures
+from bench.data import Data
+from bench.execution import Execution, numerics, usual
+from bench.graph import Body, CudaCapture
+from bench.images import Images
+from bench.profiling import timed
+from bench.reference import Reference, interleaved
+from bench.step import Step
+from bench.study import Trial
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec, blocks_per_stage
+
+Row = dict[str, Any]
+# Traffic of a step with BatchNorm, ReLU and addition fused, in units of all layer outputs (notes, performance, 2).
+FUSED_PASSES = 15
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is: the real thing, or the rehearsal.
+
+    Attributes:
+        device: "cuda", or "cpu" when rehearsing.
+        depths: Of the step rows.
+        large: Of the rows at batch `large_batch`.
+        slope: For the slope of time over depth.
+        exact: Of the test of exactness, and its steps.
+        first: Four-stage depths whose first steps are compared.
+        images: Of an epoch.
+    """
+
+    device: str = "cuda"
+    side: int = 32
+    width: int = 16
+    batch: int = 128
+    large_batch: int = 512
+    images: int = 50_000
+    rounds: int = 7
+    depths: tuple[int, ...] = (20, 56, 110, 1202)
+    large: tuple[int, ...] = (110, 1202)
+    slope: tuple[int, ...] = (68, 110, 218, 434, 1202)
+    exact: tuple[int, ...] = (20, 110)
+    exact_steps: int = 100
+    first: tuple[int, int] = (34, 1002)
+    deepest: int = 1202
+
+
+REAL = Scale()
+REHEARSAL = Scale("cpu", 8, 2, 8, 16, 64, 2, (8, 14), (14,), (8, 14, 20), (8,), 6, (10, 18), 14)
+
+
+class TimedCapture(CudaCapture):
+    """Notes how long captures take, warm-up not counted."""
+
+    seconds = 0.0
+
+    def __call__(self, body: Body) -> Body:
+        began = time.perf_counter()
+        replay = super().__call__(body)
+        torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - began
+        return replay
+
+
+class Table:
+    """Measures the rows.
+
+    Args:
+        scale: How large.
+    """
+
+    def __init__(self, scale: Scale) -> None:
+        self.scale, self.device = scale, scale.device
+        self.data = pictures(max(4 * scale.large_batch, 4 * scale.batch), scale.side)
+        self.resident = self.data.to(self.device)
+
+    def trial(self, depth: int, **fields: Any) -> Trial:
+        values = {"layout": "cifar", "width": self.scale.width, "batch_size": self.scale.batch, "lr": 1e-4,
+                  "epochs": 500, "augment": "crop-flip", **fields}  # fmt: skip
+        return Trial("table", ARCHITECTURES[values.pop("architecture", "resnet")], depth, 0, **values)
+
+    def execution(self, trial: Trial) -> Execution:
+        return usual(trial, self.device)
+
+    @contextmanager
+    def step(
+        self, trial: Trial, execution: Execution | None = None, data: Data | None = None, capture: Any = None
+    ) -> Iterator[Step]:
+        """A step under its own switches; everything is given back afterwards."""
+        execution = execution or self.execution(trial)
+        images = Images(data or self.resident, trial)
+        spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
+        with numerics(trial.precision, execution.exact):
+            network = build(spec, trial.seed, self.device).to(memory_format=torch.channels_last)
+            step = Step(network, images, trial, self.device, execution, capture)
+            try:
+                yield step
+            finally:
+                step.close()
+        del step, network
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def exactness(self) -> list[Row]:
+        """Graphed steps against eager ones in exact fp32, every kind of block: bits that differ after so many steps."""
+        rows = []
+        for depth in self.scale.exact:
+            for name, row in ARCHITECTURES.items():
+                if depth != self.scale.exact[0] and name not in ("plain", "resnet", "preact"):
+                    continue
+                trial = self.trial(depth, architecture=name, epochs=50)
+                ends, note = [], ""
+                for graph in (False, True):
+                    with self.step(trial, Execution(graph=graph and self.device == "cuda", exact=True)) as step:
+                        for _ in range(self.scale.exact_steps):
+                            step()
+                        ends.append([t.detach().cpu().clone() for t in step.state()])
+                        note = note or step.note
+                apart = max(float((a.double() - b.double()).abs().max()) for a, b in zip(*ends, strict=True))
+                equal = all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+                rows.append({"what": f"exact: {row.name} at {depth}, {self.scale.exact_steps} steps", "value": apart,
+                             "unit": "apart", "at_least": 0, "aim": 0, "passed": equal, "note": note})  # fmt: skip
+        return rows
+
+    def steps(self) -> list[Row]:
+        """Steps at batch 128 against the reference in fp32, its data already on the device."""
+        rows = []
+        for depth in self.scale.depths:
+            reference = Reference(self.trial(depth, augment="none"), self.data, self.device, 0)
+            images = Images(self.resident, self.trial(depth, augment="none"))
+            x, y = images.train(torch.arange(self.scale.batch, device=self.device), None)
+            x = x.contiguous()
+            for precision, words, target in (("bf16", "bf16", (3.0, 6.0)), ("fp32", "fp32 exact", (2.0, 4.0))):
+                with self.step(self.trial(depth, precision=precision)) as step:
+
+                    def theirs(reference: Reference = reference, x: Any = x, y: Any = y) -> None:
+                        # Not under our switches: fp32 without TF32, and any algorithm that torch takes by itself.
+                        with numerics("fp32"):
+                            reference.step(x, y)
+
+                    times = interleaved({"reference": theirs, "ours": step}, self._rounds(depth), self.device)
+                    rows.append(_ratio(f"step, batch {self.scale.batch}, depth {depth}, {words}", times, target, step))
+            del reference
+        return rows
+
+    def epoch(self) -> list[Row]:
+        """A whole epoch at the shallowest depth, with data, against the `DataLoader` loop."""
+        depth = self.scale.depths[0]
+        stored = pictures(self.scale.images, self.scale.side)
+        trial = self.trial(depth, precision="bf16", epochs=50, drop_last=False)
+        reference = Reference(replace(trial, precision="fp32"), stored, self.device)
+        with self.step(trial, data=stored.to(self.device)) as step:
+
+            def ours() -> None:
+                for _ in range(step.per_epoch):
+                    step()
+                step.read()
+
+            def theirs() -> None:
+                with numerics("fp32"):
+                    reference.epoch()
+
+            times = interleaved({"reference": theirs, "ours": ours}, 1, self.device)
+            return [_ratio(f"whole epoch of {self.scale.images} images, depth {depth}", times, (8.0, 20.0), step)]
+
+    def bandwidth(self) -> list[Row]:
+        """Share of a step that fused traffic alone would take at the speed of a copy in this run."""
+        size = 2**30 if self.device == "cuda" else 2**22
+        source = torch.ones(size // 4, device=self.device)
+        target = torch.empty_like(source)
+        speed = 2 * size / min(timed(lambda: target.copy_(source), self.device) for _ in range(5))
+        rows = []
+        for depth in self.scale.large:
+            trial = self.trial(depth, precision="bf16", batch_size=self.scale.large_batch)
+            with self.step(trial) as step:
+                times = self._samples(step, depth)
+            traffic = FUSED_PASSES * self.outputs(depth) * self.scale.large_batch * 2
+            share = traffic / speed / statistics.median(times)
+            rows.append({"what": f"bandwidth-bound over measured, batch {self.scale.large_batch}, depth {depth}",
+                         "value": 100 * share, "unit": "%", "at_least": "40 %", "aim": "60 %", "passed": share >= 0.4,
+                         "copy_bytes_per_s": speed, "ours_s": times})  # fmt: skip
+        return rows
+
+    def slope(self) -> list[Row]:
+        """Slope of log step time over log depth."""
+        medians = []
+        for depth in self.scale.slope:
+            with self.step(self.trial(depth, precision="bf16")) as step:
+                medians.append(statistics.median(self._samples(step, depth)))
+        slope = log_slope(self.scale.slope, medians)
+        return [{"what": f"slope of log time over log depth, {self.scale.slope[0]} to {self.scale.slope[-1]}",
+                 "value": slope, "unit": "", "at_least": "0.97 to 1.03", "aim": "-", "passed": 0.97 <= slope <= 1.03,
+                 "ours_s": dict(zip(self.scale.slope, medians, strict=True))}]  # fmt: skip
+
+    def first_steps(self) -> list[Row]:
+        """Seconds to the first step, deepest less shallowest, each in a fresh process with an empty compiler cache."""
+        seconds = []
+        for depth in self.scale.first:
+            with tempfile.TemporaryDirectory() as cache:
+                command = [sys.executable, "-m", "bench.cuda_table", "--first-step", str(depth)]
+                command += ["--rehearse"] if self.device == "cpu" else []
+                environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": cache}
+                done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+            seconds.append(float(done.stdout.strip().splitlines()[-1]))
+        more = seconds[1] - seconds[0]
+        shallow, deep = self.scale.first
+        return [{"what": f"first step at {deep} less at {shallow}, cold cache", "value": more, "unit": "s",
+                 "at_least": "10 s", "aim": "2 s", "passed": more <= 10, "seconds": seconds}]  # fmt: skip
+
+    def capture(self) -> list[Row]:
+        """Capture at the deepest net in eager steps, warm-up not counted."""
+        if self.device != "cuda":
+            return []
+        trial = self.trial(self.scale.deepest)
+        with self.step(trial, Execution(exact=True)) as step:
+            eager = statistics.median(self._samples(step, trial.depth))
+        capture = TimedCapture([])
+        with self.step(replace(trial, augment="none"), Execution(graph=True, exact=True), capture=capture) as step:
+            step()
+        return [{"what": f"capture at {trial.depth}, in eager steps", "value": capture.seconds / eager, "unit": "steps",
+                 "at_least": 5, "aim": 2, "passed": capture.seconds <= 5 * eager, "eager_s": eager}]  # fmt: skip
+
+    def memory(self) -> list[Row]:
+        """Peak memory of the deepest net over what must be kept, and with checkpointing."""
+        depth, peaks, medians = self.scale.deepest, [], []
+        for checkpointed in (False, True):
+            trial = self.trial(depth, precision="bf16", checkpoint_blocks=checkpointed)
+            floor = seam.reset_peak_memory(self.device)
+            with self.step(trial) as step:
+                medians.append(statistics.median(self._samples(step, depth)))
+                state = sum(p.numel() for p in step.network.parameters()) * 12  # weights, gradients, momentum; fp32
+            peaks.append(seam.peak_memory(self.device) - floor)
+        needed = 2 * self.outputs(depth) * self.scale.batch * 2 + state
+        first, second, slower = peaks[0] / needed, peaks[1] / max(1, peaks[0]), medians[1] / medians[0]
+        what = f"peak memory at {depth}, batch {self.scale.batch}"
+        return [
+            {"what": f"{what}, over 2 x stage outputs + state", "value": first, "unit": "ratio", "at_least": 1.3,
+             "aim": 1.15, "passed": first <= 1.3, "bytes": peaks[0]},
+            {"what": f"{what}, checkpointed over not", "value": second, "unit": "ratio", "at_least": 0.3, "aim": "-",
+             "passed": second <= 0.3, "bytes": peaks[1]},
+            {"what": f"step at {depth}, checkpointed over not", "value": slower, "unit": "ratio", "at_least": 1.4,
+             "aim": "-", "passed": slower <= 1.4},
+        ]  # fmt: skip
+
+    def outputs(self, depth: int) -> int:
+        """Elements of all convolutions' outputs, for one image: stem and two a block."""
+        side, width, blocks = self.scale.side, self.scale.width, blocks_per_stage("cifar", depth)
+        stages: int = sum(2 * n * (width * 2**s) * (side // 2**s) ** 2 for s, n in enumerate(blocks))
+        return width * side * side + stages
+
+    def _rounds(self, depth: int) -> int:
+        return self.scale.rounds if depth > 500 else 3 * self.scale.rounds
+
+    def _samples(self, step: Step, depth: int) -> list[float]:
+        for _ in range(2):
+            step()
+        return [timed(step, self.device) for _ in range(self._rounds(depth))]
+
+
+def _ratio(what: str, times: dict[str, list[float]], target: tuple[float, float], step: Step) -> Row:
+    value = statistics.median(times["reference"]) / statistics.median(times["ours"])
+    return {"what": what, "value": value, "unit": "ratio", "at_least": target[0], "aim": target[1],
+            "passed": value >= target[0], "reference_s": times["reference"], "ours_s": times["ours"],
+            "execution": step.execution.name, "note": step.note}  # fmt: skip
+
+
+def log_slope(depths: tuple[int, ...], seconds: list[float]) -> float:
+    """Least-squares slope of log seconds over log depth."""
+    x, y = [math.log(d) for d in depths], [math.log(s) for s in seconds]
+    return statistics.linear_regression(x, y).slope
+
+
+def first_step(scale: Scale, depth: int) -> float:
+    """Seconds from nothing built to the end of the first step of a four-stage net, in this process."""
+    table = Table(scale)
+    nn.Linear(1, 1, device=scale.device)  # the device's own start is no network's fault
+    seam.synchronize(scale.device)
+    began = time.perf_counter()
+    with table.step(table.trial(depth, layout="four-stage", precision="bf16")) as step:
+        step()
+        seam.synchronize(scale.device)
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    """Exit code 0, or 1 where a row missed its least or a graphed step was not exact, 2 without a device."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cuda_table", description=__doc__)
+    parser.add_argument("--rehearse", action="store_true", help="tiny networks on the CPU; the numbers mean nothing")
+    parser.add_argument("--out", type=Path, default=Path("results/out/bench/cuda.json"))
+    parser.add_argument("--first-step", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    scale = REHEARSAL if options.rehearse else REAL
+    try:
+        seam.choose(scale.device)
+    except ValueError as error:
+        print(f"error: {error} --rehearse runs tiny networks on the CPU.", file=sys.stderr)
+        raise SystemExit(2) from None
+    seam.set_threads(1)
+    if options.first_step:
+        print(first_step(scale, options.first_step))
+        return
+    raise SystemExit(measure(Table(scale), options.out))
+
+
+def measure(table: Table, out: Path) -> int:
+    """Measures every row, prints each as it comes, and saves all; a row that fails is one that says why."""
+    rows: list[Row] = []
+    parts: tuple[Callable[[], list[Row]], ...] = (
+        table.exactness, table.steps, table.epoch, table.bandwidth, table.slope, table.first_steps, table.capture,
+        table.memory,
+    )  # fmt: skip
+    began = time.perf_counter()
+    for part in parts:
+        try:
+            new = part()
+        except Exception as error:  # the other rows are still worth having
+            new = [{"what": part.__name__, "value": math.nan, "unit": "", "at_least": "-", "aim": "-", "passed": False,
+                    "note": f"{type(error).__name__}: {error}"[:300]}]  # fmt: skip
+        rows += new
+        for row in new:
+            print(("pass  " if row["passed"] else "MISSED") + " " + line(row), row.get("note", ""), flush=True)
+    found = {**seam.describe(table.device), "seconds": time.perf_counter() - began, "rehearsal": table.device == "cpu",
+             "rows": rows}  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"{found['device_name']}, torch {found['torch']}, {found['seconds']:.0f} s; saved: {out}")
+    if table.device == "cpu":
+        print("a rehearsal on the CPU: no number above means anything")
+    return 0 if all(row["passed"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The tables of targets: what they compare is the same training, and their arithmetic is right."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import cpu_table, cuda_table, data
+from bench.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
+from bench.images import Images
+from bench.reference import Reference, interleaved
+from bench.step import Step
+from bench.study import Trial
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec
+
+
+def trial(**fields: object) -> Trial:
+    recipe = {"dataset": "synthetic", "width": 2, "batch_size": 64, "lr": 0.05, "epochs": 2, "warmup_epochs": 1.0}
+    return Trial("test", ARCHITECTURES["resnet"], 18, 0, **{**recipe, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dataset", ["synthetic", "digits"])
+def test_reference_sees_the_same_pixels(dataset: str) -> None:
+    asked = trial(dataset=dataset)
+    stored = data.load(dataset)
+    reference = Reference(asked, stored, "cpu")
+    ours = Images(stored, asked).prepare(stored.train_images[:20])
+    theirs = torch.stack([reference.loader.dataset[i][0] for i in range(20)])
+    # PIL holds eighths of a grey level less than 16 levels do: 255 / 16 is rounded.
+    assert torch.allclose(ours, theirs, atol=0.02)
+
+
+def test_reference_trains_as_ours_does() -> None:
+    """The same batches: weights agree to rounding after two epochs, though no operation was done the same way."""
+    asked = trial()
+    stored = data.load("synthetic")
+    images = Images(stored, asked)
+    spec = ModelSpec(asked.architecture, asked.layout, asked.depth, asked.width, images.shape, stored.classes)
+    network = build(spec, 0).to(memory_format=torch.channels_last)
+    ours, reference = Step(network, images, asked, "cpu"), Reference(asked, stored, "cpu")
+    assert {type(m) for m in reference.network.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
+    for k in range(len(ours.rates)):
+        ours()
+        at = slice(64 * (k % 4), 64 * (k % 4) + 64)
+        loss, _ = reference.step(*images.train(ours.order[at], None))
+        assert loss == pytest.approx(float(ours.loss), rel=1e-3)
+    for a, b in zip(network.parameters(), reference.network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
+
+
+def test_reference_epoch_visits_all_images() -> None:
+    reference = Reference(trial(drop_last=False, batch_size=60, augment="crop-flip"), data.load("synthetic"), "cpu")
+    loss, error = reference.epoch()
+    assert math.isfinite(loss)
+    assert 0 < error <= 1
+    assert reference.scheduler.last_epoch == 5
+
+
+def test_interleaved_takes_turns_and_leaves_the_first_out() -> None:
+    order = []
+    ticks = iter(range(100))
+    times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2, "cpu", lambda: next(ticks))
+    assert order == ["a", "b"] * 3
+    assert {name: len(samples) for name, samples in times.items()} == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("depth", [8, 20])
+def test_outputs_are_those_of_every_convolution(depth: int) -> None:
+    table = Table(REHEARSAL)
+    network = build(ModelSpec(ARCHITECTURES["plain"], "cifar", depth, REHEARSAL.width, (3, 8, 8), 10))
+    elements = 0
+
+    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal elements
+        elements += output[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    network(torch.zeros(2, 3, 8, 8))
+    assert table.outputs(depth) == elements
+
+
+def test_fused_traffic_agrees_with_the_paper_roofline() -> None:
+    """notes/performance.md, section 2: depth 110, batch 512: 16.1 GB; depth 1202: 176.4 GB."""
+    table = object.__new__(Table)
+    table.scale = REAL
+    for depth, gigabytes in ((110, 16.1), (1202, 176.4)):
+        assert cuda_table.FUSED_PASSES * table.outputs(depth) * 512 * 2 / 1e9 == pytest.approx(gigabytes, rel=0.01)
+
+
+def test_log_slope_of_a_power_law_is_its_exponent() -> None:
+    assert log_slope((10, 100, 1000), [0.1, 1.0, 10.0]) == pytest.approx(1.0)
+    assert log_slope((10, 100, 1000), [1.0, 10**1.1, 10**2.2]) == pytest.approx(1.1)
+
+
+def test_rehearsed_rows_run_and_a_row_that_breaks_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Short(Table):
+        def exactness(self) -> list[Row]:
+            self.scale = cuda_table.replace(self.scale, exact_steps=2)
+            return super().exactness()[:2]
+
+        def epoch(self) -> list[Row]:
+            raise RuntimeError("no loader")
+
+        def steps(self) -> list[Row]:
+            return []
+
+        first_steps = slope = steps
+
+    path = tmp_path / "out" / "cuda.json"
+    assert cuda_table.measure(Short(cuda_table.replace(REHEARSAL, rounds=1)), path) == 1
+    saved = json.loads(path.read_text())
+    assert saved["rehearsal"] is True
+    assert "no number above means anything" in capsys.readouterr().out
+    rows = {row["what"].split(",")[0]: row for row in saved["rows"]}
+    assert rows["epoch"]["note"] == "RuntimeError: no loader"
+    assert rows["exact: plain at 8"]["passed"]
+    broken = [row["what"] for row in saved["rows"] if math.isnan(row["value"])]
+    assert broken == ["epoch"]
+
+
+def test_real_table_is_refused_without_a_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a device")
+    monkeypatch.setattr("sys.argv", ["cuda_table"])
+    with pytest.raises(SystemExit) as caught:
+        cuda_table.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: device cuda")
+
+
+def test_harness_row_is_a_time_a_trial() -> None:
+    (row,) = cpu_table.harness(argparse.Namespace(rounds=1, rehearse=True))
+    assert 0 < row["value"] < 5000
+    assert "ms" in cpu_table.line(row)
