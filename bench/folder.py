@@ -31,7 +31,7 @@ MOST_BYTES = 2**34
 # Every fifth image of a class tests where there is no folder "test": as with the digits.
 _TEST_EVERY = 5
 _CHUNK = 256
-_FORMAT = b"images-1"
+_FORMAT = b"images-2"
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def listed(folder: Path) -> Listing:
 
 
 def _files(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """The names of the classes, and the files with their class, a file of each class in turn."""
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     found = []
     for label, name in enumerate(classes):
@@ -124,7 +125,13 @@ def _files(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
         raise ValueError(f"folder {folder} holds no images: it must have a folder for each class")
     if len(classes) == 1:
         raise ValueError(f"folder {folder} has one class only, {classes[0]!r}: there is nothing to tell apart")
-    return tuple(classes), found
+    # Class after class, the first images of a set would be of one class: one of each in turn.
+    place: Counter[int] = Counter()
+    turns = []
+    for path, label in found:
+        turns.append((place[label], label, path))
+        place[label] += 1
+    return tuple(classes), [(path, label) for _, label, path in sorted(turns)]
 
 
 def _is_image(path: Path) -> bool:
