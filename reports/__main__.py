@@ -125,8 +125,8 @@ def print_verdicts(source: "Source") -> None:
             if finding.measure != findings[0].measure:
                 more += 1
                 continue
-            view = verdicts.finding_view(finding, names)
-            about = f"{view['subject']}, {view['measure']}"
+            view = verdicts.finding_view(finding, names, source.study.name)
+            about = f"{view['subject']}, {view['measure']}{', ' if view['where'] else ''}{view['where']}"
             words = [visible(text) for text in (claim.id, about, view["effect"], view["reason"])]
             verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])
             table.add_row(verdict, *map(Text, words))

@@ -4,6 +4,7 @@ Own file beside `context` since it knows claims and findings only. It judges not
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -139,17 +140,27 @@ def tally(cards: list[dict[str, Any]]) -> str:
 
 
 def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, Any]]:
-    """The judged rows of the headline's measure, each with the kind of net that it is about."""
+    """The judged rows of the headline's measure, each with the kind of net that it is about; one finding a kind."""
     rows = []
+    seen: set[str] = set()
     for finding in findings:
-        if finding.measure != findings[0].measure:
+        if finding.measure != findings[0].measure or finding.subject in seen or not finding.details:
             continue
+        seen.add(finding.subject)
         for row in finding.details:
             arm = str(row.get("placement") or row.get("subject") or finding.subject)
-            # Judges rank a failed trial worst, as an error of 1; it is drawn as what it is.
-            failed = row.get("error") == 1.0 or (row.get("n") is not None and row.get("diverged") == row.get("n"))
-            rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": failed})
+            rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": _failed(row)})
     return rows
+
+
+def _failed(row: dict[str, Any]) -> bool:
+    """Whether a row stands for nets without a number: judges rank a failed trial worst, as an error of 1."""
+    if "failed" in row:
+        return bool(row["failed"])
+    if "error" in row and "seed" in row:
+        error = row["error"]
+        return error is None or not math.isfinite(error) or error >= 1.0
+    return row.get("n") is not None and row.get("diverged") == row.get("n")
 
 
 def picture(findings: list[Finding], names: dict[str, str], small: bool = False) -> "Figure | None":

@@ -64,10 +64,17 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         return [("", frame)] if len(frame) else []
     parts = []
     for values, part in frame.groupby(split, observed=True, sort=True):
-        words = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
-        said = [w if f in ("study", "dataset", "layout") else f"{f} {w}" for f, w in zip(split, words, strict=True)]
+        known = dict(zip(split, values, strict=True))
+        # Said is what sets a part apart from the others of its study: the study's name stands for the rest.
+        own = frame[frame["study"] == known["study"]] if "study" in known else frame
+        said = [_said(f, value) for f, value in known.items() if f == "study" or own[f].nunique() > 1]
         parts.append((", ".join(said), part))
     return sorted(parts, key=lambda p: (-len(p[1].groupby(["architecture", "depth"])), p[0]))
+
+
+def _said(field: str, value: Any) -> str:
+    word = f"{value:g}" if isinstance(value, float) else str(value)
+    return word if field in ("study", "dataset", "layout") else f"{field.replace('_', ' ')} {word}"
 
 
 def thin(count: int, most: int) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from results import style
-from results.panels import MOST_CURVES, canvas, labels_of, legend, looks_of, rounded, styled, thin
+from results.panels import MOST_CURVES, canvas, labels_of, legend, looks_of, main_part, rounded, styled, thin
 from results.style import Style
 from results.tables import Frames
 
@@ -23,9 +23,17 @@ MOST_DEPTHS = 4
 MOST_POINTS = 64
 
 
+def _probe(frames: Frames, probe: str) -> pd.DataFrame:
+    """A probe's readings: those of the main part of the ladder where it has any, so that no two recipes are mixed."""
+    found = frames.probes[(frames.probes["probe"] == probe) & frames.probes["comparable"]]
+    part = main_part(frames)
+    main = found if part is None else found[found["digest"].isin(part[1]["digest"])]
+    return found if main.empty else main
+
+
 def _of(frames: Frames, probe: str, quantity: str) -> pd.DataFrame:
-    found = frames.probes
-    return found[(found["probe"] == probe) & (found["quantity"] == quantity) & found["comparable"]]
+    found = _probe(frames, probe)
+    return found[found["quantity"] == quantity]
 
 
 def _depths(found: pd.DataFrame, most: int = MOST_DEPTHS) -> list[int]:
@@ -115,7 +123,7 @@ def _heat(axes: "Axes", cell: pd.DataFrame, scale: Any) -> Any:
 @styled
 def lesions(frames: Frames) -> "Figure | None":
     """Test error after single blocks, and after more and more random ones, are deleted; shallow to deep."""
-    found = frames.probes[(frames.probes["probe"] == "lesions") & frames.probes["comparable"]]
+    found = _probe(frames, "lesions")
     singles, random = found[found["quantity"] == "errors"], found[found["quantity"] == "random.errors"]
     if singles.empty and random.empty:
         return None

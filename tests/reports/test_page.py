@@ -19,7 +19,7 @@ from made_up import cost_record, study_records, train_record, trial
 
 from bench.record import Record, Status
 from reports import __main__ as command_line
-from reports import beside, context, render, wording
+from reports import beside, context, render, verdicts, wording
 from reports.claims import CLAIMS
 from reports.context import Source
 from reports.finding import Finding, Verdict
@@ -315,3 +315,41 @@ def test_inline_keeps_text_and_prefixes_ids_only_in_tags() -> None:
 def test_hidden_characters_are_written_out() -> None:
     assert visible("a\u202eb\x00\u200d\ud800") == "a‹U+202E›b‹U+0000›‹U+200D›‹U+D800›"
     assert visible("Zürich 深度 ✓") == "Zürich 深度 ✓"
+
+
+def test_the_judged_figure_shows_one_finding_a_network_and_its_failures() -> None:
+    rows = verdicts.rows_of(
+        [
+            Finding(
+                "c",
+                "plain",
+                "train_error",
+                Verdict.SUPPORTED,
+                "",
+                details=({"depth": 66, "effect": 0.1, "n": 3, "diverged": 0},),
+            ),
+            Finding(
+                "c",
+                "plain",
+                "train_error",
+                Verdict.SUPPORTED,
+                "",
+                setting="lr 1",
+                details=({"depth": 66, "effect": 0.9},),
+            ),
+            Finding("c", "plain", "test_error", Verdict.SUPPORTED, "", details=({"depth": 66, "effect": 0.2},)),
+            Finding(
+                "c",
+                "resnet",
+                "train_error",
+                Verdict.REFUTED,
+                "",
+                details=({"depth": 66, "effect": None, "n": 2, "diverged": 2},),
+            ),
+        ],
+        {"plain": "plain nets"},
+    )
+    assert [(row["label"], row["failed"]) for row in rows] == [("plain nets", False), ("resnet", True)]
+    seeds = [{"seed": 0, "error": 0.1}, {"seed": 1, "error": float("nan")}, {"seed": 2, "error": 0.2, "failed": True}]
+    levels = Finding("c", "plain", "train_error", Verdict.REFUTED, "", details=tuple(seeds))
+    assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True, True]
