@@ -149,6 +149,27 @@ class Table:
                              "unit": "apart", "at_least": 0, "aim": 0, "passed": equal, "note": note})  # fmt: skip
         return rows
 
+    def gaps(self) -> list[Row]:
+        """How far the fast modes' losses are from exact fp32 after as many steps; shown, not judged."""
+        rows = []
+        for depth in self.scale.exact:
+            losses: dict[str, float] = {}
+            for precision, name in (("fp32", "fp32"), ("tf32", "tf32"), ("bf16", "bf16"), ("bf16", "bf16 compiled")):
+                trial = self.trial(depth, precision=precision, epochs=50)
+                with self.step(trial, replace(self.execution(trial), compiled=self._compiles(name))) as step:
+                    for _ in range(self.scale.exact_steps):
+                        step()
+                    losses[name] = step.read()[0]
+            for name in list(losses)[1:]:
+                gap = abs(losses[name] / losses["fp32"] - 1)
+                what = f"mean loss of {self.scale.exact_steps} steps, {name} against fp32, depth {depth}"
+                rows.append({"what": what, "value": 100 * gap, "unit": "%", "at_least": "shown", "aim": "-",
+                             "passed": True})  # fmt: skip
+        return rows
+
+    def _compiles(self, name: str) -> bool:
+        return self.device == "cuda" and name.endswith("compiled")
+
     def steps(self) -> list[Row]:
         """Steps at batch 128 against the reference in fp32, its data already on the device."""
         rows = []
@@ -334,8 +355,8 @@ def measure(table: Table, out: Path) -> int:
     """Measures every row, prints each as it comes, and saves all; a row that fails is one that says why."""
     rows: list[Row] = []
     parts: tuple[Callable[[], list[Row]], ...] = (
-        table.exactness, table.steps, table.epoch, table.bandwidth, table.slope, table.first_steps, table.capture,
-        table.memory,
+        table.exactness, table.gaps, table.steps, table.epoch, table.bandwidth, table.slope,
+        table.first_steps, table.capture, table.memory,
     )  # fmt: skip
     began = time.perf_counter()
     for part in parts:

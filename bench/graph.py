@@ -90,8 +90,9 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
     Returns:
         Compilations so far, for `check_compiled`.
     """
-    # Another architecture's variants would count against the limit of the same class.
+    # Another architecture's variants would count against the limit of the same class, its graph breaks against us.
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     torch._dynamo.config.accumulated_recompile_limit = 4 * RECOMPILE_LIMIT
     for block in getattr(network, "blocks", [network]):
