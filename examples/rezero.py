@@ -10,6 +10,8 @@ class Block(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        for conv in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(conv.weight)
         self.alpha = nn.Parameter(torch.zeros(()))
         self.stride, self.extra = stride, out_channels - in_channels
 
