@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench import progress, record, rehearsal, sweep
+from bench.executors import EXECUTORS
 from bench.record import Record, Status
 from bench.rehearsal import RehearsalMachine, options, small_study, table
 from bench.resume import Folder, WriteError
@@ -76,6 +77,22 @@ def test_same_table_whatever_runs_the_trials(workers: int, reference: Path, tmp_
     run(tmp_path, executor="process", workers=workers)
     assert len(table(reference)) == DONE
     assert table(tmp_path) == table(reference)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.ray) if n == "ray" else n for n in EXECUTORS])
+def test_every_executor_keeps_the_promises(name: str, reference: Path, tmp_path: Path) -> None:
+    """An entry of the table: a failure becomes a record, the others end the same, and resuming mends it."""
+    if name == "ray":
+        pytest.importorskip("ray")
+    command = [sys.executable, "-m", "bench.rehearsal", str(tmp_path), "--executor", name, "--workers", "2"]
+    first = subprocess.run([*command, "--inject", "raise@3:4"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert first.returncode == sweep.EXIT_FAILED, first.stderr
+    (failed,) = [found for _, found in record.load(tmp_path / "rehearsal")[0] if not found.status.final]
+    assert failed.message.startswith("RuntimeError: rehearsed fault")
+    ours, theirs = table(tmp_path), table(reference)
+    assert sum(ours[row] != theirs[row] for row in theirs) == 1
+    second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (second.returncode, table(tmp_path)) == (0, theirs)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 7])
