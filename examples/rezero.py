@@ -21,5 +21,5 @@ class Block(nn.Module):
 
 
 def rezero(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Residual without normalisation: x + alpha g(x), where alpha is learnt and starts at zero."""
+    """Residual, blocks without normalisation: x + alpha g(x), where alpha is learnt and starts at zero."""
     return Block(in_channels, out_channels, stride)
