@@ -246,9 +246,7 @@ def parse(
         raise ValueError("no trials: the grid is empty")
     unique = tuple(dict.fromkeys(trials))
     # Among trials of one purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
-    fields = [
-        f for f in _FIELDS if any(len({getattr(t, f) for t in unique if t.purpose == p}) > 1 for p in PURPOSES)
-    ]
+    fields = [f for f in _FIELDS if any(len({getattr(t, f) for t in unique if t.purpose == p}) > 1 for p in PURPOSES)]
     title = str(head.get("title", name))
     claims = tuple(map(str, head.get("claims", ())))
     return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields))

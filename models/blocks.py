@@ -32,7 +32,7 @@ class Conv3x3(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = False) -> None:
         super().__init__(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name nn.Conv2d uses)
+    def forward(self, input: Tensor) -> Tensor:
         if input.is_meta:  # where FLOPs are counted: by convention, padding included
             return super().forward(input)
         if input.shape[2] == 1 and input.shape[3] == 1:
