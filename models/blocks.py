@@ -139,7 +139,8 @@ class Block(nn.Module):
         out: Tensor = self.branch(y)
         if self.shortcut is not None:
             out = out + self.shortcut(y if self.projects else x)
-        return self.after(out)
+        joined: Tensor = self.after(out)
+        return joined
 
     def last_factor(self) -> nn.Module:
         """The module whose parameters multiply the whole branch last: zero there makes the branch zero."""

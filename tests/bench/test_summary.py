@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.summary import image_size, rows, table
 from models.network import build
@@ -65,6 +66,16 @@ def test_saved_activations_and_shapes_are_those_of_a_real_forward_pass(name: str
 def stages(network: nn.Module) -> list[nn.Sequential]:
     blocks = list(network.blocks)  # type: ignore[arg-type]
     return [nn.Sequential(*blocks[i : i + 3]) for i in (0, 3, 6)]
+
+
+@pytest.mark.parametrize("name", ["resnet-c", "preact", "document"])
+def test_multiply_adds_are_those_that_the_cost_of_a_step_is_told_by(name: str) -> None:
+    """`profiling` counts with torch's own counter, at two a multiply-add: the page and the summary must agree."""
+    network = build(spec(name, "four-stage", 18, (1, 8, 8)), device="meta")
+    found = rows(network, (1, 8, 8))
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(2, 1, 8, 8, device="meta"))
+    assert counter.get_total_flops() == 2 * 2 * sum(row.macs for row in found)
 
 
 def test_flops_of_a_layer_by_hand() -> None:
