@@ -10,6 +10,8 @@ const rowsOf = (table) => [...table.tBodies[0].rows];
 const textOf = (cell) => cell.textContent.trim();
 const say = (text) => { document.getElementById("said").textContent = text; };
 
+const words = new Intl.Collator("en", { numeric: true });
+
 // A cell is a number when all of it reads as one; anything else is text, and an empty one comes last.
 const compare = (a, b, sign) => {
   if (a === b) return 0;
@@ -17,7 +19,7 @@ const compare = (a, b, sign) => {
   if (b === "" || b === "–") return -1;
   const [x, y] = [Number(a), Number(b)];
   const bothNumbers = !Number.isNaN(x) && !Number.isNaN(y);
-  return sign * (bothNumbers ? x - y : a.localeCompare(b, "en", { numeric: true }));
+  return sign * (bothNumbers ? x - y : words.compare(a, b));
 };
 
 const sortBy = (table, head) => {
@@ -81,16 +83,16 @@ const makeTools = (table) => {
   box.append(statusLabel, button, count);
   table.closest(".scroll").before(box);
 
-  const words = new Map(rowsOf(table).map((row) => [row, row.textContent.toLowerCase()]));
+  const texts = new Map(rowsOf(table).map((row) => [row, row.textContent.toLowerCase()]));
   const filter = () => {
     const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
-    for (const [row, text] of words) {
+    for (const [row, text] of texts) {
       const status = !select.value || textOf(row.cells[statusColumn]) === select.value;
       row.hidden = !(status && wanted.every((word) => text.includes(word)));
       shown += row.hidden ? 0 : 1;
     }
-    count.textContent = `${shown} of ${words.size} trials`;
+    count.textContent = `${shown} of ${texts.size} trials`;
   };
   input.addEventListener("input", filter);
   select.addEventListener("change", filter);

@@ -181,7 +181,8 @@ def _pictures(source: Source) -> dict[str, Any]:
         if figure is not None:
             svg = _svg(figure, f"fig-{name}", chart.title, _words(source.frames, name))
         wide = figure is not None and figure.get_figwidth() > WIDE
-        drawn[name] = {"name": name, "chart": chart, "svg": svg, "wide": wide}
+        note = figures.protocol_note(source.frames) if name == "test-error-by-depth" else ""
+        drawn[name] = {"name": name, "chart": chart, "svg": svg, "wide": wide, "note": note}
     sections = [
         {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
         for key, title in SECTIONS.items()

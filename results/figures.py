@@ -112,11 +112,11 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
     points = points.assign(x=dodged(points["depth"], points["architecture"], looks), y=100 * points[column].round(5))
     failed = points["status"] != "ok"
     _seeds(axes, points[~failed], looks, 12 if small else 26)
+    gone = points[failed].assign(y=113.0)
     # Failures of one cell side by side, so that three of three are three marks.
-    rank = points[failed].groupby(["architecture", "depth"]).cumcount() if failed.any() else pd.Series(dtype=float)
-    failures(
-        axes, points[failed].assign(y=113.0, x=points["x"] * np.exp(0.05 * (rank % 6))), looks, 12 if small else 30
-    )
+    cells_failed = gone.groupby(["architecture", "depth"])["y"]
+    aside = cells_failed.cumcount() % 6 - (cells_failed.transform("size").clip(upper=6) - 1) / 2
+    failures(axes, gone.assign(x=gone["x"] * np.exp(0.045 * aside)), looks, 12 if small else 30)
     top = 101.0
     if failed.any():
         top = band[1]
@@ -150,7 +150,7 @@ def _published(axes: "Axes", trials: pd.DataFrame) -> bool:
     """Published test errors of the networks shown, as hollow stars; only on the data that they are about."""
     from results import literature
 
-    if not trials["dataset"].str.contains("cifar10").all() or trials["dataset"].str.contains("cifar100").any():
+    if not _of_cifar10(trials):
         return False
     looks = looks_of(trials)
     points = literature.points()
@@ -164,6 +164,19 @@ def _published(axes: "Axes", trials: pd.DataFrame) -> bool:
             *at, marker="*", s=52, facecolors="none", edgecolors=looks[str(name)].color, linewidths=0.9, zorder=4
         )
     return len(points) > 0
+
+
+def _of_cifar10(trials: pd.DataFrame) -> bool:
+    names = trials["dataset"]
+    return bool(names.str.contains("cifar10").all() and not names.str.contains("cifar100").any())
+
+
+def protocol_note(frames: Frames) -> str:
+    """Where published points are drawn: how far their protocol is from the study's. Else empty."""
+    from results import literature
+
+    part = main_part(frames)
+    return literature.distance(part[1]) if part is not None and _of_cifar10(part[1]) else ""
 
 
 def _error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
@@ -229,7 +242,7 @@ FIGURES: dict[str, Chart] = {
     "train-error-by-depth": Chart(
         "hero",
         "Training error against depth",
-        "Each mark is one trained network (one seed); lines join means, thick bars are 95 % intervals over seeds. "
+        "Each mark is one trained network (one seed); lines join means of those that ended; bars are 95 % intervals. "
         "Marks are moved sideways a little so that they do not hide each other.",
         "training trials",
         "digits",

@@ -204,6 +204,24 @@ def test_studies_that_vary_more_have_figures_of_it() -> None:
     assert [x for x, _ in hollow_marks(figure)] == [130]
 
 
+def test_published_points_stand_only_on_their_own_data() -> None:
+    fields = {"layout": "cifar", "width": 16, "cost": False}
+    cifar = made_up.frames(made_up.study_records(("plain", "resnet"), (20, 110), range(2), dataset="cifar10", **fields))
+    digits = made_up.frames(made_up.study_records(("plain", "resnet"), (20, 110), range(2), **fields))
+
+    def stars(frames: Frames) -> list[tuple[float, float]]:
+        figure = figures.FIGURES["test-error-by-depth"].draw(frames)
+        assert figure is not None
+        hollow = [c for c in figure.axes[0].collections if isinstance(c, PathCollection) and not c.get_facecolor().size]
+        return [tuple(at) for c in hollow for at in c.get_offsets().tolist()]
+
+    assert (110, 16.44) in stars(cifar)
+    assert all(y < 60 for _, y in stars(cifar)), "a lower limit is no point"
+    assert stars(digits) == []
+    assert "64,000" in figures.protocol_note(cifar).replace(" ", ",")
+    assert figures.protocol_note(digits) == ""
+
+
 def test_an_arm_with_its_own_learning_rate_is_no_facet() -> None:
     records = made_up.study_records(("plain",), (18,), cost=False, lr=0.1)
     records += made_up.study_records(("resnet",), (18,), cost=False, lr=0.02)
