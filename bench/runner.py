@@ -50,7 +50,6 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
         device.reset_peak_memory(machine.device)
         shrunk.append(f"{trial.batch_size // micro_batches} images: {message}")
         micro_batches *= 2
-    environment["micro_batch"] = trial.batch_size // micro_batches
     if shrunk:
         environment["did_not_fit"] = shrunk
     return Record(trial, status, message, environment, started=started, seconds=time.perf_counter() - start, **parts)
@@ -125,7 +124,7 @@ def _train(
     nan = float("nan")
     result: dict[str, Any] = {
         "steps": run.steps, "steps_planned": run.steps_planned, "diverged_step": run.diverged_step,
-        "train_seconds": run.seconds, "parameters": sum(p.numel() for p in network.parameters()),
+        "train_seconds": run.seconds, "micro_batch": trial.batch_size // micro_batches, "parameters": sum(p.numel() for p in network.parameters()),
         "n_train": len(stored.train_labels), "n_test": len(stored.test_labels), "classes": stored.classes,
         "train_loss_running": nan, "train_error_running": nan,
         "train_loss": nan, "train_error": nan, "test_loss": nan, "test_error": nan,
