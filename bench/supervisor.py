@@ -17,6 +17,9 @@ from typing import Any
 from bench.record import Status
 from bench.worker import Job
 
+# glibc returns large freed blocks to the system at once and faults them in again each step; kept, and on huge
+# pages, a step of 258 layers took 6 to 7 % less CPU time (three turns each), with the same numbers.
+MALLOC_SETTINGS = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
 # A thread pool that is larger than a worker's share slows everything 50-fold (traps.md); these are read
 # when the libraries load, so they are set before the worker starts.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -29,7 +32,7 @@ class Worker:
         ours, theirs = os.pipe(), os.pipe()  # to the worker, from it
         lifeline = os.pipe()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
-        environment = {**os.environ, **dict.fromkeys(THREAD_SETTINGS, str(threads))}
+        environment = {"GLIBC_TUNABLES": MALLOC_SETTINGS, **os.environ, **dict.fromkeys(THREAD_SETTINGS, str(threads))}
         # What the sweep can import, its workers can: a user's own architecture, a test's trial function.
         environment["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
         passed = (ours[0], theirs[1], lifeline[0])
