@@ -59,7 +59,7 @@ def cost_chart(column: str, factor: float, label: str) -> Callable[[Frames], "Fi
     return draw
 
 
-def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float) -> dict[str, str]:
+def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, label: bool = True) -> dict[str, str]:
     """A cost against depth on log axes: each record's median, and its law as a line.
 
     Returns:
@@ -78,7 +78,7 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float) -
     if len(failed):
         style.failure_band(axes, high, high * (high / low) ** 0.14, "did not finish")
         failures(axes, failed.assign(y=high * (high / low) ** 0.07), looks)
-    style.depth_axis(axes, cost["depth"])
+    style.depth_axis(axes, cost["depth"], label)
     style.plain_log_ticks(axes.yaxis)
     return laws
 
@@ -107,8 +107,8 @@ def small_cost(frames: Frames) -> "Figure | None":
 
 @styled
 def _small_cost(cost: pd.DataFrame) -> "Figure":
-    figure, axes = canvas(1, 1, 3.4, 1.25)
-    metric_panel(axes[0, 0], cost, "step_time_s", 1.0)
+    figure, axes = canvas(1, 1, 2.7, 1.15)
+    metric_panel(axes[0, 0], cost, "step_time_s", 1.0, label=False)
     axes[0, 0].set(xlabel="", ylabel="")
     return figure
 

@@ -208,7 +208,7 @@ def _small_errors(part: Any, architectures: Sequence[str], column: str) -> "Figu
     if trials["architecture"].isin(architectures).any():
         trials = trials[trials["architecture"].isin(architectures)]
         cells = cells[cells["architecture"].isin(architectures)]
-    figure, axes = canvas(1, 1, 3.4, 1.25)
+    figure, axes = canvas(1, 1, 2.7, 1.15)
     error_panel(axes[0, 0], trials, cells, column, small=True)
     axes[0, 0].set(xlabel="", ylabel="")
     return figure

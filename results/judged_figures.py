@@ -44,7 +44,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
     if table["effect"].notna().sum() == 0:
         return None
     looks = style.styles(table["architecture"])
-    figure, axes = canvas(1, 1, *((3.4, 1.25) if small else (7.2, 3.2)))
+    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (7.2, 3.2)))
     place = axes[0, 0]
     table["x"] = dodged(table["depth"], table["architecture"], looks)
     table["y"] = (100 * table["effect"]).map(rounded)
@@ -149,7 +149,7 @@ def effective_depth(rows: Rows, small: bool = False) -> "Figure | None":
         return None
     looks = style.styles(known["architecture"])
     known = known.assign(x=known["depth"], y=known["effective_depth"].map(rounded)).sort_values("depth")
-    figure, axes = canvas(1, 1, *((3.4, 1.25) if small else (7.2, 3.2)))
+    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (7.2, 3.2)))
     place = axes[0, 0]
     place.set_yscale("log")
     ends = [float(known["depth"].min()), float(known["depth"].max())]

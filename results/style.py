@@ -141,7 +141,7 @@ def depth_axis(ax: "Axes", depths: Iterable[int], label: bool = True) -> None:
     ax.set_xscale("log")
     if tried:
         ax.set_xlim(tried[0] / 1.25, tried[-1] * 1.25)
-        ticks = spaced(tried)
+        ticks = spaced(tried, 8 if label else 5)
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(FixedFormatter([f"{depth:g}" for depth in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())

@@ -109,7 +109,7 @@ def test_first_screen(browser: Any, address: str, look: str) -> None:
         """() => Math.min(...[...document.querySelectorAll("#depth svg text, .card svg text")]
              .map((t) => t.getBoundingClientRect().height).filter((h) => h > 0))"""
     )
-    assert smallest > 6.5
+    assert smallest > 7.5
     assert tab.errors == []
     assert tab.requests == [address]
     tab.context.close()
