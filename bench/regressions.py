@@ -29,7 +29,7 @@ THRESHOLD = 0.25
 # Runs of each side when two are interleaved; the fastest round of all counts.
 TURNS = 3
 # What must agree for two runs to be comparable; torch and Python may differ, that is the question.
-DEVICE = ("device", "device_name", "cores")
+DEVICE = ("device", "device_name", "cores", "timer")
 
 
 @dataclass(frozen=True)

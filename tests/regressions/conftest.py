@@ -10,4 +10,5 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
     """pytest-benchmark's own description knows no GPU and no torch."""
     from bench import device
 
-    machine_info["suite"] = device.describe(os.environ.get("DEPTH_BENCH", "cpu"))
+    kind = os.environ.get("DEPTH_BENCH", "cpu")
+    machine_info["suite"] = {**device.describe(kind), "timer": str(config.getoption("benchmark_timer"))}

@@ -11,7 +11,10 @@ import pytest
 from bench import regressions
 from bench.regressions import CALIBRATION, Run, compare, file_name, interpreter_and_checkout, merged, read
 
-MACHINE = {"device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "torch": "2.15.0", "python": "3.11.7"}
+MACHINE = {
+    "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "timer": "perf_counter", "torch": "2.15.0",
+    "python": "3.11.7",
+}  # fmt: skip
 
 
 def run(machine: dict[str, Any] | None = None, **seconds: float) -> Run:
@@ -51,7 +54,9 @@ def test_no_calibration_fails() -> None:
     assert compare(bare, run(step=1.0)).faults == ["no calibration in one of the runs"]
 
 
-@pytest.mark.parametrize("other", [{"device_name": "NVIDIA H100"}, {"device": "cpu"}, {"cores": 8}])
+@pytest.mark.parametrize(
+    "other", [{"device_name": "NVIDIA H100"}, {"device": "cpu"}, {"cores": 8}, {"timer": "process_time"}]
+)
 def test_unlike_devices_are_refused(other: dict[str, Any]) -> None:
     found = compare(run(step=1.0), run(other, step=1.0))
     assert len(found.faults) == 1
