@@ -96,7 +96,12 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     torch._dynamo.config.accumulated_recompile_limit = 4 * RECOMPILE_LIMIT
     for block in getattr(network, "blocks", [network]):
-        block.compile(dynamic=False, **options)
+        repeated = vars(block).get("forward")
+        if isinstance(repeated, _Recomputed):
+            # Inside the checkpoint: dynamo cannot follow statistics that are frozen in the repetition only.
+            repeated.forward = torch.compile(repeated.forward, dynamic=False, **options)
+        else:
+            block.compile(dynamic=False, **options)
     return compilations()
 
 
@@ -122,6 +127,9 @@ def uncompile(network: nn.Module) -> None:
     """Takes `compile_blocks` back."""
     for block in getattr(network, "blocks", [network]):
         block._compiled_call_impl = None
+        repeated = vars(block).get("forward")
+        if isinstance(repeated, _Recomputed):
+            repeated.forward = type(block).forward
 
 
 @contextmanager
@@ -169,7 +177,8 @@ class _Recomputed:
     """A block's forward pass under checkpointing."""
 
     def __init__(self, block: nn.Module) -> None:
-        self.block, self.forward, self.draws = block, type(block).forward, draws(block)
+        self.block, self.draws = block, draws(block)
+        self.forward: Callable[..., Any] = type(block).forward
 
     def __call__(self, x: Tensor) -> Any:
         if not torch.is_grad_enabled():

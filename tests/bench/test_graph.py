@@ -246,6 +246,22 @@ def test_compiled_blocks_share_their_variants_whatever_the_depth() -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("default:The .grad attribute")
+def test_compiled_blocks_may_be_checkpointed_too() -> None:
+    """Compiled inside the checkpoint; the repetition, its statistics frozen, is a variant of its own."""
+    plain = step_of(trial("resnet"), Execution())
+    both = step_of(trial("resnet", checkpoint_blocks=True), Execution())
+    before = compile_blocks(both.network, backend="eager")
+    for _ in range(2):
+        plain()
+        both()
+    assert 0 < check_compiled(before) <= 16
+    same(plain, both)
+    both.close()
+    assert not any("forward" in vars(m) for m in both.network.modules())
+    torch._dynamo.reset()
+
+
 def test_blocks_that_fell_back_to_eager_are_reported() -> None:
     with pytest.raises(RuntimeError, match="fell back to eager"):
         check_compiled(compilations())
