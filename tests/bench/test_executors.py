@@ -195,9 +195,9 @@ def test_much_output_of_a_trial_neither_blocks_nor_shows(
 
 def test_a_hang_ends_at_the_time_limit_with_all_that_it_started(process: Callable[..., Process]) -> None:
     told: list[Message] = []
-    executor = process(trial_time_limit_s=1.0, on_progress=lambda _, message: told.append(message))
+    executor = process(trial_time_limit_s=2.5, on_progress=lambda _, message: told.append(message))
     found = record_of(finish(executor, job(1, "test_executors:has_a_child"))[0])
-    assert (found.status, found.message) == (Status.TIMEOUT, "longer than the trial time limit of 1 s")
+    assert (found.status, found.message) == (Status.TIMEOUT, "longer than the trial time limit of 2.5 s")
     assert gone(told[0]["child"])
 
 
