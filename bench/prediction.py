@@ -7,6 +7,7 @@ and is called that. Where a record is there already, the prediction's error is s
 
 import os
 import statistics
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,12 +135,16 @@ def _steps(trial: Trial, sizes: dict[str, int]) -> float:
     return each * (trial.epochs + PASSES_AFTER)
 
 
-def memory_here() -> float:
-    """Bytes that a process on this machine may still use; infinite where it is not said."""
+def memory_here(device: str = "cpu") -> float:
+    """Bytes that a process on this machine may use, of its GPU or of itself; infinite where it is not said."""
     try:
+        if device == "cuda":
+            command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+            return float(said.split()[0]) * 2**20
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         return float(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
+    except (OSError, subprocess.SubprocessError, KeyError, ValueError, IndexError):
         return float("inf")
 
 
@@ -158,7 +163,8 @@ def lines(
     names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
     records = [found for name in names for _, found in record.load(folder / name)[0]]
     found = predict(study, records)
-    most = memory_here() if memory_bytes is None else memory_bytes
+    kinds = [str(r.environment.get("device", "cpu")) for r in records]
+    most = memory_here(statistics.mode(kinds) if kinds else "cpu") if memory_bytes is None else memory_bytes
     text = []
     for one in found:
         error = (
