@@ -139,5 +139,7 @@ def test_real_table_is_refused_without_a_device(
 
 def test_harness_row_is_a_time_a_trial() -> None:
     (row,) = cpu_table.harness(argparse.Namespace(rounds=1, rehearse=True))
-    assert 0 < row["value"] < 5000
+    # A difference of two sweeps, start of a worker included: on a busy machine ten short trials may drown in it.
+    assert abs(row["value"]) < 5000
+    assert len(row["samples_s"]) == 1
     assert "ms" in cpu_table.line(row)
