@@ -133,6 +133,9 @@ def run(python: str, checkout: Path, target: Path, device: str, only: str = "") 
     environment = {**os.environ, "DEPTH_BENCH": device, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
     command = [python, "-m", "pytest", BENCHMARKS, "-q", "-p", "no:cacheprovider", "--benchmark-enable",
                f"--benchmark-json={target}", *(["-k", f"{only} or calibration"] if only else [])]  # fmt: skip
+    if device == "cpu":
+        # CPU time: on a shared machine wall times of one and the same step differed fivefold.
+        command.append("--benchmark-timer=time.process_time")
     done = subprocess.run(
         command, cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
