@@ -27,8 +27,8 @@ endif
 RUN_OPTIONS = --device $(DEVICE) --executor $(EXECUTOR) --data-root "$(DATA_ROOT)" \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DOWNLOAD),--download)
 
-.PHONY: help setup ablation report bench bench-compare bench-cuda profile tensorboard planted faults test test-ray check \
-	reports-published clean python
+.PHONY: help setup ablation report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults test test-ray check \
+	reports-published clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -52,6 +52,26 @@ report: $(READY)  ## tables and page of STUDY from the records that are there
 
 reports-published: $(READY)  ## rebuild the pages of reports/published from the records in results/published
 	@$(PY) -m reports --published
+
+bench: $(READY)  ## benchmarks over depth: saves a baseline where there is none, else compares with it
+	@$(PY) -m bench.regressions
+
+bench-compare: $(READY)  ## fail where a benchmark slowed by 25 % against BASE: a saved run, another checkout, or another python
+	@[ -n "$(BASE)" ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
+	@$(PY) -m bench.regressions $(if $(filter %.json,$(BASE)),--base,--against) "$(BASE)"
+
+bench-cpu: $(READY)  ## our loop against the loop people write, on this CPU (quiet machine; minutes)
+	@$(PY) -m bench.cpu_table
+
+bench-cuda: $(READY)  ## every CUDA row of the table of targets, exactness first (under 8 minutes)
+	@$(PY) -m bench.cuda_table
+
+profile: $(READY)  ## one training step at DEPTH=66 as a trace that Perfetto opens
+	@$(PY) -m bench.trace $(DEPTH) --device $(DEVICE)
+
+tensorboard: $(READY)  ## TensorBoard on curves of STUDY and on traces (its trace page loads code from the internet)
+	@$(PY) -m results $(or $(STUDY),digits) --tensorboard
+	@$(PY) -m tensorboard.main --logdir results/out
 
 planted: $(READY)  ## judge made-up studies of known answer, 20,000 draws each, and print how often a verdict is wrong
 	@$(PY) -m reports.planted

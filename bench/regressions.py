@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="fraction that a ratio may rise by")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--only", default="", help="only benchmarks whose name holds this")
-    parser.add_argument("--dir", type=Path, default=Path("results/out/bench"), help="where baselines lie")
+    parser.add_argument("--dir", type=Path, default=Path(".benchmarks"), help="where baselines lie")
     options = parser.parse_args()
     try:
         raise SystemExit(_serve(options))
