@@ -126,7 +126,7 @@ class Trial:
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Trial) if f.default is not dataclasses.MISSING}
 _TUPLES = ("grow_to", "probes")
 _FIELDS = {f.name: f for f in dataclasses.fields(Trial)}
-_STUDY_KEYS = ("title", "description", "claims", "include", "grid", "factories")
+_STUDY_KEYS = ("title", "description", "claims", "include", "grid")
 
 
 @dataclass(frozen=True)
