@@ -238,6 +238,30 @@ class ModelSpec:
     classes: int
 
 
+def stage_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
+    """Output shape for one image after the stem, each stage, the pooling, its flattening, and the head.
+
+    Arithmetic only, for those who do not load torch; a test holds it against the built modules.
+
+    Returns:
+        (channels, height, width) or (units,) each. Every stride of 2 rounds up, as padded convolutions do.
+    """
+    row, (_, height, width) = LAYOUTS[spec.layout], spec.image
+    stages = blocks_per_stage(spec.layout, spec.depth)
+    if row.stem == "dense":
+        return [(spec.width,), *((spec.width,) for _ in stages), (spec.classes,)]
+    if row.stem == "7x7":
+        height, width = -(-height // 4), -(-width // 4)
+    shapes: list[tuple[int, ...]] = [(spec.width, height, width)]
+    channels = spec.width
+    for stage in range(len(stages)):
+        if stage:
+            height, width = -(-height // 2), -(-width // 2)
+        channels = spec.width * 2**stage * row.expansion(spec.depth)
+        shapes.append((channels, height, width))
+    return [*shapes, (channels, 1, 1), (channels,), (spec.classes,)]
+
+
 def stream(seed: int, purpose: str) -> int:
     """A 63-bit seed for one purpose of one trial: the same in any order, process, and on any device."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1

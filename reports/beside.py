@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from models.spec import ARCHITECTURES, ModelSpec, stage_shapes
 from reports.wording import NOTHING, number, percent
 from results import literature, stats
 from results.tables import Frames
@@ -21,6 +22,8 @@ FROM_THE_DOCUMENT = (
     ("test accuracy", 0.903, "eval mode, running statistics as training left them"),
     ("examples/s", 1749.4, "training images of all epochs over the seconds of their steps; another machine"),
 )
+
+SHAPES = "64x56x56, 64x56x56, 128x28x28, 256x14x14, 512x7x7, 512x1x1, 512, 10"
 
 
 def document(frames: Frames) -> dict[str, Any]:
@@ -44,8 +47,18 @@ def document(frames: Frames) -> dict[str, Any]:
             found = stats.mean_interval(measured[name].dropna().to_numpy())
             spread = f"{number(found.low, 4)} to {number(found.high, 4)}" if math.isfinite(found.low) else NOTHING
             rows.append([name, number(theirs, 5), number(found.value, 4), spread, str(found.n), what, how])
+        rows.append(_shapes(seeds.iloc[0].to_dict(), what))
     heads = ["figure", "document", "here, mean", "95 % interval", "seeds", "study", "measured as"]
     return {"heads": heads, "rows": rows}
+
+
+def _shapes(trial: dict[str, Any], study: str) -> list[str]:
+    """The trained network's shapes, stage by stage, for the image that the document shows them for."""
+    spec = ModelSpec(
+        ARCHITECTURES["document"], str(trial["layout"]), int(trial["depth"]), int(trial["width"]), (1, 224, 224), 10
+    )
+    ours = ", ".join("x".join(map(str, shape)) for shape in stage_shapes(spec))
+    return ["stage shapes, 1x224x224", SHAPES, ours, NOTHING, NOTHING, study, "computed from the layout, not timed"]
 
 
 def published(frames: Frames) -> dict[str, Any]:

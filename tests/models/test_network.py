@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.network import Network, build, load_factory
-from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec, nearest_depths
+from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec, nearest_depths, stage_shapes
 
 SMALLEST = {layout: nearest_depths(layout, 18)[0] if layout != "cifar-bottleneck" else 11 for layout in LAYOUTS}
 
@@ -88,6 +88,26 @@ def test_stages_are_what_the_layout_says() -> None:
     # The first block of each later stage halves the maps; nothing else does.
     strides = [block.branch[0].stride[0] for block in network.blocks]  # type: ignore[union-attr, index]
     assert [i for i, stride in enumerate(strides) if stride == 2] == [3, 7, 13]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (96, 96), (225, 224)])
+@pytest.mark.parametrize(
+    ("layout", "depth"),
+    [("four-stage", 34), ("imagenet", 18), ("imagenet", 50), ("cifar-bottleneck", 20), ("dense", 7)],
+)
+def test_shapes_by_arithmetic_are_those_of_the_modules(layout: str, depth: int, size: tuple[int, int]) -> None:
+    spec = ModelSpec(ARCHITECTURES["preact"], layout, depth, 8, (3, *size), 10)
+    network = build(spec, device="meta")
+    assert isinstance(network, Network)
+    with torch.no_grad():
+        x = network.stem(torch.empty(2, 3, *size, device="meta"))
+        seen = [tuple(x.shape[1:])]
+        for stage in range(len(network.stages)):
+            for block, of in zip(network.blocks, network.stage_of(), strict=True):
+                x = block(x) if of == stage else x
+            seen.append(tuple(x.shape[1:]))
+    pooled = [] if network.dense else [(x.shape[1], 1, 1), (x.shape[1],)]
+    assert stage_shapes(spec) == [*seen, *pooled, (10,)]
 
 
 def test_no_activation_is_in_place() -> None:

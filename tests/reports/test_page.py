@@ -237,7 +237,8 @@ def test_the_command_on_the_page_is_one_that_the_bench_knows(made: Source) -> No
 def test_the_document_stands_beside_its_own_network() -> None:
     records = []
     for seed in range(3):
-        asked = trial("document", 18, seed, layout="imagenet", dataset="fashion-mnist", resize=96, test_each_epoch=True)
+        data = {"dataset": "fashion-mnist", "resize": 96, "test_each_epoch": True}
+        asked = trial("document", 18, seed, layout="imagenet", width=64, **data)
         record = train_record(asked, 0.004, n_train=60_000, train_loss_running=0.016, train_error_running=0.005)
         epochs = [{**row, "test_error": 0.1 - 0.001 * seed, "seconds": 20.0} for row in record.epochs]
         records.append(dataclasses.replace(record, epochs=epochs))
@@ -248,6 +249,8 @@ def test_the_document_stands_beside_its_own_network() -> None:
     assert rows["test accuracy"][1:3] == ["0.903", "0.901"]
     assert rows["examples/s"][1:3] == ["1749.4", "3000"]
     text = render.page(made)
+    shapes = rows["stage shapes, 1x224x224"]
+    assert shapes[1] == shapes[2], "the trained network has the shapes that the document prints"
     assert "Beside the document" in text
     assert 'id="figure-document-curve"' in text
     assert beside.document(source([train_record(trial())]).frames)["rows"] == []
