@@ -5,6 +5,7 @@ cost records of the same network family and recipe on the same device. Without s
 and is called that. Where a record is there already, the prediction's error is shown beside it.
 """
 
+import math
 import os
 import statistics
 import subprocess
@@ -15,11 +16,15 @@ from pathlib import Path
 from bench import record
 from bench.record import Record, Status
 from bench.study import Study, Trial
+from models.spec import LAYOUTS, ModelSpec, blocks_per_stage, stage_shapes
 
 # Training images of data sets whose size is fixed; others are looked up in their records.
 N_TRAIN = {"digits": 1437, "synthetic": 256, "cifar10": 50_000, "mnist": 60_000, "fashion-mnist": 60_000}
-# Seconds and bytes a layer: one core of an AVX512 server, digits, width 8, batch 128 (notes, performance, 3a).
-STEP_S_A_LAYER, BYTES_A_LAYER, FLOOR_BYTES = 0.9e-3, 0.44 * 2**20, 705 * 2**20
+# Channels, height and width of their images; others are taken as CIFAR's.
+IMAGES = {"digits": (1, 8, 8), "synthetic": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
+# One core of an AVX512 server (notes, performance, 3a): FLOPs a second of convolutions, seconds a layer and step
+# whatever its size, and the memory of a process that has loaded torch.
+FLOPS_A_SECOND, DISPATCH_S_A_LAYER, FLOOR_BYTES = 50e9, 0.27e-3, 705 * 2**20
 # Two evaluations and one pass for BatchNorm's statistics, in forward passes of a third of a step each.
 PASSES_AFTER = 1.0
 
@@ -112,8 +117,7 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
         depths = sorted({r.trial.depth for r in used})
         basis = f"fit over depth {', '.join(map(str, depths))}"
     else:
-        scale = trial.batch_size / 128 * trial.width / 8
-        step, memory = STEP_S_A_LAYER * trial.depth * scale, FLOOR_BYTES + BYTES_A_LAYER * trial.depth * scale
+        step, memory = rule_of_thumb(trial)
         basis = "rule of thumb"
     seconds = step * _steps(trial, sizes)
     if trial.purpose == "cost" and used:
@@ -123,6 +127,25 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
         measured_s = own.seconds
         measured_bytes = own.cost.get("peak_memory_bytes")
     return Prediction(trial, seconds, memory, basis, measured_s, measured_bytes)
+
+
+def rule_of_thumb(trial: Trial) -> tuple[float, float]:
+    """Seconds of a training step and bytes at its peak, from the network's arithmetic alone, for one core."""
+    channels, height, width = IMAGES.get(trial.dataset.removeprefix("random-labels:"), (3, 32, 32))
+    image = (channels, trial.resize or height, trial.resize or width)
+    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, image, 10)
+    row, counts = LAYOUTS[trial.layout], blocks_per_stage(trial.layout, trial.depth)
+    layers = row.layers(trial.depth)
+    # Multiply-adds of a block and a pixel over its width squared: two linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.
+    taps = 2.0 if row.stem == "dense" else 18.0 if row.expansion(trial.depth) == 1 else 17 / 16
+    macs = elements = 0.0
+    for count, shape in zip(counts, stage_shapes(spec)[1:], strict=False):
+        area = math.prod(shape[1:])
+        macs += count * taps * shape[0] ** 2 * area
+        elements += 2.0 * count * layers * shape[0] * area  # kept for backward, measured: 2.0 a layer (notes, 3a)
+    # Backward costs twice the forward pass; a multiply-add is two FLOPs.
+    step = trial.batch_size * 6 * macs / FLOPS_A_SECOND + DISPATCH_S_A_LAYER * trial.depth
+    return step, FLOOR_BYTES + trial.batch_size * elements * 4
 
 
 def _steps(trial: Trial, sizes: dict[str, int]) -> float:
