@@ -136,7 +136,7 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
     spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, image, 10)
     row, counts = LAYOUTS[trial.layout], blocks_per_stage(trial.layout, trial.depth)
     layers = row.layers(trial.depth)
-    # Multiply-adds of a block and a pixel over its width squared: two linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.
+    # Multiply-adds of a block and pixel over its squared width: two linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.
     taps = 2.0 if row.stem == "dense" else 18.0 if row.expansion(trial.depth) == 1 else 17 / 16
     macs = elements = 0.0
     for count, shape in zip(counts, stage_shapes(spec)[1:], strict=False):
