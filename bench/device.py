@@ -82,6 +82,14 @@ def peak_memory(device: str) -> int:
     return int(found.group(1)) * 1024 if found else 0
 
 
+def memory_of_others(device: str) -> int:
+    """Bytes of a GPU that this process's tensors do not hold: its context, and what other processes use; else 0."""
+    if device != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free - torch.cuda.memory_reserved()
+
+
 def device_name(device: str) -> str:
     """The marketing name of GPU or processor."""
     if device == "cuda":

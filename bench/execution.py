@@ -76,10 +76,18 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
         if exact:
             # No kernel here reads memory that it did not write; filling it would double the launches.
             filling.fill_uninitialized_memory = False
-        torch.use_deterministic_algorithms(exact)
+        _deterministic(exact, False)
         yield
     finally:
         convolution.fp32_precision, product.fp32_precision = before[0], before[1]
         cudnn.benchmark, cudnn.deterministic = before[2], before[3]
-        torch.use_deterministic_algorithms(before[4], warn_only=before[5])
+        _deterministic(before[4], before[5])
         filling.fill_uninitialized_memory = before[6]
+
+
+def _deterministic(mode: bool, warn_only: bool) -> None:
+    """Asks only for what is not so already: the first request imports torch's compiler, five seconds a process."""
+    if (mode, warn_only) != (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    ):  # fmt: skip
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)

@@ -28,11 +28,11 @@ from models.blocks import Block
 from models.network import build
 from models.spec import ModelSpec
 
-# A 1002-layer net takes about a second a step on one core; its whole measurement has 14 s.
+# Nothing else may run meanwhile, so a 1002-layer net, half a second a step on one core, has about ten seconds in all.
 WARMUP = 2
-MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 4, 3.0
-PARTS_STEPS, PARTS_SECONDS = 5, 2.0
-INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 1.0
+MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 5, 3.0
+PARTS_STEPS, PARTS_SECONDS = 5, 1.0
+INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 0.5
 
 
 def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
@@ -45,7 +45,6 @@ def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
     Raises:
         Exception: What building or stepping raises; the runner makes a status of it.
     """
-    _wake(device)
     images = Images(data, trial)
     spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, data.classes)
     floor = seam.reset_peak_memory(device)
@@ -69,8 +68,10 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict
 
     Returns:
         Raw samples in seconds (step_times_s, warmup_times_s, forward_times_s, backward_times_s, optimizer_times_s,
-        inference_times_s: a batch each), peak_memory_bytes, saved_activation_bytes, first_step_s, operators,
-        ceilings, execution; on CUDA kernels_per_step, and energy_j_per_step where NVML is present.
+        inference_times_s: a batch each); what tells whether they can be trusted (calibration_times_s and
+        others_memory_bytes before and after the steps; cpu_share, this process's processor time by their time);
+        peak_memory_bytes, saved_activation_bytes, first_step_s, operators, ceilings, execution; on CUDA
+        kernels_per_step, and energy_j_per_step where NVML is present.
     """
     execution = usual(trial, device)
     asked = replace(trial, epochs=WARMUP + 2 * MOST_STEPS, schedule="constant", warmup_epochs=0.0)
@@ -102,11 +103,16 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict
 def _steps(step: Step, device: str) -> dict[str, Any]:
     """Whole steps, as training takes them, and the memory that they need."""
     warmup = [timed(step, device) for _ in range(WARMUP)]
-    energy = _energy(device)
+    quiet = [calibration(device)]
+    others = [seam.memory_of_others(device)]
+    energy, processor = _energy(device), time.process_time()
     times = _repeated(lambda: timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
-    used = _energy(device)
+    used, spent = _energy(device), time.process_time() - processor
+    quiet.append(calibration(device))
+    others.append(seam.memory_of_others(device))
     found: dict[str, Any] = {
-        "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device)
+        "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device),
+        "calibration_times_s": quiet, "others_memory_bytes": others, "cpu_share": spent / sum(times),
     }  # fmt: skip
     if energy is not None and used is not None:
         found["energy_j_per_step"] = (used - energy) / len(times)
@@ -150,6 +156,13 @@ def _inference(step: Step, device: str) -> dict[str, Any]:
         once = functools.partial(step.forward, x, y)
         times = _repeated(lambda: timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
     return {"inference_times_s": times}
+
+
+def calibration(device: str) -> float:
+    """Seconds of a fixed small piece of work: before and after a measurement they differ if the machine did."""
+    side = 2048 if device == "cuda" else 512  # 16 MiB, 1 MiB: not to be seen beside a step's activations
+    a = torch.ones(side, side, device=device)
+    return min(timed(lambda: a @ a, device) for _ in range(5))
 
 
 def timed(call: Callable[[], object], device: str) -> float:
@@ -252,11 +265,3 @@ def _energy(device: str) -> float | None:
         return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
     except Exception:  # no such package, driver or counter: the record then has no energy
         return None
-
-
-def _wake(device: str) -> None:
-    """Takes one step of nothing: the first one in a process imports for seconds, and no network is to blame."""
-    weight = nn.Parameter(torch.zeros(1, device=device))
-    weight.grad = torch.zeros_like(weight)
-    torch.optim.SGD([weight], lr=0.1, fused=True).step()
-    seam.synchronize(device)

@@ -19,6 +19,9 @@ from bench.study import Trial
 
 SCHEMA = 1
 
+# What of a result is time: everything else is the same whenever and wherever a trial is run again.
+TIMES = ("train_seconds", "longest_gap_s", "cpu_share")
+
 
 class Status(StrEnum):
     """How a trial ended. `OK` and `DIVERGED` are results; the others are run again."""

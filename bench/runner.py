@@ -124,7 +124,8 @@ def _train(
     nan = float("nan")
     result: dict[str, Any] = {
         "steps": run.steps, "steps_planned": run.steps_planned, "diverged_step": run.diverged_step,
-        "train_seconds": run.seconds, "micro_batch": trial.batch_size // micro_batches,
+        "train_seconds": run.seconds, "longest_gap_s": run.longest_gap_s, "cpu_share": run.cpu_share,
+        "micro_batch": trial.batch_size // micro_batches,
         "parameters": sum(p.numel() for p in network.parameters()),
         "n_train": len(stored.train_labels), "n_test": len(stored.test_labels), "classes": stored.classes,
         "train_loss_running": nan, "train_error_running": nan,

@@ -28,13 +28,19 @@ OnEpoch = Callable[[nn.Module, int], None]
 
 @dataclass
 class Run:
-    """What training gave: rows by epoch, the step at which it diverged, seconds in the loop, how it was executed."""
+    """What training gave: rows by epoch, the step at which it diverged, seconds in the loop, how it was executed.
+
+    And whether its time can be trusted: the longest time between two looks at the loss, and the processor time of
+    this process by seconds in the loop (of one thread that nothing disturbs: 1).
+    """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     steps: int = 0
     steps_planned: int = 0
     diverged_step: int | None = None
     seconds: float = 0.0
+    longest_gap_s: float = 0.0
+    cpu_share: float = 0.0
     execution: str = "eager"
     execution_note: str = ""
 
@@ -74,16 +80,20 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
     network, images, trial = step.network, step.images, step.trial
     run = Run(steps_planned=len(step.rates))
     every = CHECK_EVERY[step.device]
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
+    begun = start
     if keeper:
-        run.epochs, before = keeper.resume(step)
-        start -= before
+        run.epochs, spent = keeper.resume(step)
+        start -= spent
     for epoch in range(len(run.epochs) + 1, trial.epochs + 1):
         began, first = time.perf_counter(), step.done
+        looked = began
         while step.done < epoch * step.per_epoch:
             step()
             if step.done % every == 0 or step.done == epoch * step.per_epoch:
                 loss = float(step.loss)
+                looked, before = time.perf_counter(), looked
+                run.longest_gap_s = max(run.longest_gap_s, looked - before)
                 progress({"epoch": epoch, "epochs": trial.epochs, "step": step.done, "steps": run.steps_planned,
                           "loss": loss})  # fmt: skip
                 run.diverged_step = step.diverged_step()
@@ -106,7 +116,8 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
             break
         if keeper and epoch < trial.epochs:
             keeper.after_epoch(step, run.epochs, trial.epochs, time.perf_counter() - start)
-    run.seconds = time.perf_counter() - start
+    ended = time.perf_counter()
+    run.seconds, run.cpu_share = ended - start, (time.process_time() - processor) / (ended - begun)
     return run
 
 
@@ -141,10 +152,13 @@ def reestimate(network: nn.Module, images: Images) -> None:
     momenta = [m.momentum for m in norms]
     with mode(network, training=False):
         for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a cumulative average
+            if norm.running_mean is not None and norm.running_var is not None:
+                norm.running_mean.zero_()  # or what is not finite would stay
+                norm.running_var.fill_(1.0)
             norm.train()
-        for part in chunks(len(images.data.train_labels)) if norms else []:
+        for k, part in enumerate(chunks(len(images.data.train_labels)) if norms else []):
+            for norm in norms:
+                norm.momentum = 1.0 / (k + 1)  # the mean over the parts
             network(images.prepare(images.data.train_images[part]))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -11,7 +11,7 @@ import torch
 
 from bench import checkpoint, study
 from bench.machine import Machine
-from bench.record import Record, Status, encode
+from bench.record import TIMES, Record, Status, encode
 from bench.runner import run_trial
 from bench.study import Trial
 from bench.worker import Stop
@@ -46,7 +46,8 @@ def run(path: Path, progress: Any = silent, trial: Trial = TRIAL) -> Record:
 
 def result(record: Record) -> str:
     body = json.loads(encode(record))["body"]
-    body["result"].pop("train_seconds")
+    for time in TIMES:
+        body["result"].pop(time)
     for row in body["epochs"]:
         row.pop("seconds")
     return json.dumps([body["status"], body["result"], body["epochs"], body["probes"]])

@@ -123,7 +123,7 @@ def table(folder: Path) -> dict[str, str]:
     rows = {}
     for path, found in record.load(folder / "tiny")[0]:
         body = json.loads(record.encode(found))["body"]
-        result = {k: v for k, v in body["result"].items() if "seconds" not in k}
+        result = {k: v for k, v in body["result"].items() if k not in record.TIMES}
         epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in body["epochs"]]
         rows[path.name] = json.dumps([body["status"], result, epochs, body["probes"]])
     return rows

@@ -275,10 +275,8 @@ def test_frozen_statistics_stay_and_come_back_to_life() -> None:
     with frozen_statistics(norm):
         assert torch.equal(norm(x + 0), free)
     assert torch.equal(norm.running_mean, before)  # type: ignore[arg-type]
-    assert int(norm.num_batches_tracked) == 1  # type: ignore[arg-type]
     norm(x)
     assert not torch.equal(norm.running_mean, before)  # type: ignore[arg-type]
-    assert int(norm.num_batches_tracked) == 2  # type: ignore[arg-type]
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

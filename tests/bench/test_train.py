@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench import data, runner
 from bench.images import Images
 from bench.machine import Machine
-from bench.record import Status
+from bench.record import TIMES, Status
 from bench.step import Step
 from bench.study import Trial
 from bench.train import chunks, evaluate, mode, reestimate, train
@@ -38,7 +38,7 @@ def numbers(asked: Trial) -> dict[str, Any]:
     record = runner.run_trial(asked, Machine(), silent)
     assert record.status in (Status.OK, Status.DIVERGED), record.message
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in record.epochs]
-    return {"result": {k: v for k, v in record.result.items() if k != "train_seconds"}, "epochs": rows}
+    return {"result": {k: v for k, v in record.result.items() if k not in TIMES}, "epochs": rows}
 
 
 @pytest.mark.parametrize("k", [1, 4, 6])
@@ -56,9 +56,7 @@ def test_divergence_ends_training_at_its_step_and_makes_up_no_number(k: int, mon
     assert record.result["steps"] == k
     assert record.message.startswith(f"diverged at step {k}")
     assert [row["epoch"] for row in record.epochs] == ([1] if k > 4 else [])  # four steps an epoch
-    judged = [
-        v for name, v in record.result.items() if name.startswith(("train_", "test_")) and name != "train_seconds"
-    ]
+    judged = [v for name, v in record.result.items() if name.startswith(("train_", "test_")) and name not in TIMES]
     assert judged
     assert all(math.isnan(v) for v in judged)
 
