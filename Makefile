@@ -27,7 +27,7 @@ endif
 RUN_OPTIONS = --device $(DEVICE) --executor $(EXECUTOR) --data-root "$(DATA_ROOT)" \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DOWNLOAD),--download)
 
-.PHONY: help setup ablation report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults test test-ray check \
+.PHONY: help setup ablation report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
 	reports-published clean
 
 help:  ## list the targets
@@ -84,6 +84,9 @@ test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this mach
 
 faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
 	@$(PY) -m bench.chaos $(or $(TRIES),10)
+
+scale: $(READY)  ## how tables and page grow with the number of records, 100 to 100,000 made-up ones (minutes)
+	@PYTHONPATH=. $(PY) tests/scale.py
 
 check: $(READY)  ## lint and type-check
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

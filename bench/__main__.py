@@ -154,19 +154,25 @@ def run(
     gpus_per_trial: Annotated[float, typer.Option(min=0.01, help="What Ray reserves; 0.25: four share a GPU.")] = 1.0,
     checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Tiny nets, one seed: does every trial run?")] = False,
     no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
 ) -> None:
     """Runs what is not done yet of a study; a record for each trial, the moment it ends."""
     from bench import faults, progress, sweep
     from bench.machine import Machine
-    from bench.study import load
+    from bench.study import load, rehearsed
 
     if not records.strip():
         raise ValueError("--records must name a folder")
     depth_list = numbers("--depths", depths)
     whole = load(study)
     known_depths(whole, depth_list)
-    found = chosen(load(study, seed_list(seeds), depth_list), only or [])
+    found = load(study, seed_list(seeds), depth_list)
+    if rehearse:
+        # Never among real records.
+        whole = found = rehearsed(found)
+        records = str(Path(records).parent / "rehearsal")
+    found = chosen(found, only or [])
     options = sweep.Options(
         records=Path(records),
         machine=Machine(

@@ -102,13 +102,18 @@ class Display(Protocol):
         """The sweep is over."""
 
 
+# Fields of a trial that its name has already, or that say little about it.
+HIDDEN = ("study", "architecture", "depth", "seed", "purpose", "epochs", "probes")
+
+
 class State:
     """What has been told so far, and how it reads; what it shows, the displays below decide."""
 
     def __init__(self, varied: Sequence[str] = ()) -> None:
         self.total = self.done = 0
         self.running: dict[int, tuple[Job, float, Message]] = {}
-        self._varied = [v for v in varied if v not in ("study", "architecture", "depth", "seed", "purpose", "epochs")]
+        self._studies = "study" in varied
+        self._varied = [v for v in varied if v not in HIDDEN]
         self._todo: dict[int, Trial] = {}
         self._left: tuple[float, float | None] = (-1.0, None)
         self._workers = 1
@@ -152,7 +157,8 @@ class State:
     def name(self, trial: Trial) -> str:
         """A trial in words: what it is, and what else its study varies."""
         more = "".join(f" {name}={getattr(trial, name)}" for name in self._varied)
-        return f"{trial.architecture.name} {trial.depth} seed {trial.seed} {trial.purpose}{more}"
+        study = f"{trial.study}: " if self._studies else ""
+        return f"{study}{trial.architecture.name} {trial.depth} seed {trial.seed} {trial.purpose}{more}"
 
     def current(self) -> list[str]:
         """A line for each trial under way."""

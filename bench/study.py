@@ -211,6 +211,25 @@ def load(name: str, seeds: Sequence[int] | None = None, depths: Sequence[int] | 
     return _with_own(study, path.parent)
 
 
+def rehearsed(study: Study) -> Study:
+    """The same study in miniature, to find what would go wrong before it costs hours: its numbers mean nothing.
+
+    Every architecture, depth, precision, data set and probe of it, in tiny nets that take a few steps on a few images;
+    one seed.
+    """
+    first = min((trial.seed for trial in study.trials), default=0)
+    # Wide enough to have channels, long enough for a few steps.
+    small = (
+        replace(
+            trial, width=2, batch_size=8, train_examples=40, test_examples=40, epochs=min(1, trial.epochs),
+            warmup_epochs=0.0,
+        )
+        for trial in study.trials
+        if trial.seed == first
+    )  # fmt: skip
+    return replace(study, trials=tuple(dict.fromkeys(small)))
+
+
 def _with_own(study: Study, folder: Path) -> Study:
     """A user's own architectures are found beside the study's file."""
     rows = {trial.architecture for trial in study.trials if trial.architecture.factory}
@@ -245,8 +264,13 @@ def parse(
     if not trials:
         raise ValueError("no trials: the grid is empty")
     unique = tuple(dict.fromkeys(trials))
-    # Among trials of one purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
-    fields = [f for f in _FIELDS if any(len({getattr(t, f) for t in unique if t.purpose == p}) > 1 for p in PURPOSES)]
+    # Among trials of one study and purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
+    alike: dict[tuple[str, str], list[Trial]] = {}
+    for trial in unique:
+        alike.setdefault((trial.study, trial.purpose), []).append(trial)
+    fields = [f for f in _FIELDS if any(len({getattr(t, f) for t in part}) > 1 for part in alike.values())]
+    if len({study for study, _ in alike}) > 1:
+        fields.append("study")
     title = str(head.get("title", name))
     claims = tuple(map(str, head.get("claims", ())))
     return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields))

@@ -1,11 +1,12 @@
 """The command line of the report: one page a study, and its verdicts as a table."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from results.command import ready, serve
 
 if TYPE_CHECKING:
     from reports.context import Source
@@ -42,7 +43,9 @@ def write_page(source: "Source", target: Path) -> None:
     from bench.record import write
     from reports import render
 
-    ready(target)
+    ready(target.parent)
+    if target.is_dir():
+        raise ValueError(f"cannot write {target}: it is a folder")
     page = render.page(source)
     try:
         write(target, page.encode())
@@ -90,20 +93,6 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
     return Source(found, study, path.read_text(encoding="utf-8"), frames, judge(frames))
 
 
-def ready(target: Path) -> None:
-    """Makes the page's folder, before any work.
-
-    Raises:
-        ValueError: One line: it cannot be made or written to.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the folder {target.parent}: {error.strerror}") from None
-    if not os.access(target.parent, os.W_OK | os.X_OK) or target.is_dir():
-        raise ValueError(f"cannot write {target}")
-
-
 def print_verdicts(source: "Source") -> None:
     """The verdicts as a table: each claim's headline measure; without a terminal, plain text of a fixed width."""
     from rich.console import Console
@@ -138,17 +127,5 @@ def print_verdicts(source: "Source") -> None:
         print("No claim can be judged from these records.")
 
 
-def main() -> None:
-    """Runs the command; a request that cannot be served is one line on stderr, and exit code 2."""
-    try:
-        app()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
-
-
 if __name__ == "__main__":
-    main()
+    serve(app)

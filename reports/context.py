@@ -267,6 +267,15 @@ def warnings(source: Source) -> list[str]:
             f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
             " the machine was busy, or its clock changed."
         )
+    for what, rows in (("cost", cost), ("training", frames.trials)):
+        hurt = rows[rows["disturbed"] != ""]
+        if len(hurt):
+            first = hurt.sort_values("path").iloc[0]
+            lines.append(
+                f"Times of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
+                f" {first['disturbed']}{' ...' if len(hurt) > 1 else ''}. What they learned is not touched; to measure"
+                " again, delete the record."
+            )
     broken = frames.trials[~frames.trials["status"].isin(["ok", "diverged"])]
     if len(broken):
         lines.append(f"{len(broken)} trials neither ended nor diverged: see their reasons in the table of trials.")

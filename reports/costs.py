@@ -111,6 +111,10 @@ def judge(frames: Frames) -> list[Finding]:
                 if not failed.empty:
                     ends = ", ".join(f"{d} layers: {s}" for d, s in zip(failed["depth"], failed["status"], strict=True))
                     finding = finding.but(reason=f"{finding.reason}; not measured: {ends}")
+                hurt = known[known["disturbed"] != ""]
+                if not hurt.empty and METRICS[measure].unit in ("s", "images/s", "J"):
+                    depths_hurt = ", ".join(f"{d} layers" for d in sorted(hurt["depth"]))
+                    finding = finding.but(reason=f"{finding.reason}; disturbed while measured: {depths_hurt}")
                 if measure == "step_time_s" and finding.effect is not None:
                     finding = finding.but(reason=f"{finding.reason}{_bound_by(known)}")
                 found.append(finding.but(study=study, setting=setting, trials=tuple(sorted(known["digest"]))))

@@ -1,11 +1,12 @@
 """The command line of the results: records become tables and figures."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from results.command import ready, serve
 
 if TYPE_CHECKING:
     from results.tables import Frames
@@ -64,31 +65,5 @@ def _write(frames: "Frames", target: Path, figures: bool) -> None:
     print(f"{len(frames.trials)} trainings{ends}; {len(frames.cost)} costs; {len(paths)} files in {target}")
 
 
-def ready(target: Path) -> None:
-    """Makes the folder, before any work.
-
-    Raises:
-        ValueError: One line: it cannot be made or written to.
-    """
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the folder {target}: {error.strerror}") from None
-    if not os.access(target, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write to {target}")
-
-
-def main() -> None:
-    """Runs the command; a request that cannot be served is one line on stderr, and exit code 2."""
-    try:
-        app()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
-
-
 if __name__ == "__main__":
-    main()
+    serve(app)

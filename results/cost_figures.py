@@ -200,25 +200,41 @@ def accuracy_price(frames: Frames) -> "Figure | None":
 
 
 @styled
-def ceiling(frames: Frames) -> "Figure | None":
-    """Arithmetic rate of a training step as a share of the machine's best matrix product, against depth."""
+def roofline(frames: Frames) -> "Figure | None":
+    """Rate of a training step under the device's two ceilings, and the share of the lower one against depth."""
     part = cost_part(frames)
     if part is None:
         return None
     said, cost = part
-    cost = cost.assign(share=100 * cost["flops_per_s"] / cost["matmul_flops_per_s"])
-    if not (cost["share"] > 0).any():
+    cost = cost[(cost["flops_per_s"] > 0) & (cost["flops_per_byte"] > 0) & (cost["copy_bytes_per_s"] > 0)]
+    if cost.empty:
         return None
-    figure, axes = canvas(1, 1, 4.8, 3.5)
+    bandwidth, product = cost["copy_bytes_per_s"].median(), cost["matmul_flops_per_s"].median()
+    roof = np.minimum(product, cost["flops_per_byte"] * bandwidth)
+    figure, axes = canvas(1, 2, 8.6, 3.7)
+    plane, shares = axes[0]
     looks = looks_of(cost)
-    known = cost[cost["share"] > 0].assign(x=lambda f: f["depth"], y=lambda f: f["share"].map(rounded)).sort_values("x")
-    for name, group in known.groupby("architecture", sort=True):
-        look = looks[str(name)]
-        axes[0, 0].plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
-    marks(axes[0, 0], known, looks, 30)
-    style.depth_axis(axes[0, 0], known["depth"])
-    axes[0, 0].set_ylim(0, max(float(known["y"].max()) * 1.15, 1.0))
-    axes[0, 0].set_ylabel("share of the arithmetic ceiling (%)")
-    axes[0, 0].set_title(said, loc="left")
-    legend(figure, known)
+    knee = product / bandwidth
+    ends = np.array(
+        [min(float(cost["flops_per_byte"].min()), knee) / 3, knee, max(cost["flops_per_byte"].max(), knee) * 3]
+    )
+    plane.plot(ends, np.minimum(product, ends * bandwidth) / 1e9, color=style.INK, linewidth=1.0)
+    for place, y, known in (
+        (plane, cost["flops_per_s"] / 1e9, cost.assign(x=cost["flops_per_byte"].map(rounded))),
+        (shares, 100 * cost["flops_per_s"] / roof, cost.assign(x=cost["depth"])),
+    ):
+        known = known.assign(y=y.map(rounded)).sort_values("depth")
+        for name, group in known.groupby("architecture", sort=True):
+            look = looks[str(name)]
+            place.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
+        marks(place, known, looks, 30)
+    plane.set_xscale("log")
+    plane.set_yscale("log")
+    plane.set_xlabel("operations a byte (FLOP/B)")
+    plane.set_ylabel("rate of a training step (GFLOP/s)")
+    plane.set_title(said, loc="left")
+    style.depth_axis(shares, cost["depth"])
+    shares.set_ylim(0, max(float((100 * cost["flops_per_s"] / roof).max()) * 1.15, 1.0))
+    shares.set_ylabel("share of the roof (%)")
+    legend(figure, cost)
     return figure

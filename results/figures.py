@@ -16,7 +16,7 @@ import pandas as pd
 
 from bench import record
 from results import style
-from results.cost_figures import accuracy_price, ceiling, cost_chart, operators
+from results.cost_figures import accuracy_price, cost_chart, operators, roofline
 from results.curve_figures import document_curve, loss_curves
 from results.metrics import METRICS
 from results.panels import (
@@ -330,14 +330,16 @@ FIGURES: dict[str, Chart] = {
         "digits",
         operators,
     ),
-    "ceiling": Chart(
+    "roofline": Chart(
         "cost",
-        "How near to the arithmetic ceiling",
-        "FLOPs of a training step (three forward passes) over its time, as a share of the best rate of a matrix product"
-        " on the same machine. The rest of the time is memory traffic, launches and dispatch.",
+        "Under the machine's two ceilings",
+        "Left: FLOPs of a training step (three forward passes) over its time, against FLOPs over the bytes that it must"
+        " move at least (what backward needs, written and read once; weights, gradients and momentum). The line is what"
+        " a copy and a matrix product reached on the same machine: no step can be above it. Right: how near it is."
+        " What is missing goes to launches, dispatch and traffic beyond the least.",
         "cost trials that measure the machine's ceilings",
         "digits",
-        ceiling,
+        roofline,
     ),
     "accuracy-price": Chart(
         "cost",

@@ -48,6 +48,8 @@ METRICS: dict[str, Metric] = {
         Metric("inference_images_per_s", "cost", "inference throughput", "images/s", "higher"),
         Metric("flops_per_image", "cost", "FLOPs of a forward pass", "FLOP/image", "lower"),
         Metric("flops_per_s", "cost", "arithmetic rate of a training step", "FLOP/s", "higher"),
+        Metric("arithmetic_share", "cost", "share of the best rate of a matrix product", "1", "higher"),
+        Metric("bandwidth_share", "cost", "share of the memory bandwidth of a copy, at least", "1", "higher"),
         Metric("peak_memory_bytes", "cost", "peak memory", "B", "lower"),
         Metric("net_memory_bytes", "cost", "peak memory above the floor", "B", "lower"),
         Metric("saved_activation_bytes", "cost", "activations kept for the backward pass", "B", "lower"),

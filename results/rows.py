@@ -27,6 +27,16 @@ SAMPLED = {
 # One training step is a forward pass and a backward pass of twice its FLOPs (Kaplan et al. 2020, section 2.1).
 STEP_OVER_FORWARD = 3
 
+# What SGD moves a step in parameters' sizes: weights read forward and backward, gradients written and read, weights
+# read and written; momentum, where there is some, read and written.
+PARAMETER_PASSES, MOMENTUM_PASSES, FLOAT_BYTES = 6, 2, 4
+
+# When a timing is not the network's alone. A worker of one thread that nothing disturbs has all of a processor; an
+# unchanged machine repeats the calibration within a few percent. Assumed; the gate of `make bench-compare` is 25 %.
+LEAST_CPU_SHARE, MOST_SPEED_CHANGE, MOST_BYTES_OF_OTHERS = 0.9, 0.25, 64 * 2**20
+# A pause: so many seconds, and so many times what is usual.
+STALL_S, STALL_TIMES = 2.0, 5.0
+
 
 def number(value: Any) -> float:
     """A float, NaN where there is none."""
@@ -142,7 +152,49 @@ def cost(record: Record) -> dict[str, Any]:
     # At the machine's best matrix-multiply rate; what is left of the step is memory traffic, launches, dispatch.
     row["arithmetic_time_s"] = _ratio(flops, row["matmul_flops_per_s"])
     row["overhead_time_s"] = row["step_time_s"] - row["arithmetic_time_s"]
+    # At least so much goes through memory: what backward needs is written and read once. So many bytes a second, and
+    # the floating-point operations a byte, are a roofline's two axes.
+    passes = PARAMETER_PASSES + (MOMENTUM_PASSES if record.trial.momentum else 0)
+    row["least_bytes_per_step"] = 2 * number(raw.get("saved_activation_bytes")) + (
+        passes * FLOAT_BYTES * number(raw.get("parameters"))
+    )
+    row["flops_per_byte"] = _ratio(flops, row["least_bytes_per_step"])
+    row["arithmetic_share"] = _ratio(row["arithmetic_time_s"], row["step_time_s"])
+    row["bandwidth_share"] = _ratio(_ratio(row["least_bytes_per_step"], row["copy_bytes_per_s"]), row["step_time_s"])
     return row
+
+
+def disturbed(record: Record) -> str:
+    """Why the times of a record are not its network's alone, in words; empty where nothing speaks against them.
+
+    What was trained is not touched by it. Records of before these facts were kept say nothing.
+    """
+    cost, found = record.trial.purpose == "cost", record.result
+    source = record.cost if cost else found
+    reasons = []
+    if cost:
+        times = _samples(source.get("step_times_s"))
+        usual, longest = (statistics.median(times), max(times)) if times else (math.nan, math.nan)
+    else:
+        # Looks at the loss: each step on a CPU, else every 50 and at an epoch's end (`CHECK_EVERY` in bench/train.py).
+        steps = number(found.get("steps"))
+        looks = steps if record.environment.get("device") == "cpu" else max(len(record.epochs), steps / 50)
+        usual, longest = _ratio(number(found.get("train_seconds")), looks), number(found.get("longest_gap_s"))
+    if longest > max(STALL_S + usual, STALL_TIMES * usual):
+        reasons.append(f"stalled: {longest:.3g} s without a step, {usual:.3g} s are usual")
+    share = number(source.get("cpu_share"))
+    if record.environment.get("device") == "cpu" and share < LEAST_CPU_SHARE:
+        reasons.append(f"contended: it had {share:.0%} of a processor")
+    before, after = (*_samples(source.get("calibration_times_s")), math.nan, math.nan)[:2]
+    if abs(_ratio(after, before) - 1) > MOST_SPEED_CHANGE:
+        reasons.append(
+            f"the machine's speed changed: a fixed piece of work took {after / before:.2f} times as long afterwards"
+        )
+    others = _samples(source.get("others_memory_bytes"))
+    change = max(others) - min(others) if others else 0.0
+    if change > MOST_BYTES_OF_OTHERS:
+        reasons.append(f"contended: another process took or gave back {change / 2**20:.0f} MiB of the GPU")
+    return "; ".join(reasons)
 
 
 def _samples(value: Any) -> list[float]:

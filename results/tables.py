@@ -47,11 +47,12 @@ _RESULT = dict.fromkeys(
     (
         *("train_error", "test_error", "train_loss", "test_loss", "train_error_running", "train_loss_running"),
         *("n_train", "n_test", "classes", "parameters", "steps", "steps_planned", "diverged_step", "train_seconds"),
+        *("longest_gap_s", "cpu_share"),
     ),
     "float64",
 )
 
-_ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "str"}
+_ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "str", "disturbed": "str"}
 _NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
 _KEYS = {**_ASKED, "seed": "int64"}
 
@@ -73,7 +74,7 @@ _MEASURED = dict.fromkeys(
     (
         *("parameters", "flops_per_image", "macs_per_image", "peak_memory_bytes", "memory_floor_bytes"),
         *("saved_activation_bytes", "first_step_s", "energy_j_per_step", "kernels_per_step"),
-        *("copy_bytes_per_s", "matmul_flops_per_s"),
+        *("copy_bytes_per_s", "matmul_flops_per_s", "cpu_share"),
     ),
     "float64",
 )
@@ -82,6 +83,7 @@ _DERIVED = dict.fromkeys(
         *rows.SAMPLED,
         *("step_time_low_s", "step_time_high_s", "n_samples", "images_per_s", "inference_images_per_s"),
         *("flops_per_s", "net_memory_bytes", "arithmetic_time_s", "overhead_time_s"),
+        *("least_bytes_per_step", "flops_per_byte", "arithmetic_share", "bandwidth_share"),
     ),
     "float64",
 )
@@ -168,7 +170,7 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     named: list[dict[str, Any]] = []
     for (path, found), same in zip(unique, comparable, strict=True):
         keys = {**rows.keys(found), "comparable": same, "digest": found.trial.digest, "path": path.name}
-        ended = rows.ended(found)
+        ended = {**rows.ended(found), "disturbed": rows.disturbed(found)}
         if found.trial.purpose == "cost":
             tables["cost"].append({**keys, **ended, **rows.cost(found)})
             tables["operators"] += [{**keys, **row} for row in rows.operators(found)]

@@ -91,6 +91,19 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == [tiny], "nothing is made before a refusal"
 
 
+@pytest.mark.slow
+def test_a_rehearsal_runs_small_and_apart_from_real_records(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["run", str(tiny), "--executor", "inline", "--rehearse", "--records", "somewhere/records"]
+    assert bench(*command, monkeypatch=monkeypatch) == 0
+    assert [path.name for path in (tmp_path / "somewhere").iterdir()] == ["rehearsal"]
+    ended = [found for _, found in record.load(tmp_path / "somewhere" / "rehearsal" / "tiny")[0]]
+    assert ended
+    assert all(found.status == "ok" and found.trial.width == 2 for found in ended)
+
+
 @pytest.mark.parametrize(
     ("text", "seeds"), [("", None), ("3", [0, 1, 2]), ("0,1,2", [0, 1, 2]), ("7,9", [7, 9]), (" 4 , 2 ", [4, 2])]
 )

@@ -75,6 +75,31 @@ def test_include_brings_the_other_studys_trials_with_their_own_name(tmp_path: Pa
     assert found.trials == study.load("digits", seeds=[0]).trials
 
 
+def test_studies_of_several_parts_vary_what_varies_within_a_part() -> None:
+    """Or each of their trials would be called by its layout, width and data set, which its study's name says."""
+    assert "study" not in study.load("digits").varied
+    whole = study.load("digits-all")
+    assert "study" in whole.varied
+    assert not {"layout", "width", "dataset", "momentum"} & set(whole.varied)
+    assert set(study.load("digits-lr").varied) <= set(whole.varied)
+
+
+@pytest.mark.parametrize("name", study.known_studies())
+def test_a_rehearsal_has_everything_that_could_fail_and_no_size(name: str) -> None:
+    whole, small = study.load(name), study.rehearsed(study.load(name))
+    kinds = ("study", "architecture", "layout", "depth", "purpose", "dataset", "resize", "precision", "augment",
+             "checkpoint_blocks", "grow_to", "probes", "schedule")  # fmt: skip
+    assert {tuple(getattr(t, k) for k in kinds) for t in small.trials} == {
+        tuple(getattr(t, k) for k in kinds) for t in whole.trials
+    }
+    assert len(set(small.trials)) == len(small.trials)
+    assert len({t.seed for t in small.trials}) == 1
+    assert all(t.width == 2 and t.epochs <= 1 and t.train_examples == 40 for t in small.trials)
+    assert not {t.digest for t in small.trials} & {t.digest for t in whole.trials}
+    for trial in small.trials:
+        study.check(trial)
+
+
 NOT_WHOLE = [True, "18", "18.5", 18.5, math.nan, None, [[18]], {"a": 1}]
 REFUSED: list[tuple[dict[str, Any], str]] = [
     *[({"depth": depth}, "depth") for depth in [0, -1, 19, 10**9, 2**70, MAX_DEPTH + 8, *NOT_WHOLE]],

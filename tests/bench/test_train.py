@@ -1,6 +1,8 @@
 """The loop and what claims are judged by: divergence, independence of order, re-estimated statistics, evaluation."""
 
 import math
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -191,3 +193,17 @@ def test_record_says_how_its_steps_were_executed() -> None:
     record = runner.run_trial(trial(), Machine(), silent)
     assert record.environment["execution"] == "eager"
     assert record.environment["execution_note"] == ""
+
+
+def test_a_trial_that_is_stopped_for_a_while_says_how_long_and_learns_the_same() -> None:
+    """As by SIGSTOP, or a laptop's lid; and a machine that others use gives a process less than all of a processor."""
+    asked = trial(depth=18, epochs=1)
+
+    def pause(message: Mapping[str, Any]) -> None:
+        if message["step"] == 2:
+            time.sleep(1.0)
+
+    calm, paused = runner.run_trial(asked, Machine(), silent), runner.run_trial(asked, Machine(), pause)
+    assert paused.result["longest_gap_s"] > 1.0 > calm.result["longest_gap_s"]
+    assert paused.result["cpu_share"] < calm.result["cpu_share"]
+    assert paused.result["train_loss"] == calm.result["train_loss"]

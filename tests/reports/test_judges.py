@@ -182,6 +182,17 @@ def test_cost_names_what_could_not_be_measured():
     assert "1002 layers: out_of_memory" in finding.reason
 
 
+def test_cost_names_the_depths_whose_measurement_was_disturbed():
+    records = [*costs(lambda d: 0.001 * d, lambda d: 1e6 * d)[:-1],
+               cost_record(trial("resnet", 1002, study="digits"), step_times_s=[1.0] * 9, cpu_share=0.5)]  # fmt: skip
+    finding = headline("cost-grows", records)
+    assert finding.verdict == "supported"
+    assert "disturbed while measured: 1002 layers" in finding.reason
+    memory = [f for f in judge(frames(records))["cost-grows"] if f.measure == "peak_memory_bytes"]
+    assert memory
+    assert not any("disturbed" in f.reason for f in memory)
+
+
 def test_cost_fits_the_slope_that_was_planted():
     finding = headline("cost-grows", costs(lambda d: 0.002 + 0.0009 * d, lambda d: 1e6 * d))
     assert finding.effect == pytest.approx(0.0009, rel=0.02)

@@ -24,6 +24,7 @@ from reports.claims import CLAIMS
 from reports.context import Source
 from reports.finding import Finding, Verdict
 from reports.inline import inline, visible
+from results.command import serve
 
 Findings = dict[str, list[Finding]]
 
@@ -156,7 +157,7 @@ def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
     ):
         monkeypatch.setattr(sys, "argv", ["reports", *arguments])
         with pytest.raises(SystemExit) as ended:
-            command_line.main()
+            serve(command_line.app)
         said = capsys.readouterr()
         assert ended.value.code == 2
         assert re.fullmatch(r"error: [^\n]+\n", said.err)
@@ -297,6 +298,8 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     assert "1 records are of no trial that the study asks for" in said
     noisy = cost_record(trial(), step_times_s=[1.0, 1.0, 1.4, 1.5, 1.6, 1.0, 1.5, 1.2])
     assert "spread by more than 10%" in " ".join(context.warnings(source([noisy])))
+    busy = cost_record(trial(), cpu_share=0.5)
+    assert "1 of 1 cost trials were disturbed" in " ".join(context.warnings(source([busy])))
 
 
 def test_inline_keeps_text_and_prefixes_ids_only_in_tags() -> None:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from bench import study
 from bench.record import Status
-from results import __main__ as command
-from results import files, plan, tables
+from results import __main__ as command_line
+from results import command, files, plan, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +74,7 @@ def test_half_a_study_makes_tables(tmp_path: Path):
     write(tmp_path / "records" / "digits", study_records(depths=[18, 1002], seeds=[0], study="digits"))
     damage(tmp_path / "records" / "digits")
     arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--no-figures"]
-    done = CliRunner().invoke(command.app, arguments)
+    done = CliRunner().invoke(command_line.app, arguments)
     assert done.exit_code == 0, done.output
     assert "6 trainings, 1 diverged" in done.output
     assert "cut.json: not read" in done.output

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import damage, frames, study_records, train_record, trial, write
+from made_up import cost_record, damage, frames, study_records, train_record, trial, write
 
 from bench.record import Status
 from results import tables
@@ -188,3 +188,51 @@ def test_frames_are_not_shared_with_what_is_cut_from_them():
     part = part.assign(train_error=9.0)
     assert (found.trials["train_error"].dropna() < 1).all()
     assert isinstance(found.trials["status"].dtype, pd.StringDtype)
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        ({}, ""),
+        ({"cpu_share": 0.97, "calibration_times_s": [0.010, 0.011], "others_memory_bytes": [5, 5]}, ""),
+        ({"cpu_share": 0.6}, "contended: it had 60% of a processor"),
+        ({"step_times_s": [0.1, 0.1, 9.0, 0.1]}, "stalled: 9 s without a step, 0.1 s are usual"),
+        ({"calibration_times_s": [0.010, 0.018]}, "the machine's speed changed"),
+        ({"calibration_times_s": [0.010, 0.006]}, "the machine's speed changed"),
+        ({"others_memory_bytes": [2**29, 2**29 + 2**28]}, "took or gave back 256 MiB of the GPU"),
+    ],
+)
+def test_a_cost_that_was_measured_on_a_busy_machine_says_so(cost, words):
+    found = frames([cost_record(trial(depth=66), **cost)]).cost.iloc[0]
+    assert words in found["disturbed"]
+    assert bool(found["disturbed"]) == bool(words)
+    assert found["step_time_s"] > 0  # flagged, not dropped
+
+
+def test_share_of_a_processor_is_of_no_concern_on_a_gpu():
+    record = cost_record(trial(), cpu_share=0.1)
+    record = dataclasses.replace(record, environment={**record.environment, "device": "cuda"})
+    assert frames([record]).cost.iloc[0]["disturbed"] == ""
+
+
+def test_a_training_that_stood_still_keeps_its_result_and_loses_its_time():
+    calm, stopped = (train_record(trial(depth=66, seed=s), 0.1, **f) for s, f in (
+        (0, {"longest_gap_s": 0.08, "cpu_share": 0.99}), (1, {"longest_gap_s": 10.2, "cpu_share": 0.99})
+    ))  # fmt: skip
+    found = frames([calm, stopped]).trials.set_index("seed")
+    assert found.loc[0, "disturbed"] == ""
+    assert found.loc[1, "disturbed"].startswith("stalled: 10.2 s without a step")
+    assert found["train_error"].tolist() == [0.1, 0.1]
+
+
+def test_least_traffic_and_rate_of_a_step_by_hand():
+    record = cost_record(
+        trial(depth=18, batch_size=10), step_times_s=[2.0], flops_per_image=100.0, parameters=5,
+        saved_activation_bytes=70, ceilings={"copy_bytes_per_s": 600.0, "matmul_flops_per_s": 3000.0},
+    )  # fmt: skip
+    row = frames([record]).cost.iloc[0]
+    # Saved for backward: written and read. Weights: 6 passes of 4 bytes, with momentum 8.
+    assert row["least_bytes_per_step"] == 2 * 70 + 8 * 4 * 5
+    assert row["flops_per_byte"] == pytest.approx(3 * 10 * 100 / 300)
+    assert row["arithmetic_share"] == pytest.approx(3000 / 3000 / 2)
+    assert row["bandwidth_share"] == pytest.approx(300 / 600 / 2)
