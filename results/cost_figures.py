@@ -230,6 +230,8 @@ def roofline(frames: Frames) -> "Figure | None":
         marks(place, known, looks, 30)
     plane.set_xscale("log")
     plane.set_yscale("log")
+    for axis in (plane.xaxis, plane.yaxis):
+        style.plain_log_ticks(axis)
     plane.set_xlabel("operations a byte (FLOP/B)")
     plane.set_ylabel("rate of a training step (GFLOP/s)")
     plane.set_title(said, loc="left")
