@@ -6,6 +6,7 @@ sweep, which writes them; nothing is written on the nodes. An optional extra, im
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -207,11 +208,16 @@ class Ray:
 
 
 def _environment(threads: int, shipped: bool) -> dict[str, Any]:
-    """What tasks find: thread settings, and this checkout's code. An installed suite must be installed on the nodes."""
+    """What tasks find: thread settings, and this checkout's code. An installed suite must be installed on the nodes.
+
+    On this machine they can import what the sweep can, a user's own architecture too; on a cluster, what the nodes have.
+    """
     variables = dict.fromkeys(THREAD_SETTINGS, str(threads))
     if shipped and (ROOT / "pyproject.toml").exists():
         return {"env_vars": variables, "working_dir": str(ROOT), "excludes": NOT_SHIPPED}
-    return {"env_vars": {**variables, "PYTHONPATH": str(ROOT)}}
+    return {
+        "env_vars": {**variables, "PYTHONPATH": os.pathsep.join([str(ROOT), *(p or os.getcwd() for p in sys.path)])}
+    }
 
 
 def _node_died(error: Exception, node: str) -> bool:

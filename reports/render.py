@@ -200,6 +200,7 @@ def _words(frames: Frames, name: str) -> str:
         ("throughput", "images_per_s", 1.0, "images/s"),
         ("peak-memory", "peak_memory_bytes", 2.0**-20, "MiB"),
         ("energy", "energy_j_per_step", 1.0, "J"),
+        ("roofline", "arithmetic_share", 100.0, "% of the rate of a matrix product"),
     ):
         if figure == name:
             return f"{context.cost_words(frames, column, factor, unit)} {caption}"

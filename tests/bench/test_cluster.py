@@ -86,3 +86,16 @@ def test_a_local_ray_through_the_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert rehearsal.table(tmp_path / "ray") == chaos.reference(tmp_path / "inline")
+
+
+def test_a_block_of_ones_own_is_found_on_a_ray_of_this_machine(tmp_path: Path) -> None:
+    study = ROOT / "examples" / "rezero.toml"
+    command = [sys.executable, "-m", "bench", "run", str(study), "--depths", "18", "--rehearse", "--executor", "ray"]
+    done = subprocess.run(
+        [*command, "--workers", "2", "--records", str(tmp_path / "records")],
+        capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    kept = list((tmp_path / "rehearsal" / "rezero").glob("*.json"))
+    assert any("rezero" in path.name for path in kept)
+    assert "error" not in done.stdout.splitlines()[-1]
