@@ -210,7 +210,7 @@ class Ray:
 def _environment(threads: int, shipped: bool) -> dict[str, Any]:
     """What tasks find: thread settings, and this checkout's code. An installed suite must be installed on the nodes.
 
-    On this machine they can import what the sweep can, a user's own architecture too; on a cluster, what the nodes have.
+    On this machine they can import what the sweep can, a user's own block too; on a cluster, what the nodes have.
     """
     variables = dict.fromkeys(THREAD_SETTINGS, str(threads))
     if shipped and (ROOT / "pyproject.toml").exists():
