@@ -19,7 +19,10 @@ from bench.study import Study, Trial
 from models.spec import LAYOUTS, ModelSpec, blocks_per_stage, stage_shapes
 
 # Training images of data sets whose size is fixed; others are looked up in their records.
-N_TRAIN = {"digits": 1437, "synthetic": 256, "cifar10": 50_000, "mnist": 60_000, "fashion-mnist": 60_000}
+N_TRAIN = {
+    "digits": 1437, "synthetic": 256, "cifar10": 50_000, "cifar100": 50_000, "cifar10-jpeg": 50_000,
+    "fashion-mnist": 60_000,
+}  # fmt: skip
 # Channels, height and width of their images; others are taken as CIFAR's.
 IMAGES = {"digits": (1, 8, 8), "synthetic": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
 # One core of an AVX512 server (notes, performance, 3a): FLOPs a second of convolutions, seconds a layer and step

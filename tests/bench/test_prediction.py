@@ -6,6 +6,7 @@ from pathlib import Path
 import made_up
 import pytest
 
+from bench import data, prediction
 from bench.prediction import Line, fit, lines, predict, rule_of_thumb
 from bench.record import Status
 from bench.study import Study, load
@@ -83,3 +84,11 @@ def test_rule_of_thumb_knows_how_large_a_network_is() -> None:
     # Measured on a shared AVX512 machine: 0.01 s, and 10 to 20 s (1,200 images in three epochs took 335 s under load).
     assert 0.003 < rule_of_thumb(small)[0] < 0.03
     assert 3 < rule_of_thumb(large)[0] < 30
+
+
+def test_sizes_that_are_known_without_loading_are_those_of_the_data() -> None:
+    assert set(prediction.N_TRAIN) == set(data.DATASETS)
+    for name in ("digits", "synthetic"):
+        loaded = data.load(name)
+        assert prediction.N_TRAIN[name] == len(loaded.train_labels)
+        assert prediction.IMAGES[name] == loaded.image
