@@ -94,7 +94,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("machine", machine),
         ("trials", f"{len(trials)}: {ended}" if len(trials) else "none"),
         ("depths", listed(sorted(trials["depth"].unique()))),
-        ("networks", listed(networks(source.frames))),
+        ("networks", "; ".join(networks(source.frames))),
         ("seeds", listed(sorted(trials["seed"].unique()))),
         ("data", listed(sorted(trials["dataset"].unique()))),
         ("steps", listed(f"{n:g}" for n in sorted(trials["steps_planned"].dropna().unique()))),

@@ -5,6 +5,7 @@ The file asks for nothing: no font, no script, no picture from elsewhere. What i
 """
 
 import base64
+import dataclasses
 import hashlib
 import shlex
 from pathlib import Path
@@ -18,7 +19,7 @@ from reports.claims import Claim, Finding
 from reports.context import Source
 from reports.inline import inline, visible
 from results import cost_figures, figures, style
-from results.tables import Frames
+from results.tables import Frames, summarize
 
 HERE = Path(__file__).parent
 
@@ -159,6 +160,7 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
         words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
     elif claim.id in _CARD_ARMS:
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
+        frames = _judged(frames, findings)
         figure = figures.small_errors(frames, _CARD_ARMS[claim.id], column)
         words = context.error_words(frames, column)
     else:
@@ -166,6 +168,14 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
         figure = verdicts.picture(findings, names, small=True)
         words = _judged_words([verdicts.finding_view(findings[0], names)])
     return None if figure is None else _svg(figure, f"card-{claim.id}", f"{claim.title}: the data at a glance", words)
+
+
+def _judged(frames: Frames, findings: list[Finding]) -> Frames:
+    """Only the trials that the headline and its like in the same study rest on; all where it has none."""
+    head = findings[0]
+    alike = [f for f in findings if (f.study, f.setting, f.measure) == (head.study, head.setting, head.measure)]
+    trials = frames.trials[frames.trials["digest"].isin({digest for f in alike for digest in f.trials})]
+    return frames if trials.empty else dataclasses.replace(frames, trials=trials, cells=summarize(trials))
 
 
 # Inches beyond which a figure takes a row of the page for itself.

@@ -53,8 +53,9 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Splits a frame into parts in which (architecture, depth) names one setting.
 
     Returns:
-        (what sets the part apart, in words; its rows), the part with most of the ladder first. Only the fields
-        that differ between rows of equal architecture and depth are named; data set and layout always split.
+        (what sets the part apart, in words; its rows), the main one first: on true labels and with convolutions, with
+        plain and residual nets side by side, with most of the ladder. Only the fields that differ between rows of
+        equal architecture and depth are named; data set and layout always split.
     """
     fields = [f for f in SETTING if f not in ("architecture", "depth", "grow_to", *ARCHITECTURE) and f in frame]
     several = [f for f in fields if frame[f].nunique() > 1]
@@ -69,7 +70,12 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         own = frame[frame["study"] == known["study"]] if "study" in known else frame
         said = [_said(f, value) for f, value in known.items() if f == "study" or own[f].nunique() > 1]
         parts.append((", ".join(said), part))
-    return sorted(parts, key=lambda p: (-len(p[1].groupby(["architecture", "depth"])), p[0]))
+    return sorted(parts, key=lambda part: (*_rank(part[1]), part[0]))
+
+
+def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
+    aside = bool((part["layout"] == "dense").all() or part["dataset"].str.startswith("random-labels").all())
+    return aside, part["residual"].nunique() < 2, -len(part.groupby(["architecture", "depth"]))
 
 
 def _said(field: str, value: Any) -> str:

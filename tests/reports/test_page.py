@@ -358,3 +358,17 @@ def test_the_judged_figure_shows_one_finding_a_network_and_its_failures() -> Non
     seeds = [{"seed": 0, "error": 0.1}, {"seed": 1, "error": float("nan")}, {"seed": 2, "error": 0.2, "failed": True}]
     levels = Finding("c", "plain", "train_error", Verdict.REFUTED, "", details=tuple(seeds))
     assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True, True]
+
+
+def test_a_cards_picture_shows_the_study_that_its_verdict_is_from() -> None:
+    """Not another part of a study of many parts, though that may have more of a ladder."""
+    records = [
+        *study_records(("plain", "resnet"), (18, 258, 1002), range(3), study="digits-long"),
+        *study_records(("plain", "resnet"), (18, 34, 66, 130, 258), range(3), study="digits"),
+    ]
+    here = source(records)
+    head = here.findings["residual-no-harm"]
+    assert head[0].study == "digits-long"
+    judged = render._judged(here.frames, head)
+    assert set(judged.trials["study"]) == {"digits-long"}
+    assert sorted(judged.cells["depth"].unique()) == [18, 258, 1002]

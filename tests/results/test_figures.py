@@ -298,3 +298,16 @@ def test_drawn_numbers_do_not_hang_on_the_last_bit(frames: Frames) -> None:
     draw = figures.FIGURES["train-error-by-depth"].draw
     assert isinstance(wobble, pd.DataFrame)
     assert style.svg(draw(moved)) == style.svg(draw(frames))
+
+
+def test_the_main_part_has_twins_on_true_labels_and_convolutions() -> None:
+    """However many settings stand beside them: placements without a plain net, dense nets, random labels."""
+    records = [
+        *made_up.study_records(("plain", "resnet"), (18, 66), range(2), cost=False, study="twins"),
+        *made_up.study_records(("resnet", "preact", "resnet-b"), (18, 66, 258), range(2), cost=False, study="kinds"),
+        *made_up.study_records(("plain", "resnet"), (18, 34, 66, 258), range(2), cost=False, study="a", layout="dense"),
+        *made_up.study_records(
+            ("plain", "resnet"), (18, 34, 66), range(2), cost=False, study="b", dataset="random-labels:digits"
+        ),
+    ]
+    assert facets(made_up.frames(records).trials)[0][0] == "twins"
