@@ -125,8 +125,10 @@ _SHOWN = {"architecture", "depth", "seed", "study", "purpose", "probes", "grow_t
 
 
 def _varied(frame: pd.DataFrame) -> list[str]:
-    """Trial fields that differ between rows, those with a column of their own left out."""
-    return [f for f in frame.columns if f in Trial.__dataclass_fields__ and f not in _SHOWN and frame[f].nunique() > 1]
+    """Trial fields that differ between rows of a study, those with a column of their own left out."""
+    asked = [f for f in frame.columns if f in Trial.__dataclass_fields__ and f not in _SHOWN]
+    counts = frame.groupby("study")[asked].nunique()
+    return [f for f in asked if (counts[f] > 1).any()]
 
 
 def trial_table(source: Source) -> dict[str, Any]:
@@ -140,7 +142,8 @@ def trial_table(source: Source) -> dict[str, Any]:
     heads += ["run it again"]
     rows = []
     for t in trials.to_dict("records"):
-        reason = t["message"] or ("" if t["comparable"] else "kept apart: another machine, version or batch")
+        apart = "" if t["comparable"] else "kept apart: another machine, version or batch"
+        reason = "; ".join(filter(None, (t["message"] or apart, t["disturbed"] and f"time {t['disturbed']}")))
         rows.append(
             [
                 *([t["study"]] if several else []),
@@ -207,7 +210,7 @@ def cost_table(frames: Frames) -> dict[str, Any]:
             str(c["depth"]),
             *[number(c[f]) for f in varied],
             *[number(c[column] * factor, 4) for column, _, factor in columns],
-            f"{c['status']}: {c['message']}" if c["message"] else c["status"],
+            ": ".join(filter(None, (c["status"], c["message"], c["disturbed"]))),
         ]
         for c in cost.sort_values(["architecture", "depth"], kind="stable").to_dict("records")
     ]

@@ -51,7 +51,7 @@ def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], 
     found = stats.difference(last, first)
     base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high), n=found.n)
     if not found.estimable:
-        return base.but(reason=f"{words}: {found.reason}")
+        return base.but(reason=f"{words.rstrip(',')}: {found.reason}")
     told = f"{words} goes from {float(np.mean(first)):.3g} to {float(np.mean(last)):.3g}"
     if found.low > 0:
         return base.but(verdict=SUPPORTED, reason=told)

@@ -160,8 +160,9 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
         words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
     elif claim.id in _CARD_ARMS:
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
-        frames = _judged(frames, findings)
-        figure = figures.small_errors(frames, _CARD_ARMS[claim.id], column)
+        arms = _CARD_ARMS[claim.id]
+        frames = _judged(frames, [f for f in findings if f is findings[0] or f.subject in arms])
+        figure = figures.small_errors(frames, arms, column)
         words = context.error_words(frames, column)
     else:
         names = verdicts.labels(frames)

@@ -34,7 +34,7 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
     if finding.steps is not None:
         counted.append(f"at {finding.steps:,} steps".replace(",", " "))
     return {
-        "subject": labels.get(finding.subject, finding.subject),
+        "subject": subject(finding.subject, labels),
         "measure": metric.label if metric else finding.measure.replace("_", " "),
         "verdict": str(finding.verdict),
         "symbol": SYMBOLS[finding.verdict],
@@ -45,6 +45,12 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         "details": details(finding.details, finding.unit == "1"),
         "trials": list(finding.trials),
     }
+
+
+def subject(name: str, labels: dict[str, str]) -> str:
+    """What a finding is about: the network's label, and what the judge added to its name."""
+    network, comma, more = name.partition(", ")
+    return f"{labels.get(network, network)}{comma}{more}"
 
 
 # Columns of the judges' rows that are shares of images, shown in percent.

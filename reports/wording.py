@@ -33,6 +33,8 @@ _UNITS = {
     "FLOP/image/layer": (1e-6, "MFLOP an image and layer"),
     "J/layer": (1.0, "J a layer"),
     "layer": (1.0, "layers"),
+    "step": (1.0, "steps"),
+    "block": (1.0, "blocks"),
 }
 
 

@@ -137,7 +137,7 @@ def operators(frames: Frames) -> "Figure | None":
     for place in axes.flat[len(names) :]:
         place.set_axis_off()
     axes[0, 0].set_ylim(0, 100)
-    figure.supylabel("share of the operators' time (%)", fontsize=9)
+    figure.supylabel("share of the time (%)", fontsize=9)
     figure.supxlabel("depth (weighted layers)", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(3, columns + 1))
     return figure

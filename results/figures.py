@@ -218,9 +218,14 @@ def _small_errors(part: Any, architectures: Sequence[str], column: str) -> "Figu
 def other_settings(frames: Frames) -> "Figure | None":
     """Training error against depth in every other setting of the study, such as other learning rates."""
     parts = facets(frames.trials[frames.trials["comparable"]])[1:]
+    # One setting of depth only is no ladder; each study shows one ladder before any shows a second.
+    parts = [part for part in parts if part[1]["depth"].nunique() > 1] or parts
     if not parts:
         return None
-    drawn = [parts[i] for i in thin(len(parts), MOST_PANELS)]
+    met: dict[str, int] = {}
+    turn = [met.setdefault(study, i) == i for i, study in enumerate(str(p["study"].iloc[0]) for _, p in parts)]
+    firsts, others = ([p for p, first in zip(parts, turn, strict=True) if first is wanted] for wanted in (True, False))
+    drawn = [*firsts[:MOST_PANELS], *(others[i] for i in thin(len(others), max(0, MOST_PANELS - len(firsts))))]
     columns = min(3, len(drawn))
     rows = math.ceil(len(drawn) / columns)
     figure, axes = canvas(rows, columns, 2.5 * columns + 0.3, 1.9 * rows + 0.5, sharey=True)

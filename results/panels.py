@@ -87,6 +87,8 @@ def thin(count: int, most: int) -> list[int]:
     """Positions of at most so many of `count` sorted things, evenly spaced, first and last among them."""
     if count <= most:
         return list(range(count))
+    if most < 2:
+        return list(range(most))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
