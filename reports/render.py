@@ -127,8 +127,8 @@ MOST_BESIDE = 3
 def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
     names = verdicts.labels(source.frames)
     views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
-    # Beside the headline: the same measure on other networks first, then the same network's other measures.
-    ranked = sorted(views[1:], key=lambda v: (v["measure"] != views[0]["measure"], v["subject"] != views[0]["subject"]))
+    # Beside the headline: the same measure on other networks of the same study first, then other studies and measures.
+    ranked = sorted(views[1:], key=lambda v: (v["measure"] != views[0]["measure"], v["where"] != views[0]["where"]))
     figure = verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
     return {
