@@ -65,6 +65,10 @@ class Chart:
     draw: Callable[[Frames], "Figure | None"]
 
 
+# Where failures are drawn, above 100 %.
+BAND = (104.0, 122.0)
+
+
 def _seeds(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26) -> None:
     """Every seed as its architecture's mark, at columns x and y."""
     import seaborn as sns
@@ -91,7 +95,6 @@ def _drawn_seeds(trials: pd.DataFrame, column: str) -> pd.DataFrame:
 def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column: str, small: bool = False) -> None:
     """Error in percent against depth: mean and interval of the cells, each seed, failures in a band above."""
     looks = looks_of(trials)
-    band = (104.0, 122.0)
     means = cells[cells["n_ok"] > 0].sort_values("depth")
     x = dodged(means["depth"], means["architecture"], looks)
     for name, cell in means.groupby("architecture", sort=True):
@@ -119,8 +122,8 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
     failures(axes, gone.assign(x=gone["x"] * np.exp(0.045 * aside)), looks, 12 if small else 30)
     top = 101.0
     if failed.any():
-        top = band[1]
-        style.failure_band(axes, *band, "" if small else "no number: diverged or failed")
+        top = BAND[1]
+        style.failure_band(axes, *BAND, "" if small else "no number: diverged or failed")
     axes.set_ylim(-3, top)
     axes.set_yticks([0, 50, 100] if small else [0, 20, 40, 60, 80, 100])
     style.depth_axis(axes, trials["depth"], label=not small)
@@ -233,6 +236,8 @@ def other_settings(frames: Frames) -> "Figure | None":
         error_panel(place, trials, cells_of(frames.cells, trials), "train_error", small=True)
         place.set_title(said, loc="left", fontsize=8)
         place.set(xlabel="", ylabel="")
+    if any((trials["status"] != "ok").any() for _, trials in drawn):
+        axes[0, 0].set_ylim(-3, BAND[1])  # the panels share it, and each had set its own
     for place in axes.flat[len(drawn) :]:
         place.set_axis_off()
     figure.supylabel("training error (%)", fontsize=9)

@@ -311,3 +311,17 @@ def test_the_main_part_has_twins_on_true_labels_and_convolutions() -> None:
         ),
     ]
     assert facets(made_up.frames(records).trials)[0][0] == "twins"
+
+
+def test_failures_in_any_other_setting_are_inside_the_picture() -> None:
+    """The panels share an axis: one without failures must not cut off another's."""
+    failing = made_up.study_records(
+        ("plain", "resnet"), (18, 66), range(2), cost=False, study="b", error=lambda name, depth, seed: None
+    )
+    calm = made_up.study_records(("plain", "resnet"), (18, 66), range(2), cost=False, study="c", error=lambda *_: 0.1)
+    main = made_up.study_records(("plain", "resnet"), (18, 34, 66), range(2), cost=False, study="a")
+    figure = figures.FIGURES["other-settings"].draw(made_up.frames([*main, *failing, *calm]))
+    assert figure is not None
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title("left") for axes in panels] == ["b", "c"]
+    assert all(axes.get_ylim()[1] > 113 for axes in panels)
