@@ -60,9 +60,16 @@ def command(folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "bench.rehearsal", str(folder), *arguments]
 
 
+def _hear_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Starts a small sweep."""
-    return subprocess.Popen(command(folder, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """Starts a small sweep, deaf to no signal: under nohup it would inherit that SIGHUP is ignored."""
+    return subprocess.Popen(
+        command(folder, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=_hear_hangups,
+    )  # fmt: skip
 
 
 def wait_for(child: "subprocess.Popen[str]", words: str) -> list[str]:
