@@ -6,7 +6,6 @@ sweep, which writes them; nothing is written on the nodes. An optional extra, im
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.executors import Outcome, Settings, too_long
 from bench.record import Record, Status
-from bench.supervisor import THREAD_SETTINGS
+from bench.supervisor import THREAD_SETTINGS, import_path
 from bench.worker import Job, Message, Stop, answer_of, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,9 +214,7 @@ def _environment(threads: int, shipped: bool) -> dict[str, Any]:
     variables = dict.fromkeys(THREAD_SETTINGS, str(threads))
     if shipped and (ROOT / "pyproject.toml").exists():
         return {"env_vars": variables, "working_dir": str(ROOT), "excludes": NOT_SHIPPED}
-    return {
-        "env_vars": {**variables, "PYTHONPATH": os.pathsep.join([str(ROOT), *(p or os.getcwd() for p in sys.path)])}
-    }
+    return {"env_vars": {**variables, "PYTHONPATH": os.pathsep.join([str(ROOT), import_path()])}}
 
 
 def _node_died(error: Exception, node: str) -> bool:

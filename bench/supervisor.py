@@ -25,6 +25,11 @@ MALLOC_SETTINGS = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+def import_path() -> str:
+    """PYTHONPATH that lets a process import what this one can: a user's own block, a test's trial function."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+
+
 class Worker:
     """A process in a session of its own, which dies with this one."""
 
@@ -33,8 +38,7 @@ class Worker:
         lifeline = os.pipe()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         environment = {"GLIBC_TUNABLES": MALLOC_SETTINGS, **os.environ, **dict.fromkeys(THREAD_SETTINGS, str(threads))}
-        # What the sweep can import, its workers can: a user's own architecture, a test's trial function.
-        environment["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
+        environment["PYTHONPATH"] = import_path()
         passed = (ours[0], theirs[1], lifeline[0])
         command = [sys.executable, "-m", "bench.worker", *map(str, passed), str(os.getpid())]
         self.process = subprocess.Popen(
