@@ -18,7 +18,7 @@ from reports import beside, context, verdicts
 from reports.claims import Claim, Finding
 from reports.context import Source
 from reports.inline import inline, visible
-from results import cost_figures, figures, style
+from results import cost_figures, error_figures, figures, style
 from results.tables import Frames, summarize
 
 HERE = Path(__file__).parent
@@ -162,7 +162,7 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
         arms = _CARD_ARMS[claim.id]
         frames = _judged(frames, [f for f in findings if f is findings[0] or f.subject in arms])
-        figure = figures.small_errors(frames, arms, column)
+        figure = error_figures.small_errors(frames, arms, column)
         words = context.error_words(frames, column)
     else:
         names = verdicts.labels(frames)
@@ -192,7 +192,7 @@ def _pictures(source: Source) -> dict[str, Any]:
         if figure is not None:
             svg = _svg(figure, f"fig-{name}", chart.title, _words(source.frames, name))
         wide = figure is not None and figure.get_figwidth() > WIDE
-        note = figures.protocol_note(source.frames) if name == "test-error-by-depth" else ""
+        note = error_figures.protocol_note(source.frames) if name == "test-error-by-depth" else ""
         drawn[name] = {"name": name, "chart": chart, "svg": svg, "wide": wide, "note": note}
     sections = [
         {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}

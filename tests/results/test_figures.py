@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from models.spec import ARCHITECTURES
-from results import figures, judged_figures, style
+from results import error_figures, figures, judged_figures, style
 from results.panels import facets, thin
 from results.tables import Frames
 
@@ -218,8 +218,8 @@ def test_published_points_stand_only_on_their_own_data() -> None:
     assert (110, 16.44) in stars(cifar)
     assert all(y < 60 for _, y in stars(cifar)), "a lower limit is no point"
     assert stars(digits) == []
-    assert "64,000" in figures.protocol_note(cifar).replace(" ", ",")
-    assert figures.protocol_note(digits) == ""
+    assert "64,000" in error_figures.protocol_note(cifar).replace(" ", ",")
+    assert error_figures.protocol_note(digits) == ""
 
 
 def test_an_arm_with_its_own_learning_rate_is_no_facet() -> None:
