@@ -1,6 +1,6 @@
 """Benchmarks over depth and family: forward pass, training step, build, first step, and a report of 1,000 records.
 
-Run by `python -m bench.regressions`, which gates on the ratio to the calibration workload below.
+Run by `python -m bench.regressions`, which gates on the ratio to the calibration workload between the rounds.
 """
 
 import os
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import calibration
 import made_up
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -45,33 +45,23 @@ def network_of(trial: Trial, images: Images) -> nn.Module:
     return build(spec, trial.seed, DEVICE).to(memory_format=torch.channels_last)
 
 
-def timed(benchmark: Benchmark, call: Callable[[], object], depth: int) -> None:
+def timed(benchmark: Benchmark, call: Callable[[], object], rounds: int, warmup_rounds: int = 1) -> None:
+    """Rounds of a call with the calibration workload before each and after the last.
+
+    Between them, since the machine's pace changes within seconds: one calibration a run was off by up to twofold.
+    """
+    paces: list[float] = []
+
+    def calibrate() -> None:
+        paces.append(calibration.seconds(DEVICE))
+
     def waited() -> None:
         call()
         seam.synchronize(DEVICE)
 
-    benchmark.pedantic(waited, rounds=ROUNDS[depth], warmup_rounds=1)
-
-
-def test_calibration(benchmark: Benchmark) -> None:
-    """What a core does by itself, without torch on a CPU: products, a pass over memory, and plain Python."""
-    generator = np.random.default_rng(0)
-    a = generator.standard_normal((256, 256), dtype=np.float32)
-    b = generator.standard_normal(2**20, dtype=np.float32)
-    on_device = torch.ones(2048, 2048, device=DEVICE) if DEVICE == "cuda" else None
-
-    def work() -> None:
-        for _ in range(20):
-            a @ a
-        for _ in range(4):
-            np.maximum(b, 0).sum()
-        sum(i * i for i in range(20_000))
-        if on_device is not None:
-            for _ in range(50):
-                on_device @ on_device
-            seam.synchronize(DEVICE)
-
-    benchmark.pedantic(work, rounds=60, warmup_rounds=5)
+    benchmark.pedantic(waited, setup=calibrate, rounds=rounds, warmup_rounds=warmup_rounds)
+    calibrate()
+    benchmark.extra_info["calibration_s"] = paces
 
 
 @by_family
@@ -80,7 +70,7 @@ def test_forward(benchmark: Benchmark, depth: int, family: str) -> None:
     trial, network, images = made(family, depth)
     x = images.prepare(images.data.train_images[: trial.batch_size])
     with mode(network, training=False), torch.inference_mode():
-        timed(benchmark, lambda: network(x), depth)
+        timed(benchmark, lambda: network(x), ROUNDS[depth])
 
 
 @by_family
@@ -90,7 +80,7 @@ def test_step(benchmark: Benchmark, depth: int, family: str) -> None:
     execution = usual(trial, DEVICE)
     with numerics(trial.precision, execution.exact):
         step = Step(network, images, trial, DEVICE, execution)
-        timed(benchmark, step, depth)
+        timed(benchmark, step, ROUNDS[depth])
         step.close()
 
 
@@ -98,7 +88,7 @@ def test_step(benchmark: Benchmark, depth: int, family: str) -> None:
 @by_depth
 def test_build(benchmark: Benchmark, depth: int, family: str) -> None:
     trial, _, images = made(family, depth)
-    timed(benchmark, lambda: network_of(trial, images), depth)
+    timed(benchmark, lambda: network_of(trial, images), ROUNDS[depth])
 
 
 @by_family
@@ -113,7 +103,7 @@ def test_first_step(benchmark: Benchmark, depth: int, family: str) -> None:
         step.close()
 
     with numerics(trial.precision, execution.exact):
-        timed(benchmark, first, depth)
+        timed(benchmark, first, ROUNDS[depth])
 
 
 STUDY = """
@@ -142,4 +132,4 @@ def test_report_of_1000_records(benchmark: Benchmark, tmp_path: Path) -> None:
     def page() -> None:
         assert render.page(reports.gather(str(study), tmp_path / "records"))
 
-    benchmark.pedantic(page, rounds=2, warmup_rounds=0)
+    timed(benchmark, page, rounds=2, warmup_rounds=0)
