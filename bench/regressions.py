@@ -28,7 +28,7 @@ THRESHOLD = 0.25
 # Runs that make a baseline, and of each side when two are interleaved; the fastest round of all counts.
 PASSES = 2
 # How often what seems slower is measured again. Noise makes a time longer, never shorter: a change stays, noise goes.
-AGAIN = 5
+AGAIN = 3
 # What must agree for two runs to be comparable; torch and Python may differ, that is the question.
 DEVICE = ("device", "device_name", "cores", "timer", "calibration")
 # What pytest-benchmark writes, as far as it is read here.
