@@ -60,6 +60,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder]) -> F
                     "error": float(other.errors[:, other.depths.index(depth)].mean()),
                     "original": float(original.errors[:, original.depths.index(depth)].mean()),
                     "n": found.n,
+                    "failed": _failures(original, other, depth) > 0,
                     "state": _side(original, other, depth, found),
                 }
             )
@@ -69,7 +70,16 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder]) -> F
     for i, row in enumerate(rows):
         apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row["state"] == "diverged"
         row["state"] = ("unfinished" if row["state"] == "unfinished" else "apart") if apart else _within(differences[i])
-    return _alike_verdict(base.but(details=tuple(rows)), original, names, depths)
+    judged = _alike_verdict(base.but(details=tuple(rows)), original, names, depths)
+    # The worst rank of a failed net serves the tests; shown, it would be a made-up number.
+    blank = dict.fromkeys(("effect", "low", "high", "error"), math.nan)
+    return judged.but(details=tuple({**row, **blank} if row["failed"] else row for row in rows))
+
+
+def _failures(original: Ladder, other: Ladder, depth: int) -> int:
+    """Seeds of the two that diverged or broke off at this depth."""
+    places = [(side, side.depths.index(depth)) for side in (other, original)]
+    return sum(side.diverged[j] + side.broken[j] for side, j in places)
 
 
 def _p(value: float) -> float:
@@ -130,16 +140,17 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     at_last = other.errors[:, other.depths.index(deep)] - original.errors[:, original.depths.index(deep)]
     inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
     base = base.but(n=inter.n)
-    failed = sum(side.diverged[side.depths.index(row["depth"])] for side in (other, original))
+    failed = _failures(original, other, row["depth"])
+    counted = any(r["failed"] for r in rows if r["depth"] in (shallow, deep))
     if not failed:
         base = base.but(effect=_known(inter.value), low=_known(inter.low), high=_known(inter.high))
     largest = {d: max(abs(r["effect"]) for r in rows if r["depth"] == d) for d in (shallow, deep)}
     told = (
         f"placements differ from {original.subject!r} by up to {points(largest[shallow])} at {shallow} layers and "
-        f"{points(largest[deep])} at {deep}" + (" (a diverged net counted as all wrong)" if failed else "")
+        f"{points(largest[deep])} at {deep}" + (" (a failed net counted as all wrong)" if counted else "")
     )
     when = rules.at_steps(original)
-    how = f"{failed} trials of the two diverged" if failed else points(row["effect"])
+    how = f"{failed} trials of the two failed" if failed else points(row["effect"])
     which = f"{row['placement']} at {row['depth']} layers ({how})"
     if worst == "apart":
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
@@ -193,7 +204,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     found = stats.difference(twin, mine, images=ladder.images, resolution=ladder.resolution)
     bound = stats.bounds(mine, ladder.resolution)
     rows = [
-        {"subject": side.subject, "depth": d, "error": float(side.errors[:, side.depths.index(d)].mean())}
+        {"subject": side.subject, "depth": d, "error": _shown(side, side.depths.index(d))}
         for side in (ladder, plain)
         for d in common
     ]
@@ -208,7 +219,10 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
     over = int((mine > TRAINED).sum())
     if 2 * over > found.n and ladder.settled[j]:
-        return base.but(verdict=Verdict.REFUTED, reason=f"{told}: the residual net does not train either, {when}")
+        return base.but(
+            verdict=Verdict.REFUTED,
+            reason=f"{told}: the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds, {when}",
+        )
     if over or bound.high > TRAINED:
         return base.but(reason=f"{told}: not below {percent(TRAINED)} for sure, {when}")
     if worse and plain.settled[k]:
@@ -218,6 +232,11 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if found.high < MARGIN:
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}: no worse than the margin, {when}")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
+
+
+def _shown(ladder: Ladder, j: int) -> float:
+    """Mean error; none where a seed has none."""
+    return math.nan if ladder.diverged[j] or ladder.broken[j] else float(ladder.errors[:, j].mean())
 
 
 def _ends(ladder: Ladder, j: int) -> str:

@@ -131,8 +131,11 @@ def degrades(frames: Frames) -> list[Finding]:
     told = [*(f"{f.setting}: {f.verdict}" for f in each), *(f"{f.subject}: {f.verdict}" for f in controls)]
     if told:
         cost = _search_cost(found[0])
-        same = all(f.verdict == found[0].verdict for f in [*each, *controls])
-        depends = "It depends on none of what was tried" if same else "It depends on what is tried"
+        others = {f.verdict for f in [*each, *controls]} - {found[0].verdict}
+        depends = "It depends on none of what was tried"
+        if others:
+            open_only = others == {Verdict.INCONCLUSIVE}
+            depends = "Not shown under everything that was tried" if open_only else "It depends on what is tried"
         found[0] = found[0].but(reason=f"{found[0].reason}{cost}. {depends}: {'; '.join(told)}")
     return [*found, *controls, *each]
 
@@ -177,9 +180,8 @@ def thousand(frames: Frames) -> list[Finding]:
     plain = ladders(tuned(trials)[0], "train_error", ["plain"])
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
-        twins = [p for p in plain if p.study == ladder.study]
-        same = [p for p in twins if p.setting == ladder.setting]
-        return rules.trains(name, measure, ladder, next(iter(same or twins), None))
+        same = [p for p in plain if (p.study, p.setting) == (ladder.study, ladder.setting)]
+        return rules.trains(name, measure, ladder, next(iter(same), None))
 
     found = apply(claim, rule, trials, residual(trials))
     # The claim is about training only: "easy to train".

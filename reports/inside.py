@@ -85,10 +85,11 @@ def small_net_first(frames: Frames) -> list[Finding]:
             mine = probes[(probes["study"] == study) & (probes["architecture"] == subject)]
             if not mine.empty:
                 steps = _steps(frames, mine["digest"])
+                lost = _lost(frames.trials, study, subject)
                 made = [
-                    _lesions(claim, subject, mine),
-                    *_paths(claim, subject, mine),
-                    *_over_epochs(claim, subject, mine),
+                    _lesions(claim, subject, mine, lost),
+                    *_paths(claim, subject, mine, lost | _lost(frames.trials, study, subject, TRAINED)),
+                    *_over_epochs(claim, subject, mine, lost),
                 ]
                 found += [f.but(study=study, steps=steps, reason=f"{f.reason}, at {steps} steps") for f in made]
     if not found:
@@ -96,20 +97,29 @@ def small_net_first(frames: Frames) -> list[Finding]:
     return headline_first(claim, found, SMALL_FIRST, "resnet")
 
 
-def _trained(lesions: pd.DataFrame) -> dict[int, pd.DataFrame]:
+def _lost(trials: pd.DataFrame, study: str, subject: str, most: float = 1.0) -> set[int]:
+    """Depths at which a seed diverged or broke off: it leaves no lesions, and the others are survivors."""
+    mine = (trials["study"] == study) & (trials["architecture"] == subject) & trials["comparable"]
+    mine &= (trials["layout"] != "dense") & (trials["clip_norm"] == 0)
+    return set(trials.loc[mine & ~((trials["status"] == "ok") & (trials["train_error"] <= most)), "depth"])
+
+
+def _trained(lesions: pd.DataFrame, lost: set[int]) -> dict[int, pd.DataFrame]:
     """Lesions by depth, where the intact nets of all seeds trained."""
     kept = {}
     for depth, rows in lesions.groupby("depth", sort=True):
         intact = _by_seed(rows, "intact_error")
+        if depth in lost:
+            continue
         if len(intact) and bool((intact <= TRAINED).all()) and set(intact.index) == set(rows["seed"]):
             kept[int(str(depth))] = rows
     return kept
 
 
-def _lesions(claim: str, subject: str, mine: pd.DataFrame) -> Finding:
+def _lesions(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> Finding:
     lesions = mine[mine["probe"] == "lesions"]
     base = Finding(claim, subject, "effective_depth", INCONCLUSIVE, "", unit="layer", n=int(mine["seed"].nunique()))
-    trained = _trained(lesions)
+    trained = _trained(lesions, lost)
     rows = tuple(
         {
             "depth": depth,
@@ -141,9 +151,10 @@ def _intact(rows: pd.DataFrame) -> pd.Series:
     return intact if len(intact) else _by_seed(rows, "intact_error")
 
 
-def _paths(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
+def _paths(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list[Finding]:
     """Whether the gradient comes through short paths: 95 % of it through under half of the blocks, deep nets only."""
     rows = mine[(mine["probe"] == "path_gradients") & (mine["depth"] >= DEEP)]
+    rows = rows[~rows["depth"].isin(list(lost))]
     for depth in sorted(rows["depth"].unique(), reverse=True):
         at = rows[rows["depth"] == depth]
         high, blocks = _by_seed(at, "high"), _by_seed(at, "blocks")
@@ -161,10 +172,10 @@ def _paths(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
     return []
 
 
-def _over_epochs(claim: str, subject: str, mine: pd.DataFrame) -> list[Finding]:
+def _over_epochs(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list[Finding]:
     """Effective depth and the branches' share, at the first look and at the end, of the deepest nets that trained."""
     found = []
-    trained = _trained(mine[mine["probe"] == "lesions"])
+    trained = _trained(mine[mine["probe"] == "lesions"], lost)
     mine = mine[mine["depth"].isin(list(trained))]
     layers = ("lesions", "by_epoch.effective_depth", "effective_depth_reestimated")
     norms = ("branch_ratio", "ratio", "ratio")
@@ -226,8 +237,11 @@ def grown(
     compared = [stats.difference(error[:, j], control[:, j], resolution=1e-4) for j in range(len(depths))]
     adjusted = stats.holm([found.p_above(MARGIN) for found in compared])
     for j, found in enumerate(compared):
-        rows.append({"depth": depths[j], "change": float(change[:, j].max()), "effect": found.value,
-                     "low": found.low, "high": found.high, "n": found.n})  # fmt: skip
+        lost = [int((side[:, j] >= 1).sum()) for side in (error, control)]
+        shown = (math.nan,) * 3 if any(lost) else (found.value, found.low, found.high)
+        rows.append({"depth": depths[j], "change": float(change[:, j].max()),
+                     **dict(zip(("effect", "low", "high"), shown, strict=True)),
+                     "n": found.n, "diverged": lost[0], "ungrown diverged": lost[1]})  # fmt: skip
     base = base.but(details=tuple(rows))
     if not depths:
         return base.but(reason="no growth was tried")
@@ -245,10 +259,17 @@ def grown(
         base = base.but(effect=None, low=None, high=None)
         verdict = REFUTED if 2 * failed > len(error) else INCONCLUSIVE
         return base.but(verdict=verdict, reason=f"{told}, but {failed} of {len(error)} seeds diverged when trained on")
+    if unfit := max(int((control[:, j] >= 1).sum()) for j in range(len(depths))):
+        base = base.but(effect=None, low=None, high=None)
+        return base.but(reason=f"{told}, but {unfit} of {len(control)} ungrown nets diverged: nothing to compare with")
     if depths[-1] < DEEP:
         return base.but(reason=f"{told}, but never to {DEEP} layers or more")
-    if any(p < stats.ALPHA for p in adjusted):
-        return base.but(verdict=REFUTED, reason=f"{told}, but after training on it is {points(worst.value)} worse")
+    sure = [j for j, p in enumerate(adjusted) if p < stats.ALPHA]
+    if sure:
+        j = max(sure, key=lambda i: compared[i].value)
+        worse = compared[j]
+        return base.but(verdict=REFUTED, effect=worse.value, low=worse.low, high=worse.high,
+                        reason=f"{told}, but trained on, it is {points(worse.value)} worse at {depths[j]} layers")  # fmt: skip
     if all(f.estimable and f.high < MARGIN for f in compared):
         return base.but(
             verdict=SUPPORTED, reason=f"{told}; trained on, it ends at most {points(worst.high)} above the ungrown net"
@@ -269,7 +290,14 @@ def identity_growth(frames: Frames) -> list[Finding]:
             if not mine.empty:
                 base = Finding(claim, subject, "train_error", INCONCLUSIVE, "", study=study)
                 steps = _steps(frames, mine["digest"])
-                finding = _growth(base.but(steps=steps, trials=tuple(sorted(mine["digest"].unique()))), mine)
+                base = base.but(steps=steps, trials=tuple(sorted(mine["digest"].unique())))
+                gone = frames.trials[frames.trials["comparable"] & (frames.trials["grow_to"] != "")]
+                gone = gone[(gone["study"] == study) & (gone["architecture"] == subject) & (gone["status"] != "ok")]
+                finding = (
+                    base.but(n=len(gone) + mine["seed"].nunique(),
+                             reason=f"{len(gone)} seeds diverged or broke off before they could be grown")
+                    if len(gone) else _growth(base, mine)
+                )  # fmt: skip
                 found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
     if not found:
         return [nothing(claim, "resnet", GROWTH[-1])]

@@ -51,6 +51,8 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
         return f"never tried at {deep} layers or more"
     if len(ladder.seeds) < 2:
         return "one seed only: the spread between seeds is unknown"
+    if ladder.broken[0]:
+        return f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers broke off: nothing to compare with"
     if np.ptp(ladder.errors) == 0:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
@@ -62,7 +64,8 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
         ladder.errors[:, j], ladder.errors[:, reference], images=ladder.images, resolution=ladder.resolution
     )
     # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
-    shown = (found.value, found.low, found.high) if not ladder.diverged[j] else (math.nan,) * 3
+    failed = any(ladder.diverged[i] or ladder.broken[i] for i in (j, reference))
+    shown = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
     return found, {
         "depth": ladder.depths[j],
         **dict(zip(("effect", "low", "high"), shown, strict=True)),
@@ -88,6 +91,17 @@ def unsettled(ladder: Ladder, j: int) -> str:
     return f"unfinished {at_steps(ladder)}"
 
 
+def _untrained(ladder: Ladder, measure: str) -> str:
+    """Why nothing can be told from differences: what they are counted from does not train itself."""
+    shallow, failed = float(ladder.errors[:, 0].mean()), ladder.diverged[0]
+    if shallow <= NOT_TRAINED:
+        return ""
+    how = (
+        f"{failed} of {len(ladder.seeds)} seeds diverged" if failed else f"{percent(shallow)} {measure_words(measure)}"
+    )
+    return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder)}"
+
+
 def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
@@ -98,17 +112,14 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
-    shallow = float(ladder.errors[:, 0].mean())
-    if shallow > NOT_TRAINED:
-        return base.but(
-            reason=f"the net of {ladder.depths[0]} layers itself does not train: "
-            f"{percent(shallow)} {measure_words(measure)} {at_steps(ladder)}"
-        )
+    if reason := _untrained(ladder, measure):
+        return base.but(reason=reason)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     adjusted = stats.holm([found.p_above(MARGIN) for found, _ in compared])
     details = []
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
         worse = mostly_diverged(ladder, j) or p < stats.ALPHA
+        row["p"] = p
         row["state"] = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
         if worse and not ladder.settled[j]:
             row["state"] = "unfinished"
@@ -132,7 +143,10 @@ def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
         return base.but(reason=f"{said}, but {unsettled(ladder, ladder.depths.index(row['depth']))}")
     if worst == "unclear":
         broken = f"; {row['broken']} trials broke off" if row["broken"] else ""
-        return base.but(reason=f"{said}: the interval reaches over the margin of {points(MARGIN)}{broken}, {when}")
+        why = f"the interval reaches over the margin of {points(MARGIN)}"
+        if row["low"] > MARGIN:
+            why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row['p']:.2g})"
+        return base.but(reason=f"{said}: {why}{broken}, {when}")
     return base.but(
         verdict=SUPPORTED,
         reason=f"at every depth from {rows[0]['depth']} to {rows[-1]['depth']} layers the {words} is less than "
@@ -149,6 +163,10 @@ def _compared(row: dict[str, Any], shallow: int, words: str) -> str:
     """A depth against the shallowest one, from its row of details; divergence is told instead of a number."""
     if row["diverged"]:
         return f"at {row['depth']} layers {row['diverged']} of {row['n']} seeds diverged"
+    if row["broken"]:
+        return f"at {row['depth']} layers {row['broken']} of {row['n']} trials broke off"
+    if not math.isfinite(row["effect"]):
+        return f"at {row['depth']} layers the {words} is compared with nets of {shallow} layers that diverged"
     bounds = f" (at least {points(row['low'])}, at most {points(row['high'])})" if math.isfinite(row["high"]) else ""
     side = "above" if row["effect"] >= 0 else "below"
     return (
@@ -192,6 +210,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         if not ladder.settled[deepest]:
             return base.but(reason=f"{said}, but {unsettled(ladder, deepest)}")
         return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
+    if reason := _untrained(ladder, measure):
+        return base.but(reason=reason)
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         return base.but(
@@ -223,7 +243,7 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     bound = stats.bounds(errors, ladder.resolution)
     worst = float(errors.max())
     base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
-    if not ladder.diverged[j]:
+    if not (ladder.diverged[j] or ladder.broken[j]):
         shown = (_number(100 * value) for value in (bound.value, bound.low, bound.high))
         base = base.but(**dict(zip(("effect", "low", "high"), shown, strict=True)), unit="%")
     over = int((errors > TRAINED).sum())
@@ -293,6 +313,8 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
+    if reason := _untrained(ladder, measure):
+        return base.but(reason=reason)
     last = len(ladder.depths) - 1
     found = stats.difference(
         ladder.errors[:, 0], ladder.errors[:, last], images=ladder.images, resolution=ladder.resolution
@@ -301,10 +323,14 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     rows = tuple(row for _, row in (against(ladder, j) for j in range(1, last + 1)))
     base = base.but(n=found.n, details=rows)
     words = f"{ladder.diverged[last]} of {found.n} seeds diverged at {ladder.depths[-1]} layers"
-    if not ladder.diverged[last]:
+    if ladder.broken[last]:
+        words = f"{ladder.broken[last]} of {found.n} trials broke off at {ladder.depths[-1]} layers"
+    elif not ladder.diverged[last]:
         gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
         base = base.but(effect=_number(found.value), low=_number(found.low), high=_number(found.high))
+    if found.estimable and found.low > MARGIN and not ladder.settled[0]:
+        return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
     if found.estimable and found.low > MARGIN:
         return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
     if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
