@@ -268,8 +268,8 @@ def grown(
     if sure:
         j = max(sure, key=lambda i: compared[i].value)
         worse = compared[j]
-        return base.but(verdict=REFUTED, effect=worse.value, low=worse.low, high=worse.high,
-                        reason=f"{told}, but trained on, it is {points(worse.value)} worse at {depths[j]} layers")  # fmt: skip
+        reason = f"{told}, but trained on, it is {points(worse.value)} worse at {depths[j]} layers"
+        return base.but(verdict=REFUTED, effect=worse.value, low=worse.low, high=worse.high, reason=reason)
     if all(f.estimable and f.high < MARGIN for f in compared):
         return base.but(
             verdict=SUPPORTED, reason=f"{told}; trained on, it ends at most {points(worst.high)} above the ungrown net"

@@ -52,7 +52,8 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
     if len(ladder.seeds) < 2:
         return "one seed only: the spread between seeds is unknown"
     if ladder.broken[0]:
-        return f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers broke off: nothing to compare with"
+        trials = f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers"
+        return f"{trials} broke off: nothing to compare with"
     if np.ptp(ladder.errors) == 0:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
