@@ -60,6 +60,8 @@ def reset_peak_memory(device: str) -> int:
     """
     gc.collect()
     if device == "cuda":
+        # Workspaces of streams long gone; a live graph would know their addresses, so between trials only.
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()

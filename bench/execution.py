@@ -14,6 +14,9 @@ import torch
 
 from bench.study import Trial
 
+# cuBLAS is asked once a process, at its first product, whatever mode that is in: later it would be too late.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -65,9 +68,6 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
     before = (convolution.fp32_precision, product.fp32_precision, cudnn.benchmark, cudnn.deterministic,
               torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
               filling.fill_uninitialized_memory)  # fmt: skip
-    if exact:
-        # cuBLAS reads it when its handle is made; harmless afterwards.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         convolution.fp32_precision = "ieee" if precision == "fp32" else "tf32"
         product.fp32_precision = "ieee"

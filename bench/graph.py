@@ -5,6 +5,7 @@ states are afterwards as they were, and each can be taken back. What a step does
 """
 
 import gc
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -59,13 +60,22 @@ class CudaCapture:
         self.pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, body: Body) -> None:
-        """Runs a body on the capture's stream."""
+        """Runs a body on the capture's stream.
+
+        Raises:
+            RuntimeError: What the body raises, or that it waits for the device: inside a capture that would leave
+                torch's allocator and generators unusable, here it costs nothing.
+        """
         self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            for _ in range(WARMUP_STEPS):
-                body()
-        torch.cuda.current_stream().wait_stream(self.stream)
-        torch.cuda.synchronize()
+        try:
+            with torch.cuda.stream(self.stream):
+                for _ in range(WARMUP_STEPS - 1):
+                    body()
+                with no_waiting():
+                    body()
+        finally:
+            # Also after an error: the caller puts back what kernels may still be writing.
+            torch.cuda.synchronize()
         # What the warm-up's activations took would lie idle beside the graph's pool.
         gc.collect()
         torch.cuda.empty_cache()
@@ -75,9 +85,24 @@ class CudaCapture:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        # The outer stream context: a capture that failed would leave its own stream as the current one.
+        here = torch.cuda.stream(torch.cuda.current_stream())
+        with here, torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             body()
         return graph.replay
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Within, a call that would wait for the CUDA device raises RuntimeError."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "a prototype feature", says torch
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def compile_blocks(network: nn.Module, **options: Any) -> int:
@@ -93,8 +118,7 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
     # Another architecture's variants would count against the limit of the same class, its graph breaks against us.
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-    torch._dynamo.config.accumulated_recompile_limit = 4 * RECOMPILE_LIMIT
+    _allow_variants()
     for block in getattr(network, "blocks", [network]):
         repeated = vars(block).get("forward")
         if isinstance(repeated, _Recomputed):
@@ -103,6 +127,11 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
         else:
             block.compile(dynamic=False, **options)
     return compilations()
+
+
+def _allow_variants() -> None:
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    torch._dynamo.config.accumulated_recompile_limit = 4 * RECOMPILE_LIMIT
 
 
 def compilations() -> int:
@@ -189,4 +218,12 @@ class _Recomputed:
 
     def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Of the forward pass, and of its repetition."""
-        return nullcontext(), frozen_statistics(self.block)
+        return nullcontext(), self._repeating()
+
+    @contextmanager
+    def _repeating(self) -> Iterator[None]:
+        if self.forward is not type(self.block).forward:
+            # torch 2.15 keeps dynamo's settings by thread, and CUDA's backward pass has one of its own.
+            _allow_variants()
+        with frozen_statistics(self.block):
+            yield

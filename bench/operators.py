@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 MARK = "stage: "
 BETWEEN = "between operators"
+COMPILED = "triton_"
 
 # First match decides. On a CPU one operator gives both gradients of a convolution; CUDA kernels tell them apart.
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -75,7 +76,9 @@ def profiled(
     finally:
         for mark in marks:
             mark.remove()
-    events = [_event(raw) for raw in cast(Any, found.profiler).kineto_results.events()]
+    raws = cast(Any, found.profiler).kineto_results.events()
+    # The shadow that a mark casts on the device spans kernels that are counted themselves.
+    events = [_event(raw) for raw in raws if raw.device_type().name == "CPU" or not raw.is_user_annotation()]
     return found, table(events), sum(e.kernel and not e.name.startswith("Mem") for e in events)
 
 
@@ -114,8 +117,10 @@ def _mark(network: nn.Module) -> list[Any]:
 
 
 def kind_of(name: str) -> str:
-    """The kind of an operator by its name."""
+    """The kind of an operator by its name; a compiled kernel's name lists all that was fused, no convolution is."""
     lowered = name.lower()
+    if lowered.startswith(COMPILED):
+        return "BatchNorm" if "batch_norm" in lowered else "elementwise"
     return next((kind for kind, words in _KINDS if any(word in lowered for word in words)), "elementwise")
 
 
@@ -162,7 +167,8 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
     """Kind and stage by correlation of every operator, and the outermost operators with theirs.
 
     Forward operators belong to the stage marked last; backward ones to that of the forward operator with the same
-    sequence number. What accumulates a gradient follows the operator that made it.
+    sequence number, a compiled block's to that of the block. What accumulates a gradient follows the operator that
+    made it.
     """
     place: dict[int, tuple[str, str]] = {}
     outermost: list[tuple[str, str, Event]] = []
@@ -171,6 +177,8 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
     open_until = 0
     kind = ""
     for event in events:
+        if stage and event.sequence >= 0 and not event.name.startswith("autograd::"):
+            stage_of[event.sequence] = stage
         if event.name.startswith(MARK):
             stage = event.name[len(MARK) :]
         elif event.name.startswith("Optimizer."):
@@ -178,7 +186,7 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
         elif event.name.startswith("autograd::engine::evaluate_function"):
             stage = ""  # the forward pass is over
             backward = stage_of.get(event.sequence, backward)
-        elif event.name.startswith("aten::"):
+        elif event.name.startswith(("aten::", COMPILED)):
             if event.start >= open_until:
                 open_until = event.end
                 update = event.start < updating
@@ -187,7 +195,5 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
                 if kind == "data" and here:
                     kind = "elementwise"  # the network's own indexing
                 outermost.append((kind, here, event))
-            if stage and event.sequence >= 0:
-                stage_of[event.sequence] = stage
             place[event.correlation] = outermost[-1][:2]
     return place, outermost

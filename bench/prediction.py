@@ -182,15 +182,16 @@ def lines(
     Args:
         study: What is asked.
         folder: Of the studies' folders of records.
-        workers: Trials at a time; 0 is one a core.
+        workers: Trials at a time; 0 is as a sweep has them: one on a GPU, else one a core.
         memory_bytes: What a trial may use; None asks the machine.
     """
-    workers = workers or os.cpu_count() or 1
     names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
     records = [found for name in names for _, found in record.load(folder / name)[0]]
     found = predict(study, records)
     kinds = [str(r.environment.get("device", "cpu")) for r in records]
-    most = memory_here(statistics.mode(kinds) if kinds else "cpu") if memory_bytes is None else memory_bytes
+    kind = statistics.mode(kinds) if kinds else "cpu"
+    workers = workers or (1 if kind == "cuda" else os.cpu_count() or 1)
+    most = memory_here(kind) if memory_bytes is None else memory_bytes
     text = []
     for one in found:
         error = (

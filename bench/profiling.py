@@ -33,6 +33,8 @@ WARMUP = 2
 MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 5, 3.0
 PARTS_STEPS, PARTS_SECONDS = 5, 1.0
 INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 0.5
+# A GPU's counter of energy moves some ten times a second.
+ENERGY_STEPS, ENERGY_SECONDS = 2000, 1.0
 
 
 def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict
     Args:
         network: On the device.
         images: Training data on the device.
-        trial: Batch size, precision and recipe; its learning rate has no effect on time.
+        trial: Batch size, precision and recipe; the learning rate is taken as zero, so that no step diverges.
         device: "cpu" or "cuda".
 
     Returns:
@@ -74,7 +76,8 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict
         kernels_per_step, and energy_j_per_step where NVML is present.
     """
     execution = usual(trial, device)
-    asked = replace(trial, epochs=WARMUP + 2 * MOST_STEPS, schedule="constant", warmup_epochs=0.0)
+    most = WARMUP + 2 * MOST_STEPS + ENERGY_STEPS * (device == "cuda")
+    asked = replace(trial, epochs=most, lr=0.0, schedule="constant", warmup_epochs=0.0)
     gradients = [p.grad for p in network.parameters()]
     with restored([*network.parameters(), *network.buffers()], []), mode(network, training=True):
         with numerics(trial.precision, execution.exact):
@@ -105,18 +108,31 @@ def _steps(step: Step, device: str) -> dict[str, Any]:
     warmup = [timed(step, device) for _ in range(WARMUP)]
     quiet = [calibration(device)]
     others = [seam.memory_of_others(device)]
-    energy, processor = _energy(device), time.process_time()
+    processor = time.process_time()
     times = _repeated(lambda: timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
-    used, spent = _energy(device), time.process_time() - processor
+    spent = time.process_time() - processor
     quiet.append(calibration(device))
     others.append(seam.memory_of_others(device))
     found: dict[str, Any] = {
         "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device),
         "calibration_times_s": quiet, "others_memory_bytes": others, "cpu_share": spent / sum(times),
     }  # fmt: skip
-    if energy is not None and used is not None:
-        found["energy_j_per_step"] = (used - energy) / len(times)
-    return found
+    return found | _energy_per_step(step, device)
+
+
+def _energy_per_step(step: Step, device: str) -> dict[str, float]:
+    """Joules of a step, over at least a second of steps; empty where the device does not say."""
+    before = _energy(device)
+    if before is None:
+        return {}
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < ENERGY_SECONDS and steps < ENERGY_STEPS:
+        for _ in range(10):  # between two waits, so that the device is hardly ever idle
+            step()
+        seam.synchronize(device)
+        steps += 10
+    after = _energy(device)
+    return {} if after is None else {"energy_j_per_step": (after - before) / steps}
 
 
 def _parts(step: Step, device: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench import data, device, profiling
 from bench.checkpoint import Keeper
+from bench.execution import numerics
 from bench.images import Images
 from bench.machine import Machine
 from bench.probes import PROBES
@@ -107,13 +108,16 @@ def _train(
     images = Images(stored, trial)
     network: nn.Module = build(model_spec(trial, images), trial.seed, where).to(memory_format=torch.channels_last)
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
-    for probe in probes:
-        probe.progress = progress
-        probe.at_start()
+    # Probes compare small differences: IEEE arithmetic, whatever the training's.
+    with numerics("fp32"):
+        for probe in probes:
+            probe.progress = progress
+            probe.at_start()
 
     def on_epoch(_: nn.Module, epoch: int) -> None:
-        for probe in probes:
-            probe.after_epoch(epoch)
+        with numerics("fp32"):
+            for probe in probes:
+                probe.after_epoch(epoch)
 
     keeper = None
     if machine.checkpoint:
@@ -138,8 +142,9 @@ def _train(
         for part, x, y in (("train", stored.train_images, stored.train_labels),
                            ("test", stored.test_images, stored.test_labels)):  # fmt: skip
             result[f"{part}_loss"], result[f"{part}_error"] = evaluate(network, images, x, y)
-        for probe in probes:
-            probe.at_end()
+        with numerics("fp32"):
+            for probe in probes:
+                probe.at_end()
     found = {name: probe.found for name, probe in zip(trial.probes, probes, strict=True)}
     execution = {"execution": run.execution, "execution_note": run.execution_note}
     if keeper and keeper.note:

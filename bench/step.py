@@ -6,6 +6,7 @@ captured stands in `graph`.
 """
 
 import math
+import time
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -83,6 +84,7 @@ class Step:
         loss: Of the last step, on the device.
         execution: How steps are really executed, once one was taken.
         note: Why that is not what was asked; else empty.
+        preparing_s: Seconds spent on compilation, warm-up and capture so far.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Step:
     ) -> None:  # fmt: skip
         self.network, self.images, self.trial, self.device = network, images, trial, device
         self.execution = execution or usual(trial, device)
-        self.note = ""
+        self.note, self.preparing_s = "", 0.0
         self.n = len(images.data.train_labels)
         self.per_epoch = steps_per_epoch(trial, self.n)
         self.rates = learning_rates(trial, self.per_epoch)
@@ -128,7 +130,9 @@ class Step:
             self.at.zero_()
         size = min(self.trial.batch_size, self.n - at * self.trial.batch_size)
         if (self.execution.graph or self.execution.compiled) and size not in self._replays:
+            began = time.perf_counter()
             self._prepare(size)
+            self.preparing_s += time.perf_counter() - began
         self._replays.get(size, partial(self.body, size))()
         self.seen += size
         self.done += 1
@@ -211,8 +215,8 @@ class Step:
     def _prepare(self, size: int) -> None:
         """Warms up and captures a step of `size` images, and leaves all as it was.
 
-        What cannot be captured or compiled is run eagerly, and what has no deterministic form without one; `note`
-        says so. Running out of memory is no such case.
+        What cannot be compiled is captured as it is, what cannot be captured is run eagerly, and what has no
+        deterministic form without one; `note` says so. Running out of memory is no such case.
         """
         body = partial(self.body, size)
         try:
@@ -229,8 +233,12 @@ class Step:
                 self._prepare(size)
                 return
             self.note = f"{self.note} not {self.execution.name}: {reason}".strip()
-            self.execution = replace(self.execution, graph=False, compiled=False)
+            # One problem with a compiler must not cost the graph as well.
+            again = self.execution.graph and self.execution.compiled
+            self.execution = replace(self.execution, graph=again, compiled=False)
             uncompile(self.network)
+            if again:
+                self._prepare(size)
 
     def _captured(self, body: Body, size: int) -> Body:
         if self._capture is None:

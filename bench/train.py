@@ -87,13 +87,15 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
         start -= spent
     for epoch in range(len(run.epochs) + 1, trial.epochs + 1):
         began, first = time.perf_counter(), step.done
-        looked = began
+        looked, prepared = began, step.preparing_s
         while step.done < epoch * step.per_epoch:
             step()
             if step.done % every == 0 or step.done == epoch * step.per_epoch:
                 loss = float(step.loss)
                 looked, before = time.perf_counter(), looked
-                run.longest_gap_s = max(run.longest_gap_s, looked - before)
+                # Compilation and capture are no stall.
+                run.longest_gap_s = max(run.longest_gap_s, looked - before - (step.preparing_s - prepared))
+                prepared = step.preparing_s
                 progress({"epoch": epoch, "epochs": trial.epochs, "step": step.done, "steps": run.steps_planned,
                           "loss": loss})  # fmt: skip
                 run.diverged_step = step.diverged_step()

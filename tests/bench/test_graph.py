@@ -5,6 +5,8 @@ Python would be frozen or refused. The tests marked gpu ask the same of real gra
 """
 
 import itertools
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +18,11 @@ from torch.utils._pytree import tree_leaves
 
 from bench import data
 from bench.execution import Execution, numerics, usual
-from bench.graph import check_compiled, compilations, compile_blocks, frozen_statistics, uncompile
+from bench.graph import check_compiled, compilations, compile_blocks, frozen_statistics, no_waiting, uncompile
 from bench.images import Images
 from bench.step import Step
 from bench.study import Trial
+from bench.train import _loop
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 
@@ -262,6 +265,53 @@ def test_compiled_blocks_may_be_checkpointed_too() -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("default:The .grad attribute")
+def test_repetition_in_another_thread_is_compiled_as_often_as_it_must_be() -> None:
+    """CUDA's backward pass has a thread of its own, torch 2.15 keeps dynamo's limit of 8 variants by thread."""
+    made = []
+    for apart in (False, True):
+        step = step_of(trial("resnet", 18, checkpoint_blocks=True, resize=16), Execution())
+        before = compile_blocks(step.network, backend="eager")
+        for size in (8, 12, 20):  # new shapes: more variants than dynamo's own limit
+            loss = step.forward(*step.images.train(torch.arange(size), step.augment_generator))[1]
+            if apart:
+                thread = threading.Thread(target=loss.backward)
+                thread.start()
+                thread.join()
+            else:
+                loss.backward()  # type: ignore[no-untyped-call]
+        made.append(check_compiled(before))
+        step.close()
+        torch._dynamo.reset()
+    assert made[0] == made[1] > 8
+
+
+def test_what_cannot_be_compiled_is_still_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check_compiled` refuses: nothing was compiled here. The graph stays, and trains as without a compiler."""
+    monkeypatch.setattr("bench.step.compile_blocks", lambda network: compilations())
+    eager, graphed = (
+        step_of(trial(), Execution()), step_of(trial(), Execution(graph=True, compiled=True), capture=tape)
+    )  # fmt: skip
+    for _ in range(6):
+        eager()
+        graphed()
+    same(eager, graphed)
+    assert graphed.execution == GRAPH
+    assert graphed.note.startswith("not graph+compile: compiled blocks fell back to eager")
+
+
+def test_time_of_preparation_is_no_gap_between_steps() -> None:
+    def slow(body: Callable[[], None]) -> Callable[[], None]:
+        time.sleep(0.3)
+        return tape(body)
+
+    asked = trial(drop_last=False)  # a whole batch and a partial one: two captures
+    step = step_of(asked, GRAPH, capture=slow)
+    run = _loop(step, lambda _: None, None, None)
+    assert step.preparing_s > 0.6
+    assert run.longest_gap_s < 0.3
+
+
 def test_blocks_that_fell_back_to_eager_are_reported() -> None:
     with pytest.raises(RuntimeError, match="fell back to eager"):
         check_compiled(compilations())
@@ -302,6 +352,7 @@ def test_graphed_fp32_steps_equal_eager_ones_on_cuda(kind: str, depth: int) -> N
 
 @pytest.mark.gpu
 @needs_cuda
+@pytest.mark.filterwarnings("default")  # torch's compiler has its own, some of them deprecations
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_fast_modes_train_nearly_alike_on_cuda(precision: str) -> None:
     asked = trial("resnet", 18, width=16, epochs=4, precision=precision)
@@ -322,9 +373,28 @@ def test_fast_modes_train_nearly_alike_on_cuda(precision: str) -> None:
 def test_epoch_does_not_wait_for_the_device() -> None:
     step = step_of(trial("resnet", 18, width=16, epochs=3), GRAPH, "cuda")
     step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         for _ in range(step.per_epoch - 1):
             step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_step_that_waits_runs_eagerly_and_the_next_graph_is_sound() -> None:
+    """A wait is found before the capture: one inside it would leave torch's allocator and generators broken."""
+
+    class Waits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * (1.0 if x.sum().item() > 0 else 2.0)
+
+    asked = trial("resnet", 10, width=16, epochs=2, augment="crop-flip")
+    step = step_of(asked, GRAPH, "cuda")
+    step.network.stem.append(Waits())  # type: ignore[union-attr, operator]
+    step()
+    assert "not graph" in step.note
+    assert step.execution.name == "eager"
+    step.close()
+    sound = step_of(asked, GRAPH, "cuda")
+    sound()
+    assert (sound.note, sound.execution.name) == ("", "graph")
+    sound.close()

@@ -14,6 +14,7 @@ from bench.images import Images
 from bench.machine import Machine
 from bench.operators import BETWEEN, Event, kind_of, profiled, save_trace, table
 from bench.record import Status, encode
+from bench.step import Step
 from bench.study import Trial
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
@@ -68,6 +69,16 @@ def test_cost_record_holds_raw_samples_apart_from_warm_ups() -> None:
     assert record.environment["execution"] == "eager"
     assert "kernels_per_step" not in cost
     assert "energy_j_per_step" not in cost
+
+
+def test_energy_of_a_step_is_that_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meter of 3 J a step that moves by 50 J at a time, as NVML's: one step alone would read 0 or 50."""
+    network, images = made(trial())
+    step = Step(network, images, trial(epochs=3000, lr=0.0), "cpu")
+    monkeypatch.setattr(profiling, "_energy", lambda device: 50.0 * (3 * step.done // 50))
+    assert profiling._energy_per_step(step, "cpu") == {"energy_j_per_step": pytest.approx(3.0, rel=0.2)}
+    monkeypatch.setattr(profiling, "_energy", lambda device: None)
+    assert profiling._energy_per_step(step, "cpu") == {}
 
 
 # He et al. 2015, table 1 and its text: 1.8e9, 3.6e9 and 3.8e9 multiply-adds; the exact numbers are torchvision's
@@ -136,6 +147,8 @@ def test_deep_operator_table_stays_small() -> None:
         ("aten::linear", "matrix product"),
         ("aten::threshold_backward", "elementwise"),
         ("aten::cross_entropy_loss", "loss"),
+        ("triton_poi_fused_convolution_backward_relu_0", "elementwise"),
+        ("triton_red_fused__native_batch_norm_legit_add_1", "BatchNorm"),
     ],
 )
 def test_operators_are_told_apart_by_name(name: str, kind: str) -> None:
@@ -195,6 +208,22 @@ def test_table_of_a_gpu_step_gives_kernel_times_and_tells_the_two_gradients_apar
         ("weight gradient", "stage 2"): (pytest.approx(200e-9), 1),
         ("elementwise", ""): (pytest.approx(10e-9), 1),
     }
+
+
+def test_kernels_of_a_compiled_block_belong_to_its_stage_forward_and_backward() -> None:
+    """Compiled kernels hang on operators of their own name, the backward ones on the block's sequence number."""
+    evaluate = "autograd::engine::evaluate_function: "
+    events = [
+        Event("stage: stage 3", 0, 1),
+        Event("CompiledFunction", 2, 30, sequence=7),
+        Event("triton_poi_fused_add_relu_0", 4, 8, correlation=21),
+        Event(evaluate + "CompiledFunctionBackward", 40, 80, sequence=7),
+        Event("triton_poi_fused_convolution_backward_1", 50, 60, correlation=22),
+        Event("triton_poi_fused_add_relu_0", 100, 130, correlation=21, kernel=True),
+        Event("triton_poi_fused_convolution_backward_1", 130, 200, correlation=22, kernel=True),
+    ]
+    rows = {(r["kind"], r["stage"]): (r["self_time_s"], r["calls"]) for r in table(events)}
+    assert rows == {("elementwise", "stage 3"): (pytest.approx(100e-9), 2)}
 
 
 def test_real_step_has_its_convolutions_counted_by_stage() -> None:
