@@ -163,8 +163,8 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             damaged.append((path.name, f"cannot be tabulated: {reason}"))
         else:
             sound.append((path, found))
-    unique, doubled = _newest(sound)
-    comparable, apart = _comparable([found for _, found in unique])
+    comparable, apart = _comparable([found for _, found in sound])
+    unique, comparable, doubled = _one_a_trial(sound, comparable)
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "epochs", "cost", "operators")}
     probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
     named: list[dict[str, Any]] = []
@@ -218,20 +218,29 @@ def _probes(readings: dict[str, list[Any]], named: list[dict[str, Any]]) -> pd.D
     )
 
 
-def _newest(records: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """One record a trial: the one started last; the others are named."""
-    kept: dict[Trial, tuple[Path, Record]] = {}
+def _one_a_trial(
+    records: Sequence[tuple[Path, Record]], comparable: Sequence[bool]
+) -> tuple[list[tuple[Path, Record]], list[bool], list[str]]:
+    """One record a trial, and whether it is comparable: of those that are (else of all) the one started last.
+
+    The others are named.
+    """
+    kept: dict[Trial, int] = {}
     doubled: list[str] = []
-    for path, found in records:
-        other = kept.get(found.trial)
-        if other is None:
-            kept[found.trial] = (path, found)
+
+    def rank(i: int) -> tuple[bool, str, str]:
+        return comparable[i], records[i][1].started, records[i][0].name
+
+    for i, (_, found) in enumerate(records):
+        other = kept.setdefault(found.trial, i)
+        if other == i:
             continue
-        newer = (found.started, path.name) > (other[1].started, other[0].name)
-        keep, drop = ((path, found), other) if newer else (other, (path, found))
+        keep, drop = (i, other) if rank(i) > rank(other) else (other, i)
         kept[found.trial] = keep
-        doubled.append(f"{drop[0].name} and {keep[0].name} hold the same trial: the newer, {keep[0].name}, is used")
-    return list(kept.values()), doubled
+        used, left = records[keep][0].name, records[drop][0].name
+        why = "the newer" if comparable[keep] == comparable[drop] else "the one that may be compared with the others"
+        doubled.append(f"{left} and {used} hold the same trial: {why}, {used}, is used")
+    return [records[i] for i in kept.values()], [comparable[i] for i in kept.values()], doubled
 
 
 # What must agree before two records are compared: resume's list (design.md, "How data flows").
@@ -241,8 +250,8 @@ _SAME = ("device", "device_name", "torch", "code", "data")
 def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     """Which records may be compared with each other, and a line for each lot that is kept apart.
 
-    Within a study, purpose and data set, the largest lot of equal machine and versions stays (the newest when
-    two are as large). Records without an environment (a worker that died at once) stay with it.
+    Within a study, purpose and data set, the lot of equal machine and versions with the most trials stays (the
+    newest when two have as many). Records without an environment (a worker that died at once) stay with it.
     """
     lots: dict[tuple[Any, ...], dict[tuple[str, ...], list[int]]] = {}
     same = [True] * len(records)
@@ -259,7 +268,10 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
             same[i] = False
             lines.append(f"{trial.digest}: ran with a micro-batch of {micro} instead of {trial.batch_size}: kept apart")
     for where, by_machine in lots.items():
-        ranked = sorted(by_machine.items(), key=lambda lot: (len(lot[1]), max(records[i].started for i in lot[1])))
+        ranked = sorted(
+            by_machine.items(),
+            key=lambda lot: (len({records[i].trial for i in lot[1]}), max(records[i].started for i in lot[1])),
+        )
         main = ranked[-1][0]
         for machine, members in ranked[:-1]:
             for i in members:

@@ -130,6 +130,22 @@ def test_the_newest_of_two_records_of_a_trial_counts_and_the_conflict_is_told(tm
     assert "same trial" in found.warnings[0]
 
 
+def test_a_newer_record_of_another_version_does_not_take_the_place_of_the_comparable_one(tmp_path: Path):
+    most = [train_record(trial(seed=s), 0.1) for s in range(3)]
+    again = train_record(trial(seed=2), 0.9, started="2026-12-01T00:00:00Z", environment={"code": "0ther"})
+    write(tmp_path / "a", most)
+    write(tmp_path / "b", [again])
+    found = tables.load([tmp_path / "a", tmp_path / "b"])
+    assert found.trials["train_error"].tolist() == [0.1, 0.1, 0.1]
+    assert found.cells["n"].item() == 3
+    assert any("same trial" in line for line in found.warnings)
+    # The same trial twice is no larger lot.
+    write(tmp_path / "c", [dataclasses.replace(r, environment={**r.environment, "code": "0ther"}) for r in most[:2]])
+    write(tmp_path / "d", [dataclasses.replace(r, environment={**r.environment, "code": "0ther"}) for r in most[:2]])
+    found = tables.load([tmp_path / name for name in "acd"])
+    assert found.cells["n"].item() == 3
+
+
 @pytest.mark.parametrize("other", [{"device": "cuda", "device_name": "H200"}, {"code": "0ther"}, {"torch": "2.11.0"}])
 def test_records_of_another_machine_or_version_are_kept_apart(other):
     most = [train_record(trial(seed=s), 0.1) for s in range(3)]
