@@ -188,6 +188,7 @@ _COST = (
     ("step_time_s", "step time (s)", 1.0),
     ("images_per_s", "images/s", 1.0),
     ("peak_memory_bytes", "peak memory (MiB)", 2.0**-20),
+    ("net_memory_bytes", "above the floor (MiB)", 2.0**-20),
     ("saved_activation_bytes", "saved activations (MiB)", 2.0**-20),
     ("flops_per_image", "FLOP/image (forward)", 1.0),
     ("parameters", "parameters", 1.0),
@@ -270,12 +271,12 @@ def warnings(source: Source) -> list[str]:
             f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
             " the machine was busy, or its clock changed."
         )
-    for what, rows in (("cost", cost), ("training", frames.trials)):
+    for what, measured, rows in (("cost", "Measurements", cost), ("training", "Times", frames.trials)):
         hurt = rows[rows["disturbed"] != ""]
         if len(hurt):
             first = hurt.sort_values("path").iloc[0]
             lines.append(
-                f"Times of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
+                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
                 f" {first['disturbed']}{' ...' if len(hurt) > 1 else ''}. What they learned is not touched; to measure"
                 " again, delete the record."
             )

@@ -209,7 +209,7 @@ def _words(frames: Frames, name: str) -> str:
     for figure, column, factor, unit in (
         ("step-time", "step_time_s", 1.0, "s"),
         ("throughput", "images_per_s", 1.0, "images/s"),
-        ("peak-memory", "peak_memory_bytes", 2.0**-20, "MiB"),
+        ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
         ("energy", "energy_j_per_step", 1.0, "J"),
         ("roofline", "arithmetic_share", 100.0, "% of the rate of a matrix product"),
     ):

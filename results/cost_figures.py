@@ -14,7 +14,7 @@ from results import stats, style
 from results.metrics import METRICS
 from results.panels import canvas, failures, labels_of, legend, looks_of, main_part, marks, rounded, styled, thin
 from results.style import Style
-from results.tables import Frames
+from results.tables import Frames, one_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def cost_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
     if cost.empty:
         return None
     split = [name for name in _ALIKE if cost[name].nunique() > 1]
-    unique = cost.sort_values("digest").drop_duplicates([*_ALIKE, "architecture", "depth"])
+    unique = one_each(cost, [*_ALIKE, "architecture", "depth"])
     if not split:
         return "", unique
     groups = sorted(unique.groupby(split, sort=True), key=lambda group: -len(group[1]))
@@ -71,7 +71,7 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, l
     axes.set_yscale("log")
     laws = {}
     for name, group in whole.groupby("architecture", sort=True):
-        laws[str(name)] = _law(axes, group, looks[str(name)], floor=column == "peak_memory_bytes")
+        laws[str(name)] = _law(axes, group, looks[str(name)], straight=column == "net_memory_bytes")
     marks(axes, whole.assign(y=whole["y"].map(rounded)), looks, 30)
     failed = drawn[drawn["status"] != "ok"]
     low, high = axes.get_ylim()
@@ -83,14 +83,16 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, l
     return laws
 
 
-def _law(axes: "Axes", group: pd.DataFrame, look: Style, floor: bool) -> str:
-    """Draws the power law through the points (over a floor: the straight line, curved on log axes), and says it."""
+def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
+    """Draws the power law through the points (of memory: the straight line, curved on log axes), and says it."""
     depth, cost = group["depth"].to_numpy(dtype=float), group["y"].to_numpy(dtype=float)
-    straight, power = stats.line(depth, cost), stats.log_line(depth, cost)
+    line, power = stats.line(depth, cost), stats.log_line(depth, cost)
     x = np.geomspace(depth.min(), depth.max(), 40)
-    if floor and straight.slope.estimable and straight.intercept > 0:
-        y, said = straight.intercept + straight.slope.value * x, f"{straight.slope.value:.3g} MiB a layer"
-    elif not floor and power.slope.estimable:
+    if straight and line.slope.estimable:
+        y, said = line.intercept + line.slope.value * x, f"{line.slope.value:.3g} MiB a layer"
+        # A log axis has no place for what the line falls to near its root.
+        x, y = x[y > cost.min() / 2], y[y > cost.min() / 2]
+    elif not straight and power.slope.estimable:
         y, said = np.exp(power.intercept) * x**power.slope.value, f"∝ depth^{power.slope.value:.2f}"
     else:
         x, y, said = depth, cost, ""

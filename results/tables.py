@@ -87,7 +87,9 @@ _DERIVED = dict.fromkeys(
     ),
     "float64",
 )
-COST = {**_KEYS, **_MACHINE, **_ENDED, **_DERIVED, **_MEASURED, **_NAMED}
+# What `disturbed` says in words: whether it is the times that are in doubt, the memory, or both.
+_IN_DOUBT = {"times_disturbed": "bool", "memory_disturbed": "bool"}
+COST = {**_KEYS, **_MACHINE, **_ENDED, **_IN_DOUBT, **_DERIVED, **_MEASURED, **_NAMED}
 
 OPERATORS = {**_SHORT_KEYS, "kind": "str", "stage": "str", "self_time_s": "float64", "calls": "float64", **_NAMED}
 
@@ -186,13 +188,39 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     return Frames(
         trials=trials,
         epochs=_frame(tables["epochs"], EPOCHS),
-        cost=_frame(tables["cost"], COST),
+        cost=floors_apart(_frame(tables["cost"], COST)),
         cells=summarize(trials),
         operators=_frame(tables["operators"], OPERATORS),
         probes=_probes(probes, named),
         damaged=tuple(damaged),
         warnings=(*doubled, *apart),
     )
+
+
+def floors_apart(cost: pd.DataFrame) -> pd.DataFrame:
+    """The costs, those whose process started from another floor of memory than its like marked as disturbed.
+
+    Like are comparable records of one device, study and data set (which is part of the floor).
+    """
+    alike = ["device_name", "study", "dataset", "resize", "train_examples", "comparable"]
+    floors = cost.groupby(alike)["memory_floor_bytes"]
+    usual = floors.transform("median")
+    # Of two that differ, neither is the usual one.
+    memory = ((cost["memory_floor_bytes"] - usual).abs() > rows.MOST_FLOOR_CHANGE) & (floors.transform("count") > 2)
+    words = [
+        f"memory: {floor / 2**20:.0f} MiB were in use before its net was built, {middle / 2**20:.0f} MiB are usual"
+        for floor, middle in zip(cost.loc[memory, "memory_floor_bytes"], usual[memory], strict=True)
+    ]
+    told = cost["disturbed"].copy()
+    told[memory] = [f"{times}; {word}" if times else word for times, word in zip(told[memory], words, strict=True)]
+    return cost.assign(times_disturbed=cost["disturbed"] != "", memory_disturbed=memory, disturbed=told).astype(COST)
+
+
+def one_each(cost: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """One cost of each lot: one that was measured before one that failed, an undisturbed one before a disturbed one."""
+    failed, hurt = cost["status"] != "ok", cost["disturbed"] != ""
+    ordered = cost.assign(failed=failed, hurt=hurt).sort_values(["failed", "hurt", "digest"])
+    return ordered.drop_duplicates(list(by)).drop(columns=["failed", "hurt"])
 
 
 _READING = ("probe", "quantity", "name", "index", "epoch", "value")
