@@ -124,6 +124,7 @@ class Frames:
         cost: A row per cost record, times as medians of the raw samples: `COST`.
         cells: A row per setting over its comparable seeds: `CELLS`. Mean, low and high (95 % interval) are over
             the `n_ok` seeds that ended "ok"; `n_diverged` and `n_failed` (all not "ok") say what is not in them.
+            `train_seconds_mean` is over the same seeds, over all of them only where none ended "ok".
         operators: Operator times of the cost records: `OPERATORS`.
         probes: What was measured inside the nets, one number a row: `PROBES`.
         damaged: File name and reason of each record that could not be read.
@@ -327,7 +328,9 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 SETTLING = ("status", "finished", "train_loss_running", "loss_ratio")
-_SUMMARIZED = (*SETTLING, "steps", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
+_SUMMARIZED = (*SETTLING, "steps", "n_train", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
+# The images behind an error.
+_COUNTED = {"train_error": "n_train", "test_error": "n_test"}
 
 
 def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
@@ -339,11 +342,14 @@ def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
         "n_failed": int((~ok).sum()),
         "steps": _over(np.nanmax, seeds["steps"]),
         "finished": settled(*(seeds[name] for name in SETTLING)),
-        "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"]),
+        # Of the same seeds as the errors, so that the two may stand in one point.
+        "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"][ok if ok.any() else ~ok]),
     }
     for measure in ("train_error", "test_error", "train_loss"):
-        images = _over(np.nanmax, seeds["n_test"]) if measure == "test_error" else np.nan
-        found = stats.mean_interval(seeds[measure][ok], images=images)
+        counted = _over(np.nanmax, seeds[_COUNTED[measure]]) if measure in _COUNTED else np.nan
+        images = counted if measure == "test_error" else np.nan
+        # As the judges do: seeds that agree to the last image spread as rounding does.
+        found = stats.mean_interval(seeds[measure][ok], images=images, resolution=1 / counted if counted > 0 else 0.0)
         row |= {f"{measure}_{part}": getattr(found, name) for part, name in _PARTS.items()}
     return row
 
