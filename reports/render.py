@@ -157,13 +157,13 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
     """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
     if claim.id == "cost-grows":
         figure = cost_figures.small_cost(frames)
-        words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
+        words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s a step")
     elif claim.id in _CARD_ARMS:
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
         arms = _CARD_ARMS[claim.id]
         frames = _judged(frames, [f for f in findings if f is findings[0] or f.subject in arms])
         figure = error_figures.small_errors(frames, arms, column)
-        words = context.error_words(frames, column)
+        words = context.error_words(frames, column, arms)
     else:
         names = verdicts.labels(frames)
         figure = verdicts.picture(findings, names, small=True)
@@ -211,8 +211,9 @@ def _words(frames: Frames, name: str) -> str:
         ("throughput", "images_per_s", 1.0, "images/s"),
         ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
         ("energy", "energy_j_per_step", 1.0, "J"),
-        ("roofline", "arithmetic_share", 100.0, "% of the rate of a matrix product"),
+        ("roofline", "roof_share", 100.0, "% of the roof"),
     ):
         if figure == name:
-            return f"{context.cost_words(frames, column, factor, unit)} {caption}"
+            part = (cost_figures.roofline_part if name == "roofline" else cost_figures.cost_part)(frames)
+            return f"{context.cost_words(part, column, factor, unit)} {caption}"
     return caption

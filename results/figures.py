@@ -50,8 +50,8 @@ FIGURES: dict[str, Chart] = {
     "train-error-by-depth": Chart(
         "hero",
         "Training error against depth",
-        "Each mark is one trained network (one seed); lines join means of those that ended; bars are 95 % intervals. "
-        "Marks are moved sideways a little so that they do not hide each other.",
+        "Each mark is one trained network (one seed); lines join means of those that ended; bars are two-sided "
+        "95 % intervals. Marks are moved sideways a little so that they do not hide each other.",
         "training trials",
         "digits",
         error_chart("train_error"),
@@ -76,7 +76,8 @@ FIGURES: dict[str, Chart] = {
     "learning-rates": Chart(
         "errors",
         "Training error against learning rate",
-        "Means over seeds with 95 % intervals, a panel a depth. Crossed-out marks: every seed of that setting failed.",
+        "Means over the seeds that ended with two-sided 95 % intervals, a panel a depth. A crossed-out mark: seeds of"
+        " that setting failed, all of them where no mean stands below it.",
         "trials at several learning rates",
         "digits-lr",
         learning_rates,
@@ -84,8 +85,8 @@ FIGURES: dict[str, Chart] = {
     "placements": Chart(
         "errors",
         "Placements and shortcuts, shallow and deep",
-        "Mean training error of each residual network at each depth. A row that darkens to the right is a placement"
-        " that works only when shallow.",
+        "Mean training error of each residual network at each depth, over the seeds that ended. A row that"
+        " darkens to the right is a placement that works only when shallow.",
         "three or more residual networks at several depths",
         "digits-placements",
         placements,
@@ -157,7 +158,8 @@ FIGURES: dict[str, Chart] = {
     "accuracy-price": Chart(
         "cost",
         "What a point of accuracy costs",
-        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both.",
+        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both."
+        " A crossed-out mark: seeds of that setting failed, all of them where no other mark stands below it.",
         "training trials",
         "digits",
         accuracy_price,
