@@ -139,14 +139,20 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
         "views": views,
         "figures": CLAIM_FIGURES.get(claim.id, ()),
         "small": _small(source.frames, claim, findings),
-        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(views)),
+        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(findings, names)),
         "title": title,
         "change": verdicts.what_would_change(claim, findings),
     }
 
 
-def _judged_words(views: list[dict[str, Any]]) -> str:
-    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views[:4])
+def _judged_words(findings: list[Finding], names: dict[str, str]) -> str:
+    """A figure of judged numbers in words: of the findings that `verdicts.rows_of` draws, and of no other."""
+    drawn: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.measure == findings[0].measure and finding.details:
+            drawn.setdefault(finding.subject, finding)
+    views = [verdicts.finding_view(finding, names) for finding in drawn.values()]
+    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views)
 
 
 def _svg(figure: Any, prefix: str, title: str, words: str) -> Markup:
@@ -167,7 +173,7 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
     else:
         names = verdicts.labels(frames)
         figure = verdicts.picture(findings, names, small=True)
-        words = _judged_words([verdicts.finding_view(findings[0], names)])
+        words = _judged_words(findings, names)
     return None if figure is None else _svg(figure, f"card-{claim.id}", f"{claim.title}: the data at a glance", words)
 
 

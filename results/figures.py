@@ -159,7 +159,8 @@ FIGURES: dict[str, Chart] = {
         "cost",
         "What a point of accuracy costs",
         "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both."
-        " A crossed-out mark: seeds of that setting failed, all of them where no other mark stands below it.",
+        " A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, and"
+        " the time is that until they failed.",
         "training trials",
         "digits",
         accuracy_price,

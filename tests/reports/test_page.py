@@ -407,6 +407,15 @@ def test_a_cost_figures_words_are_of_the_records_that_it_draws() -> None:
     assert "130" not in share
 
 
+def test_the_words_of_a_judged_figure_are_of_the_findings_that_it_draws(page: str, made: Source) -> None:
+    findings = made.findings["residual-no-harm"]
+    assert {f.measure for f in findings} == {"train_error", "test_error"}
+    words = described(page, "judged-residual-no-harm")
+    assert "residual (post-activation), training error: " in words
+    assert "residual (pre-activation), training error: " in words
+    assert "test error" not in words
+
+
 def test_an_interval_of_errors_stays_within_what_an_error_can_be() -> None:
     records = [train_record(trial("resnet", 18, s), e, e) for s, e in enumerate((0.0, 0.001, 0.1))]
     records += [train_record(trial("resnet", 66, s), e, e) for s, e in enumerate((1.0, 0.999, 0.9))]
