@@ -6,6 +6,7 @@ and draws nothing: findings come from `claims`, pictures from `results.figures`.
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 from bench.study import Study, Trial
 from reports.finding import Finding
 from reports.wording import NOTHING, listed, number, percent
-from results import style
+from results import error_figures, style
 from results.tables import Frames
 
 
@@ -173,6 +174,9 @@ def cell_table(frames: Frames) -> dict[str, Any]:
     heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], "seeds", "failed"]
     heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "finished"]
     rows = []
+    # A t interval of few seeds may reach beyond what an error can be.
+    sides = [f"{column}_{side}" for column in ("train_error", "test_error") for side in ("low", "high")]
+    cells = cells.assign(**cells[sides].clip(0.0, 1.0))
     for c in cells.sort_values(["architecture", "depth"], kind="stable").to_dict("records"):
         pairs = []
         for column in ("train_error", "test_error"):
@@ -188,6 +192,7 @@ _COST = (
     ("step_time_s", "step time (s)", 1.0),
     ("images_per_s", "images/s", 1.0),
     ("peak_memory_bytes", "peak memory (MiB)", 2.0**-20),
+    ("net_memory_bytes", "above the floor (MiB)", 2.0**-20),
     ("saved_activation_bytes", "saved activations (MiB)", 2.0**-20),
     ("flops_per_image", "FLOP/image (forward)", 1.0),
     ("parameters", "parameters", 1.0),
@@ -270,12 +275,12 @@ def warnings(source: Source) -> list[str]:
             f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
             " the machine was busy, or its clock changed."
         )
-    for what, rows in (("cost", cost), ("training", frames.trials)):
+    for what, measured, rows in (("cost", "Measurements", cost), ("training", "Times", frames.trials)):
         hurt = rows[rows["disturbed"] != ""]
         if len(hurt):
             first = hurt.sort_values("path").iloc[0]
             lines.append(
-                f"Times of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
+                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
                 f" {first['disturbed']}{' ...' if len(hurt) > 1 else ''}. What they learned is not touched; to measure"
                 " again, delete the record."
             )
@@ -292,34 +297,45 @@ def architectures(source: Source) -> list[dict[str, str]]:
     return [{field: getattr(row, field) for field in told} for row in rows.values()]
 
 
-def error_words(frames: Frames, column: str) -> str:
-    """An error figure in words, for those who cannot see it."""
-    said = []
-    for name, cells in frames.cells.sort_values("depth").groupby("architecture", sort=True):
-        ok = cells[cells["n_ok"] > 0]
-        failed = int(cells["n_failed"].sum())
-        line = f"{name}:"
-        if len(ok):
-            first, last = ok.iloc[0], ok.iloc[-1]
-            line += f" {percent(first[f'{column}_mean'], 1)} % at {first['depth']} layers"
-            if last["depth"] != first["depth"]:
-                line += f", {percent(last[f'{column}_mean'], 1)} % at {last['depth']}"
-        if failed:
-            bad = cells[cells["n_failed"] > 0]["depth"]
-            line += f"; {failed} of {int(cells['n'].sum())} trials failed, the shallowest at {bad.min()} layers"
-        said.append(line)
-    return ". ".join(said) + "."
+def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) -> str:
+    """An error figure in words, for those who cannot see it: of what it draws, and of nothing else.
+
+    Args:
+        frames, architectures: As `error_figures.drawn_part` takes them.
+        column: "train_error" or "test_error".
+    """
+    part = error_figures.drawn_part(frames, architectures)
+    if part is None:
+        return ""
+    said, _, drawn = part
+    lines = []
+    for name, cells in drawn.sort_values("depth").groupby("architecture", sort=True):
+        means, words = cells[cells[f"{column}_mean"].notna()], []
+        if len(means):
+            ends = [f"{percent(c[f'{column}_mean'], 1)} % at {c['depth']}" for _, c in means.iloc[[0, -1]].iterrows()]
+            words.append(f"{ends[0]} layers" + (f", {ends[1]}" if ends[1] != ends[0] else ""))
+        bad = cells[cells["n_failed"] > 0]
+        if len(bad):
+            failed, count = int(bad["n_failed"].sum()), int(cells["n"].sum())
+            words.append(f"{failed} of {count} trials failed, the shallowest at {bad['depth'].min()} layers")
+        if words:
+            lines.append(f"{name}: {'; '.join(words)}.")
+    return " ".join(filter(None, (said and f"{said}.", *lines)))
 
 
-def cost_words(frames: Frames, column: str, factor: float, unit: str) -> str:
-    """A cost figure in words."""
-    said = []
-    for name, rows in frames.cost.sort_values("depth").groupby("architecture", sort=True):
-        known = rows[rows[column] > 0]
+def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float, unit: str) -> str:
+    """A cost figure in words: of the rows that it draws (`cost_figures.cost_part`, `roofline_part`)."""
+    if part is None:
+        return ""
+    lines = []
+    for name, rows in part[1].sort_values("depth").groupby("architecture", sort=True):
+        known, words = rows[(rows[column] > 0) & (rows["status"] == "ok")], []
         if len(known):
-            first, last = known.iloc[0], known.iloc[-1]
-            said.append(
-                f"{name}: {number(first[column] * factor)} {unit} at {first['depth']} layers,"
-                f" {number(last[column] * factor)} {unit} at {last['depth']}"
-            )
-    return ". ".join(said) + "." if said else ""
+            ends = [f"{number(c[column] * factor)} {unit} at {c['depth']}" for _, c in known.iloc[[0, -1]].iterrows()]
+            words.append(f"{ends[0]} layers" + (f", {ends[1]}" if ends[1] != ends[0] else ""))
+        failed = rows[rows["status"] != "ok"]
+        if len(failed):
+            words.append(f"did not finish at {listed(failed['depth'])} layers")
+        if words:
+            lines.append(f"{name}: {'; '.join(words)}.")
+    return " ".join(filter(None, (part[0] and f"{part[0]}.", *lines)))

@@ -3,7 +3,6 @@
 Apart from `rules` since nothing is trained here: points are depths, not seeds.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,19 +13,19 @@ from reports.finding import Finding, Verdict
 from reports.thresholds import DEEP, FLAT
 from results import stats
 from results.metrics import METRICS
-from results.tables import Frames
+from results.tables import Frames, one_each
 
 CLAIM = "cost-grows"
 
 # What must grow with depth; the first is the headline. Throughput falls, so its log-log slope is what is judged.
-GROWING = ("step_time_s", "peak_memory_bytes", "flops_per_image", "inference_time_s", "energy_j_per_step")
+GROWING = ("step_time_s", "net_memory_bytes", "flops_per_image", "inference_time_s", "energy_j_per_step")
 FALLING = "images_per_s"
 
 # Shown with three digits in these units instead of the stored ones.
 _SHOWN = {"s": (1e3, "ms"), "B": (2**-20, "MiB"), "FLOP/image": (1e-6, "MFLOP/image"), "J": (1.0, "J")}
 
 
-def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[float], floor: float = 0.0) -> Finding:
+def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[float]) -> Finding:
     """Whether a cost grows with depth: a + b x depth with b above zero.
 
     Supported: the 95 % interval of b lies above zero, and that of the log-log slope above `FLAT`. Refuted: b's lies at
@@ -34,11 +33,10 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
 
     Args:
         depths, values: One a depth.
-        floor: Memory that was there before the net was built; taken off for the log-log slope only.
     """
     base = Finding(CLAIM, subject, measure, Verdict.INCONCLUSIVE, "", n=len(depths), unit=METRICS[measure].unit)
     fit = stats.line(depths, values)
-    power = stats.log_line(depths, np.asarray(values, dtype=float) - floor)
+    power = stats.log_line(depths, values)
     rows = tuple({"depth": int(d), "value": float(v)} for d, v in zip(depths, values, strict=True))
     base = base.but(details=rows)
     if not len(depths) or max(depths) < DEEP:
@@ -105,22 +103,32 @@ def judge(frames: Frames) -> list[Finding]:
                 if measure == FALLING:
                     finding = throughput(subject, depths, values)
                 else:
-                    floor = known["memory_floor_bytes"].median() if measure == "peak_memory_bytes" else 0.0
-                    finding = line(subject, measure, depths, values, floor if math.isfinite(floor) else 0.0)
+                    finding = line(subject, measure, depths, values)
+                if measure == "net_memory_bytes" and finding.effect is not None:
+                    finding = finding.but(reason=f"{finding.reason}{_FLOOR}")
                 failed = rows[rows["status"] != "ok"].sort_values("depth")
                 if not failed.empty:
                     ends = ", ".join(f"{d} layers: {s}" for d, s in zip(failed["depth"], failed["status"], strict=True))
                     finding = finding.but(reason=f"{finding.reason}; not measured: {ends}")
-                hurt = known[known["disturbed"] != ""]
-                if not hurt.empty and METRICS[measure].unit in ("s", "images/s", "J"):
-                    depths_hurt = ", ".join(f"{d} layers" for d in sorted(hurt["depth"]))
-                    finding = finding.but(reason=f"{finding.reason}; disturbed while measured: {depths_hurt}")
+                if hurt := _disturbed(known, measure):
+                    finding = finding.but(reason=f"{finding.reason}; disturbed while measured: {hurt}")
                 if measure == "step_time_s" and finding.effect is not None:
                     finding = finding.but(reason=f"{finding.reason}{_bound_by(known)}")
                 found.append(finding.but(study=study, setting=setting, trials=tuple(sorted(known["digest"]))))
     if not any(f.subject == "resnet" for f in found):
         found.insert(0, nothing(CLAIM, "resnet", COST[-1], bool(found), "step_time_s"))
     return found
+
+
+# A process is some hundred MiB before it has a net, and not always the same.
+_FLOOR = "; what was in use before its net was built is taken off each peak"
+
+
+def _disturbed(known: pd.DataFrame, measure: str) -> str:
+    """The depths whose measurement is in doubt, in words; FLOPs are counted, not measured."""
+    timed = METRICS[measure].unit in ("s", "images/s", "J")
+    column = "times_disturbed" if timed else "memory_disturbed" if measure == "net_memory_bytes" else ""
+    return ", ".join(f"{d} layers" for d in sorted(known.loc[known[column], "depth"])) if column else ""
 
 
 def _bound_by(cost: pd.DataFrame) -> str:
@@ -145,5 +153,5 @@ def _series(cost: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
         for key, rows in of_study.groupby(varied, sort=True) if varied else [((), of_study)]:
             setting = ", ".join(f"{name} {value}" for name, value in zip(varied, key, strict=True))
             # A study that trains at several learning rates measures the cost of each: it is the same cost.
-            found.append((str(study), setting, rows.sort_values("digest").drop_duplicates("depth")))
+            found.append((str(study), setting, one_each(rows, ["depth"])))
     return found

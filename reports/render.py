@@ -139,14 +139,20 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
         "views": views,
         "figures": CLAIM_FIGURES.get(claim.id, ()),
         "small": _small(source.frames, claim, findings),
-        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(views)),
+        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(findings, names)),
         "title": title,
         "change": verdicts.what_would_change(claim, findings),
     }
 
 
-def _judged_words(views: list[dict[str, Any]]) -> str:
-    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views[:4])
+def _judged_words(findings: list[Finding], names: dict[str, str]) -> str:
+    """A figure of judged numbers in words: of the findings that `verdicts.rows_of` draws, and of no other."""
+    drawn: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.measure == findings[0].measure and finding.details:
+            drawn.setdefault(finding.subject, finding)
+    views = [verdicts.finding_view(finding, names) for finding in drawn.values()]
+    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views)
 
 
 def _svg(figure: Any, prefix: str, title: str, words: str) -> Markup:
@@ -157,17 +163,17 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
     """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
     if claim.id == "cost-grows":
         figure = cost_figures.small_cost(frames)
-        words = context.cost_words(frames, "step_time_s", 1.0, "s a step")
+        words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s a step")
     elif claim.id in _CARD_ARMS:
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
         arms = _CARD_ARMS[claim.id]
         frames = _judged(frames, [f for f in findings if f is findings[0] or f.subject in arms])
         figure = error_figures.small_errors(frames, arms, column)
-        words = context.error_words(frames, column)
+        words = context.error_words(frames, column, arms)
     else:
         names = verdicts.labels(frames)
         figure = verdicts.picture(findings, names, small=True)
-        words = _judged_words([verdicts.finding_view(findings[0], names)])
+        words = _judged_words(findings, names)
     return None if figure is None else _svg(figure, f"card-{claim.id}", f"{claim.title}: the data at a glance", words)
 
 
@@ -209,10 +215,11 @@ def _words(frames: Frames, name: str) -> str:
     for figure, column, factor, unit in (
         ("step-time", "step_time_s", 1.0, "s"),
         ("throughput", "images_per_s", 1.0, "images/s"),
-        ("peak-memory", "peak_memory_bytes", 2.0**-20, "MiB"),
+        ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
         ("energy", "energy_j_per_step", 1.0, "J"),
-        ("roofline", "arithmetic_share", 100.0, "% of the rate of a matrix product"),
+        ("roofline", "roof_share", 100.0, "% of the roof"),
     ):
         if figure == name:
-            return f"{context.cost_words(frames, column, factor, unit)} {caption}"
+            part = (cost_figures.roofline_part if name == "roofline" else cost_figures.cost_part)(frames)
+            return f"{context.cost_words(part, column, factor, unit)} {caption}"
     return caption

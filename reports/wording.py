@@ -48,6 +48,8 @@ def effect(finding: Finding) -> str:
     def side(value: float | None) -> str:
         if value is None or not math.isfinite(value):
             return ""
+        if finding.unit == "%":  # an error: a t bound of few seeds may reach beyond what it can be
+            value = min(max(value, 0.0), 100.0)
         text = f"{scale * value:.1f}" if points else number(scale * value)
         return _minus("0.0" if text == "-0.0" else text)
 

@@ -14,7 +14,7 @@ from results import stats, style
 from results.metrics import METRICS
 from results.panels import canvas, failures, labels_of, legend, looks_of, main_part, marks, rounded, styled, thin
 from results.style import Style
-from results.tables import Frames
+from results.tables import Frames, one_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def cost_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
     if cost.empty:
         return None
     split = [name for name in _ALIKE if cost[name].nunique() > 1]
-    unique = cost.sort_values("digest").drop_duplicates([*_ALIKE, "architecture", "depth"])
+    unique = one_each(cost, [*_ALIKE, "architecture", "depth"])
     if not split:
         return "", unique
     groups = sorted(unique.groupby(split, sort=True), key=lambda group: -len(group[1]))
@@ -71,7 +71,7 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, l
     axes.set_yscale("log")
     laws = {}
     for name, group in whole.groupby("architecture", sort=True):
-        laws[str(name)] = _law(axes, group, looks[str(name)], floor=column == "peak_memory_bytes")
+        laws[str(name)] = _law(axes, group, looks[str(name)], straight=column == "net_memory_bytes")
     marks(axes, whole.assign(y=whole["y"].map(rounded)), looks, 30)
     failed = drawn[drawn["status"] != "ok"]
     low, high = axes.get_ylim()
@@ -83,14 +83,16 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, l
     return laws
 
 
-def _law(axes: "Axes", group: pd.DataFrame, look: Style, floor: bool) -> str:
-    """Draws the power law through the points (over a floor: the straight line, curved on log axes), and says it."""
+def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
+    """Draws the power law through the points (of memory: the straight line, curved on log axes), and says it."""
     depth, cost = group["depth"].to_numpy(dtype=float), group["y"].to_numpy(dtype=float)
-    straight, power = stats.line(depth, cost), stats.log_line(depth, cost)
+    line, power = stats.line(depth, cost), stats.log_line(depth, cost)
     x = np.geomspace(depth.min(), depth.max(), 40)
-    if floor and straight.slope.estimable and straight.intercept > 0:
-        y, said = straight.intercept + straight.slope.value * x, f"{straight.slope.value:.3g} MiB a layer"
-    elif not floor and power.slope.estimable:
+    if straight and line.slope.estimable:
+        y, said = line.intercept + line.slope.value * x, f"{line.slope.value:.3g} MiB a layer"
+        # A log axis has no place for what the line falls to near its root.
+        x, y = x[y > cost.min() / 2], y[y > cost.min() / 2]
+    elif not straight and power.slope.estimable:
         y, said = np.exp(power.intercept) * x**power.slope.value, f"∝ depth^{power.slope.value:.2f}"
     else:
         x, y, said = depth, cost, ""
@@ -180,10 +182,10 @@ def accuracy_price(frames: Frames) -> "Figure | None":
     front = front[front["y"] < front["y"].cummin().shift(fill_value=np.inf)]
     place.step(front["x"], front["y"], where="post", color=style.MUTED, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
     marks(place, known, looks, 34)
-    failed = timed[timed["n_ok"] == 0]
+    failed = timed[timed["n_failed"] > 0]
     place.set_ylim(-3, 101)
     if len(failed):
-        style.failure_band(place, 104, 122, "no number: all seeds failed", right=True)
+        style.failure_band(place, 104, 122, "")  # the legend names the marks: they may stand anywhere
         failures(place, failed.assign(x=failed["train_seconds_mean"].map(rounded), y=113.0), looks)
         place.set_ylim(-3, 122)
     place.set_yticks([0, 20, 40, 60, 80, 100])
@@ -192,16 +194,18 @@ def accuracy_price(frames: Frames) -> "Figure | None":
         place.annotate(f"{cell['depth']}", (cell["x"], cell["y"]), (4, 4), textcoords="offset points", fontsize=7)
     place.set_xscale("log")
     style.plain_log_ticks(place.xaxis)
-    place.set_xlabel("training time (s), mean over seeds")
-    place.set_ylabel(f"{METRICS['test_error'].label} (%), mean over seeds")
+    place.set_xlabel("training time (s), mean over the seeds that ended")
+    place.set_ylabel(f"{METRICS['test_error'].label} (%), mean over the same")
     place.set_title(said, loc="left")
-    legend(figure, timed, line=False)
+    legend(figure, timed, line=False, failed=len(failed) > 0)
     return figure
 
 
-@styled
-def roofline(frames: Frames) -> "Figure | None":
-    """Rate of a training step under the device's two ceilings, and the share of the lower one against depth."""
+def roofline_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
+    """As `cost_part`, those that stand under a roof, with `roof_share`: their rate as a fraction of the lower ceiling.
+
+    The ceilings are the medians of the records' own.
+    """
     part = cost_part(frames)
     if part is None:
         return None
@@ -211,6 +215,17 @@ def roofline(frames: Frames) -> "Figure | None":
         return None
     bandwidth, product = cost["copy_bytes_per_s"].median(), cost["matmul_flops_per_s"].median()
     roof = np.minimum(product, cost["flops_per_byte"] * bandwidth)
+    return said, cost.assign(roof_share=cost["flops_per_s"] / roof)
+
+
+@styled
+def roofline(frames: Frames) -> "Figure | None":
+    """Rate of a training step under the device's two ceilings, and the share of the lower one against depth."""
+    part = roofline_part(frames)
+    if part is None:
+        return None
+    said, cost = part
+    bandwidth, product = cost["copy_bytes_per_s"].median(), cost["matmul_flops_per_s"].median()
     figure, axes = canvas(1, 2, 8.6, 3.7)
     plane, shares = axes[0]
     looks = looks_of(cost)
@@ -221,7 +236,7 @@ def roofline(frames: Frames) -> "Figure | None":
     plane.plot(ends, np.minimum(product, ends * bandwidth) / 1e9, color=style.INK, linewidth=1.0)
     for place, y, known in (
         (plane, cost["flops_per_s"] / 1e9, cost.assign(x=cost["flops_per_byte"].map(rounded))),
-        (shares, 100 * cost["flops_per_s"] / roof, cost.assign(x=cost["depth"])),
+        (shares, 100 * cost["roof_share"], cost.assign(x=cost["depth"])),
     ):
         known = known.assign(y=y.map(rounded)).sort_values("depth")
         for name, group in known.groupby("architecture", sort=True):
@@ -236,7 +251,7 @@ def roofline(frames: Frames) -> "Figure | None":
     plane.set_ylabel("rate of a training step (GFLOP/s)")
     plane.set_title(said, loc="left")
     style.depth_axis(shares, cost["depth"])
-    shares.set_ylim(0, max(float((100 * cost["flops_per_s"] / roof).max()) * 1.15, 1.0))
+    shares.set_ylim(0, max(float(100 * cost["roof_share"].max()) * 1.15, 1.0))
     shares.set_ylabel("share of the roof (%)")
     legend(figure, cost)
     return figure

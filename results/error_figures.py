@@ -73,8 +73,8 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
         known = low.notna() & high.notna() & (not small)
         axes.vlines(
             x[cell.index][known],
-            low[known].clip(0, 101),
-            high[known].clip(0, 101),
+            low[known].clip(0, 100),
+            high[known].clip(0, 100),
             color=look.color,
             linewidth=3,
             alpha=0.3,
@@ -168,18 +168,28 @@ def error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
     return draw
 
 
-def small_errors(frames: Frames, architectures: Sequence[str], column: str = "train_error") -> "Figure | None":
-    """The hero figure in a card's size, with these architectures only (all, where none of them is there)."""
+def drawn_part(frames: Frames, architectures: Sequence[str] = ()) -> tuple[str, pd.DataFrame, pd.DataFrame] | None:
+    """What an error figure draws: the main part, of it these architectures (all, where none of them is there).
+
+    Returns:
+        As `main_part`: what sets the part apart, its trials, its cells. What is said of a figure is said of these.
+    """
     part = main_part(frames)
-    return None if part is None else _small_errors(part, architectures, column)
+    if part is None or not part[1]["architecture"].isin(architectures).any():
+        return part
+    said, trials, cells = part
+    return said, *(rows[rows["architecture"].isin(architectures)] for rows in (trials, cells))
+
+
+def small_errors(frames: Frames, architectures: Sequence[str], column: str = "train_error") -> "Figure | None":
+    """The hero figure in a card's size, with the architectures that `drawn_part` keeps."""
+    part = drawn_part(frames, architectures)
+    return None if part is None else _small_errors(part, column)
 
 
 @styled
-def _small_errors(part: Any, architectures: Sequence[str], column: str) -> "Figure | None":
+def _small_errors(part: Any, column: str) -> "Figure | None":
     _, trials, cells = part
-    if trials["architecture"].isin(architectures).any():
-        trials = trials[trials["architecture"].isin(architectures)]
-        cells = cells[cells["architecture"].isin(architectures)]
     figure, axes = canvas(1, 1, 2.7, 1.15)
     error_panel(axes[0, 0], trials, cells, column, small=True)
     axes[0, 0].set(xlabel="", ylabel="")

@@ -50,8 +50,8 @@ FIGURES: dict[str, Chart] = {
     "train-error-by-depth": Chart(
         "hero",
         "Training error against depth",
-        "Each mark is one trained network (one seed); lines join means of those that ended; bars are 95 % intervals. "
-        "Marks are moved sideways a little so that they do not hide each other.",
+        "Each mark is one trained network (one seed); lines join means of those that ended; bars are two-sided "
+        "95 % intervals. Marks are moved sideways a little so that they do not hide each other.",
         "training trials",
         "digits",
         error_chart("train_error"),
@@ -76,7 +76,8 @@ FIGURES: dict[str, Chart] = {
     "learning-rates": Chart(
         "errors",
         "Training error against learning rate",
-        "Means over seeds with 95 % intervals, a panel a depth. Crossed-out marks: every seed of that setting failed.",
+        "Means over the seeds that ended with two-sided 95 % intervals, a panel a depth. A crossed-out mark: seeds of"
+        " that setting failed, all of them where no mean stands below it.",
         "trials at several learning rates",
         "digits-lr",
         learning_rates,
@@ -84,8 +85,8 @@ FIGURES: dict[str, Chart] = {
     "placements": Chart(
         "errors",
         "Placements and shortcuts, shallow and deep",
-        "Mean training error of each residual network at each depth. A row that darkens to the right is a placement"
-        " that works only when shallow.",
+        "Mean training error of each residual network at each depth, over the seeds that ended. A row that"
+        " darkens to the right is a placement that works only when shallow.",
         "three or more residual networks at several depths",
         "digits-placements",
         placements,
@@ -123,8 +124,13 @@ FIGURES: dict[str, Chart] = {
         cost_chart("images_per_s", 1.0, "images / s"),
     ),
     "peak-memory": Chart(
-        "cost", "Peak memory", "Of the whole process on a CPU; of the device on CUDA.", _COST, "digits",
-        cost_chart("peak_memory_bytes", 1 / 2**20, "peak memory (MiB)"),
+        "cost",
+        "Peak memory",
+        "Of the whole process on a CPU, of the device on CUDA; taken off is what was in use before the net was built,"
+        " of each record its own. The line is the straight one that is judged.",
+        _COST,
+        "digits",
+        cost_chart("net_memory_bytes", 1 / 2**20, "peak memory above the floor (MiB)"),
     ),
     "energy": Chart(
         "cost", "Energy of a training step", "As the device's own meter reports it.",
@@ -152,7 +158,9 @@ FIGURES: dict[str, Chart] = {
     "accuracy-price": Chart(
         "cost",
         "What a point of accuracy costs",
-        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both.",
+        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both."
+        " A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, and"
+        " the time is that until they failed.",
         "training trials",
         "digits",
         accuracy_price,

@@ -54,12 +54,14 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
     place.set_yscale("symlog", linthresh=100 * margin, linscale=0.8)
     place.axhspan(-100 * margin, 100 * margin, color=style.GRID, alpha=0.55, zorder=0, linewidth=0)
     place.axhline(0, color=style.MUTED, linewidth=0.8, zorder=1)
+    bars = ""
     for name, group in known.sort_values("depth").groupby("architecture", sort=True):
         look = looks[str(name)]
         place.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=0.9, alpha=0.6, zorder=2)
         if {"low", "high"} <= set(group.columns) and not small:
             low, high = (100 * pd.to_numeric(group[side], errors="coerce") for side in ("low", "high"))
             both = low.notna() & high.notna()
+            bars = "one-sided 95 % bounds" if both.any() else bars
             place.vlines(
                 group["x"][both], low[both].map(rounded), high[both].map(rounded), color=look.color, linewidth=1.6
             )
@@ -72,7 +74,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
         place.set_ylim(top=420)
     style.depth_axis(place, table["depth"], label=not small)
     if not small:
-        legend(figure, table, failed=bool(gone.any()))
+        legend(figure, table, failed=bool(gone.any()), bars=bars)
     return figure
 
 

@@ -108,8 +108,9 @@ def legend(
     failed: bool = False,
     published: bool = False,
     notes: dict[str, str] | None = None,
+    bars: str = "",
 ) -> None:
-    """Above the axes: every network's mark, a few words after its name where `notes` has them."""
+    """Above the axes: every network's mark, a few words after its name where `notes` has them; what bars are."""
     from matplotlib.lines import Line2D
 
     labels = {
@@ -127,6 +128,8 @@ def legend(
     if published:
         star: dict[str, Any] = {"color": style.MUTED, "marker": "*", "markersize": 8, "markerfacecolor": "none"}
         handles.append(Line2D([], [], linestyle="none", label="published", **star))
+    if bars:
+        handles.append(Line2D([], [], color=style.MUTED, linewidth=1.6, label=bars))
     # About 0.055 inch a letter at 8 pt, and the mark: as many columns as fit.
     widest = max((len(str(handle.get_label())) for handle in handles), default=1) * 0.055 + 0.45
     columns = max(1, min(4, int(figure.get_figwidth() / widest)))

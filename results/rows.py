@@ -34,6 +34,9 @@ PARAMETER_PASSES, MOMENTUM_PASSES, FLOAT_BYTES = 6, 2, 4
 # When a timing is not the network's alone. A worker of one thread that nothing disturbs has all of a processor; an
 # unchanged machine repeats the calibration within a few percent. Assumed; the gate of `make bench-compare` is 25 %.
 LEAST_CPU_SHARE, MOST_SPEED_CHANGE, MOST_BYTES_OF_OTHERS = 0.9, 0.25, 64 * 2**20
+# Floors of like processes differed by 6 MiB on the machine of the published records, and by 140 in one whose worker
+# was new: so far from the others' median, what a net needs is not told apart from what the process was about to load.
+MOST_FLOOR_CHANGE = 64 * 2**20
 # A pause: so many seconds, and so many times what is usual.
 STALL_S, STALL_TIMES = 2.0, 5.0
 
@@ -167,7 +170,8 @@ def cost(record: Record) -> dict[str, Any]:
 def disturbed(record: Record) -> str:
     """Why the times of a record are not its network's alone, in words; empty where nothing speaks against them.
 
-    What was trained is not touched by it. Records of before these facts were kept say nothing.
+    What was trained is not touched by it. Records of before these facts were kept say nothing. Whether the memory is
+    its network's alone shows only beside other records: `tables.floors_apart`.
     """
     cost, found = record.trial.purpose == "cost", record.result
     source = record.cost if cost else found

@@ -43,7 +43,7 @@ def learning_rates(frames: Frames) -> "Figure | None":
         place.set_axis_off()
     figure.supxlabel("learning rate", fontsize=9)
     figure.supylabel("training error (%)", fontsize=9)
-    legend(figure, cells, failed=bool((cells["n_ok"] == 0).any()))
+    legend(figure, cells, failed=bool((cells["n_failed"] > 0).any()))
     return figure
 
 
@@ -56,12 +56,12 @@ def _rate_panel(axes: "Axes", cells: pd.DataFrame, looks: dict[str, style.Style]
         axes.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
         low, high = (100 * group[f"train_error_{side}"] for side in ("low", "high"))
         both = low.notna() & high.notna()
-        ends = low[both].clip(0, 101).map(rounded), high[both].clip(0, 101).map(rounded)
+        ends = low[both].clip(0, 100).map(rounded), high[both].clip(0, 100).map(rounded)
         axes.vlines(group["x"][both], *ends, color=look.color, linewidth=3, alpha=0.3)
     marks(axes, known, looks, 24)
     style.failure_band(axes, 104, 122, "")
     # Networks that failed at the same rate stand one above the other.
-    gone = drawn[drawn["n_ok"] == 0]
+    gone = drawn[drawn["n_failed"] > 0]
     place = gone.groupby("lr").cumcount() if len(gone) else pd.Series(dtype=float)
     failures(axes, gone.assign(y=108 + 5 * (place % 3)), looks, 20)
     axes.set_ylim(-3, 122)
@@ -90,6 +90,11 @@ def placements(frames: Frames) -> "Figure | None":
     known = cells.pivot(index="architecture", columns="depth", values="n_ok").reindex(names)
     values = (100 * table).map(lambda v: rounded(v, 3) if math.isfinite(v) else np.nan)
     words = values.map(lambda v: f"{v:.1f}" if math.isfinite(v) else "")
+    # A mean over the seeds that ended must not pass for one over all.
+    counts = cells.pivot(index="architecture", columns="depth", values=["n_failed", "n"]).reindex(names)
+    partly = (counts["n_failed"] > 0) & (known > 0)
+    of = counts["n_failed"].map("{:.0f} of ".format) + counts["n"].map("{:.0f} failed".format)
+    words = words.mask(partly, words + "\n" + of)
     words = words.mask(known == 0, "failed").mask(known.isna(), "not run")
     figure, axes = canvas(1, 1, 7.2, 0.42 * len(names) + 1.1)
     place = axes[0, 0]

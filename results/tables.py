@@ -87,7 +87,9 @@ _DERIVED = dict.fromkeys(
     ),
     "float64",
 )
-COST = {**_KEYS, **_MACHINE, **_ENDED, **_DERIVED, **_MEASURED, **_NAMED}
+# What `disturbed` says in words: whether it is the times that are in doubt, the memory, or both.
+_IN_DOUBT = {"times_disturbed": "bool", "memory_disturbed": "bool"}
+COST = {**_KEYS, **_MACHINE, **_ENDED, **_IN_DOUBT, **_DERIVED, **_MEASURED, **_NAMED}
 
 OPERATORS = {**_SHORT_KEYS, "kind": "str", "stage": "str", "self_time_s": "float64", "calls": "float64", **_NAMED}
 
@@ -122,6 +124,7 @@ class Frames:
         cost: A row per cost record, times as medians of the raw samples: `COST`.
         cells: A row per setting over its comparable seeds: `CELLS`. Mean, low and high (95 % interval) are over
             the `n_ok` seeds that ended "ok"; `n_diverged` and `n_failed` (all not "ok") say what is not in them.
+            `train_seconds_mean` is over the same seeds, over all of them only where none ended "ok".
         operators: Operator times of the cost records: `OPERATORS`.
         probes: What was measured inside the nets, one number a row: `PROBES`.
         damaged: File name and reason of each record that could not be read.
@@ -163,8 +166,8 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             damaged.append((path.name, f"cannot be tabulated: {reason}"))
         else:
             sound.append((path, found))
-    unique, doubled = _newest(sound)
-    comparable, apart = _comparable([found for _, found in unique])
+    comparable, apart = _comparable([found for _, found in sound])
+    unique, comparable, doubled = _one_a_trial(sound, comparable)
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "epochs", "cost", "operators")}
     probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
     named: list[dict[str, Any]] = []
@@ -186,13 +189,39 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     return Frames(
         trials=trials,
         epochs=_frame(tables["epochs"], EPOCHS),
-        cost=_frame(tables["cost"], COST),
+        cost=floors_apart(_frame(tables["cost"], COST)),
         cells=summarize(trials),
         operators=_frame(tables["operators"], OPERATORS),
         probes=_probes(probes, named),
         damaged=tuple(damaged),
         warnings=(*doubled, *apart),
     )
+
+
+def floors_apart(cost: pd.DataFrame) -> pd.DataFrame:
+    """The costs, those whose process started from another floor of memory than its like marked as disturbed.
+
+    Like are comparable records of one device, study and data set (which is part of the floor).
+    """
+    alike = ["device_name", "study", "dataset", "resize", "train_examples", "comparable"]
+    floors = cost.groupby(alike)["memory_floor_bytes"]
+    usual = floors.transform("median")
+    # Of two that differ, neither is the usual one.
+    memory = ((cost["memory_floor_bytes"] - usual).abs() > rows.MOST_FLOOR_CHANGE) & (floors.transform("count") > 2)
+    words = [
+        f"odd floor of memory ({floor / 2**20:.0f} MiB before its net was built, usually {middle / 2**20:.0f} MiB)"
+        for floor, middle in zip(cost.loc[memory, "memory_floor_bytes"], usual[memory], strict=True)
+    ]
+    told = cost["disturbed"].copy()
+    told[memory] = [f"{times}; {word}" if times else word for times, word in zip(told[memory], words, strict=True)]
+    return cost.assign(times_disturbed=cost["disturbed"] != "", memory_disturbed=memory, disturbed=told).astype(COST)
+
+
+def one_each(cost: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """One cost of each lot: one that was measured before one that failed, an undisturbed one before a disturbed one."""
+    failed, hurt = cost["status"] != "ok", cost["disturbed"] != ""
+    ordered = cost.assign(failed=failed, hurt=hurt).sort_values(["failed", "hurt", "digest"])
+    return ordered.drop_duplicates(list(by)).drop(columns=["failed", "hurt"])
 
 
 _READING = ("probe", "quantity", "name", "index", "epoch", "value")
@@ -218,20 +247,29 @@ def _probes(readings: dict[str, list[Any]], named: list[dict[str, Any]]) -> pd.D
     )
 
 
-def _newest(records: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """One record a trial: the one started last; the others are named."""
-    kept: dict[Trial, tuple[Path, Record]] = {}
+def _one_a_trial(
+    records: Sequence[tuple[Path, Record]], comparable: Sequence[bool]
+) -> tuple[list[tuple[Path, Record]], list[bool], list[str]]:
+    """One record a trial, and whether it is comparable: of those that are (else of all) the one started last.
+
+    The others are named.
+    """
+    kept: dict[Trial, int] = {}
     doubled: list[str] = []
-    for path, found in records:
-        other = kept.get(found.trial)
-        if other is None:
-            kept[found.trial] = (path, found)
+
+    def rank(i: int) -> tuple[bool, str, str]:
+        return comparable[i], records[i][1].started, records[i][0].name
+
+    for i, (_, found) in enumerate(records):
+        other = kept.setdefault(found.trial, i)
+        if other == i:
             continue
-        newer = (found.started, path.name) > (other[1].started, other[0].name)
-        keep, drop = ((path, found), other) if newer else (other, (path, found))
+        keep, drop = (i, other) if rank(i) > rank(other) else (other, i)
         kept[found.trial] = keep
-        doubled.append(f"{drop[0].name} and {keep[0].name} hold the same trial: the newer, {keep[0].name}, is used")
-    return list(kept.values()), doubled
+        used, left = records[keep][0].name, records[drop][0].name
+        why = "the newer" if comparable[keep] == comparable[drop] else "the one that may be compared with the others"
+        doubled.append(f"{left} and {used} hold the same trial: {why}, {used}, is used")
+    return [records[i] for i in kept.values()], [comparable[i] for i in kept.values()], doubled
 
 
 # What must agree before two records are compared: resume's list (design.md, "How data flows").
@@ -241,8 +279,8 @@ _SAME = ("device", "device_name", "torch", "code", "data")
 def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     """Which records may be compared with each other, and a line for each lot that is kept apart.
 
-    Within a study, purpose and data set, the largest lot of equal machine and versions stays (the newest when
-    two are as large). Records without an environment (a worker that died at once) stay with it.
+    Within a study, purpose and data set, the lot of equal machine and versions with the most trials stays (the
+    newest when two have as many). Records without an environment (a worker that died at once) stay with it.
     """
     lots: dict[tuple[Any, ...], dict[tuple[str, ...], list[int]]] = {}
     same = [True] * len(records)
@@ -259,7 +297,10 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
             same[i] = False
             lines.append(f"{trial.digest}: ran with a micro-batch of {micro} instead of {trial.batch_size}: kept apart")
     for where, by_machine in lots.items():
-        ranked = sorted(by_machine.items(), key=lambda lot: (len(lot[1]), max(records[i].started for i in lot[1])))
+        ranked = sorted(
+            by_machine.items(),
+            key=lambda lot: (len({records[i].trial for i in lot[1]}), max(records[i].started for i in lot[1])),
+        )
         main = ranked[-1][0]
         for machine, members in ranked[:-1]:
             for i in members:
@@ -287,7 +328,9 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 SETTLING = ("status", "finished", "train_loss_running", "loss_ratio")
-_SUMMARIZED = (*SETTLING, "steps", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
+_SUMMARIZED = (*SETTLING, "steps", "n_train", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
+# The images behind an error.
+_COUNTED = {"train_error": "n_train", "test_error": "n_test"}
 
 
 def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
@@ -299,11 +342,14 @@ def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
         "n_failed": int((~ok).sum()),
         "steps": _over(np.nanmax, seeds["steps"]),
         "finished": settled(*(seeds[name] for name in SETTLING)),
-        "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"]),
+        # Of the same seeds as the errors, so that the two may stand in one point.
+        "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"][ok if ok.any() else ~ok]),
     }
     for measure in ("train_error", "test_error", "train_loss"):
-        images = _over(np.nanmax, seeds["n_test"]) if measure == "test_error" else np.nan
-        found = stats.mean_interval(seeds[measure][ok], images=images)
+        counted = _over(np.nanmax, seeds[_COUNTED[measure]]) if measure in _COUNTED else np.nan
+        images = counted if measure == "test_error" else np.nan
+        # As the judges do: seeds that agree to the last image spread as rounding does.
+        found = stats.mean_interval(seeds[measure][ok], images=images, resolution=1 / counted if counted > 0 else 0.0)
         row |= {f"{measure}_{part}": getattr(found, name) for part, name in _PARTS.items()}
     return row
 

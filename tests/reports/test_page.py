@@ -360,6 +360,85 @@ def test_the_judged_figure_shows_one_finding_a_network_and_its_failures() -> Non
     assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True, True]
 
 
+def described(page: str, prefix: str) -> str:
+    found = re.search(rf'<desc id="{prefix}-d">([^<]*)</desc>', page)
+    assert found is not None
+    return found[1]
+
+
+def test_a_figures_words_are_of_what_it_draws_and_of_nothing_else() -> None:
+    """A page of many studies: the hero draws one of them, the cards some of its networks."""
+    fields = {"cost": False, "error": lambda name, depth, seed: 0.1 + depth / 10000}
+    records = [
+        *study_records(("plain", "resnet"), (18, 66, 258), range(3), study="digits"),
+        *study_records(("plain", "resnet"), (18, 1002), range(3), study="digits-long", **fields),
+        train_record(trial("plain", 514, study="digits-long"), None),
+        *study_records(("bn-after-add",), (18, 130), range(2), study="digits-placements", **fields),
+    ]
+    page = render.page(source(records))
+    words = described(page, "fig-train-error-by-depth")
+    assert words.startswith("digits. plain: ")
+    assert "at 18 layers" in words
+    assert "3 of 9 trials failed, the shallowest at 258 layers" in words
+    assert "bn-after-add" not in words
+    assert "1002" not in words
+    assert "514" not in words
+    card = described(page, "card-plain-degrades")
+    assert "plain: " in card
+    assert "resnet" not in card
+
+
+def test_a_cost_figures_words_are_of_the_records_that_it_draws() -> None:
+    records = [cost_record(trial("resnet", depth, study="a")) for depth in (18, 34, 66)]
+    records += [cost_record(trial("resnet", 130, study="a"), Status.OUT_OF_MEMORY)]
+    records += [cost_record(trial("plain", depth, study="b")) for depth in (18, 1002)]
+    page = render.page(source(records))
+    words = described(page, "fig-step-time")
+    assert words.startswith("a. resnet: ")
+    assert "did not finish at 130 layers" in words
+    assert "plain" not in words
+    assert "1002" not in words
+    memory = described(page, "fig-peak-memory")
+    found = re.search(r"resnet: ([0-9.]+) MiB above the floor at 18 layers", memory)
+    assert found is not None
+    assert float(found[1]) < 20
+    share = described(page, "fig-roofline")
+    assert "% of the roof at 18 layers" in share
+    assert "130" not in share
+
+
+def test_the_words_of_a_judged_figure_are_of_the_findings_that_it_draws(page: str, made: Source) -> None:
+    findings = made.findings["residual-no-harm"]
+    assert {f.measure for f in findings} == {"train_error", "test_error"}
+    words = described(page, "judged-residual-no-harm")
+    assert "residual (post-activation), training error: " in words
+    assert "residual (pre-activation), training error: " in words
+    assert "test error" not in words
+
+
+def test_an_interval_of_errors_stays_within_what_an_error_can_be() -> None:
+    records = [train_record(trial("resnet", 18, s), e, e) for s, e in enumerate((0.0, 0.001, 0.1))]
+    records += [train_record(trial("resnet", 66, s), e, e) for s, e in enumerate((1.0, 0.999, 0.9))]
+    made = source(records)
+    assert made.frames.cells["train_error_low"].min() < 0
+    assert made.frames.cells["train_error_high"].max() > 1
+    rows = context.cell_table(made.frames)["rows"]
+    intervals = [cell for row in rows for cell in row if " to " in cell]
+    assert len(intervals) == 4
+    assert all(0 <= float(end) <= 100 for cell in intervals for end in cell.split(" to "))
+    error = Finding("c", "resnet", "train_error", Verdict.SUPPORTED, "", effect=3.4, low=-1.0, high=107.8, unit="%")
+    assert wording.effect(error) == "3.4 [0, 100] %"
+
+
+def test_the_page_says_which_bounds_are_one_sided(page: str, made: Source) -> None:
+    """What `stats.difference` and `stats.bounds` give the judges; means are drawn with two-sided intervals."""
+    assert "as judged" not in page
+    assert "one-sided bounds, each of which alone holds with 95 % confidence" in page
+    assert "Mean and two-sided 95 % interval over the seeds that ended" in page
+    judged = page[page.index('id="claim-residual-no-harm"') :]
+    assert "one-sided 95 % bounds" in judged[: judged.index("</svg>")]
+
+
 def test_a_cards_picture_shows_the_study_that_its_verdict_is_from() -> None:
     """Not another part of a study of many parts, though that may have more of a ladder."""
     records = [
