@@ -154,7 +154,7 @@ def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, An
             continue
         seen.add(finding.subject)
         for row in finding.details:
-            arm = str(row.get("placement") or row.get("subject") or finding.subject)
+            arm = str(row.get("subject") or finding.subject)
             rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": _failed(row)})
     return rows
 
