@@ -1,14 +1,14 @@
 """The document's claims, each with its source, its rule and its judge.
 
 The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
-`inside`), their numbers in `thresholds`. A claim is judged on the nets that the studies trained, never on
+`inside`, `growth`), their numbers in `thresholds`. A claim is judged on the nets that the studies trained, never on
 fresh ones.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports import compare, costs, errors, inside
+from reports import compare, costs, errors, growth, inside
 from reports.finding import Finding, Verdict, percent, points
 from reports.thresholds import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results.tables import Frames
@@ -109,7 +109,7 @@ CLAIMS: dict[str, Claim] = {
             f"and after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's "
             f"at each step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that.",
             errors.GROWTH,
-            inside.identity_growth,
+            growth.identity_growth,
         ),
         Claim(
             "small-net-first",

@@ -25,7 +25,7 @@ from reports.errors import (
     of_studies,
 )
 from reports.finding import Finding, Verdict, percent, points
-from reports.ladders import Ladder, ladders, recipes, tuned
+from reports.ladders import Ladder, ladders, recipes, study_of, tuned
 from reports.thresholds import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 from results.tables import Frames
@@ -347,5 +347,5 @@ def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Findi
         finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
         digests = tuple(sorted(rows["digest"]))
         finding = finding.but(subject=f"{subject}, random labels", trials=digests)
-        found.append(finding.but(study=str(rows["study"].iloc[0]), setting=setting))
+        found.append(finding.but(study=study_of(rows), setting=setting))
     return found

@@ -118,6 +118,17 @@ def recipes(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield ", ".join(f"{name} {_text(value)}" for name, value in zip(varied, key, strict=True)), rows
 
 
+def study_of(rows: pd.DataFrame) -> str:
+    """Name of the study that these trials, of one recipe, are from."""
+    return str(rows["study"].iloc[0])
+
+
+def steps_of(rows: pd.DataFrame) -> int | None:
+    """Training steps as planned, of the longest of these trials; None where that is unknown."""
+    planned = rows["steps_planned"].max()
+    return int(planned) if planned > 0 else None
+
+
 def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, object]]]:
     """Keeps, where a study tried several learning rates, the best one of each architecture and depth.
 

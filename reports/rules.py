@@ -54,6 +54,8 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
     if ladder.broken[0]:
         trials = f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers"
         return f"{trials} broke off: nothing to compare with"
+    if sum(ladder.diverged) == ladder.errors.size:
+        return "every trial diverged: nothing tells the depths apart"
     if np.ptp(ladder.errors) == 0:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
