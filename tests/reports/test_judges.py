@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from made_cases import (
     growth,
     headline,
     lesions,
+    paths,
     placements,
     study,
     with_probe,
@@ -287,13 +287,8 @@ def test_growth_to_few_layers_only_is_inconclusive():
 
 
 def test_gradient_through_short_paths():
-    def content(high: float) -> Callable[[Record], Any]:
-        return lambda record: {"blocks": 128, "lengths": [0, 64, 128], "high": high + 100 * wobble(record.trial.seed),
-                               "log10_norms": [[0.1], [0.2, 0.3], [0.4]]}  # fmt: skip
-
     for high, verdict in ((20, "supported"), (120, "refuted")):
-        records = with_probe(study({"resnet": {18: 0.03, 258: 0.03}}), "path_gradients", content(high))
-        found = judge(frames(records), ("small-net-first",))["small-net-first"]
+        found = judge(frames(paths(high)), ("small-net-first",))["small-net-first"]
         finding = next(f for f in found if f.measure == "path_length")
         assert finding.verdict == verdict
         assert finding.effect == pytest.approx(high, abs=0.1)
