@@ -10,6 +10,7 @@ from made_cases import (
     FLAT,
     RISING,
     costs,
+    grown,
     growth,
     headline,
     lesions,
@@ -22,7 +23,8 @@ from made_cases import (
 from made_up import DEPTHS, cost_record, frames, study_records, train_record, trial
 
 from bench.record import Record, Status
-from reports.claims import judge
+from reports.claims import CLAIMS, judge
+from reports.thresholds import MARGIN
 
 
 def test_failures_count_as_worst():
@@ -230,6 +232,135 @@ def test_random_labels_fitted_sooner_when_deeper():
 def test_lesions_of_nets_that_did_not_train_say_nothing():
     finding = headline("small-net-first", lesions(0.2, 0.002, intact=0.4))
     assert "trained" in finding.reason
+
+
+def test_a_difference_at_another_depth_than_the_deepest_is_the_effect():
+    """At 66 layers one is 30 points worse, at 18 and 258 they are alike: the interaction of the two ends is 0."""
+    there = {"resnet": dict.fromkeys((18, 66, 258), 0.03), "preact": {18: 0.03, 66: 0.33, 258: 0.03}}
+    finding = headline("shortcut-anywhere", study(there, "digits-placements"))
+    assert finding.verdict == "refuted"
+    assert "furthest: preact at 66 layers" in finding.reason
+    assert finding.effect == pytest.approx(0.30, abs=0.002)
+    assert finding.low is not None
+    assert finding.low > 0.29
+
+
+def test_what_stands_on_the_shortcut_is_not_called_a_placement():
+    there = {"resnet": {18: 0.03, 258: 0.03}, "preact": {18: 0.03, 258: 0.03}, "resnet-c": {18: 0.03, 258: 0.2}}
+    found = judge(frames(study(there, "digits-placements")), ("shortcut-anywhere",))["shortcut-anywhere"]
+    reasons = {f.subject: f.reason for f in found if f.measure == "train_error"}
+    assert reasons["placements"].startswith("placements differ")
+    assert reasons["shortcut kinds"].startswith("shortcut kinds differ")
+    assert not any("placement" in f.reason for f in found if f.subject == "shortcut kinds")
+
+
+def test_a_rise_above_the_margin_that_many_looks_leave_open_says_so():
+    """At 130 layers the lower bound is over the margin, but p is not under 0.05 for four depths looked at."""
+
+    def error(architecture: str, depth: int, seed: int) -> float:
+        return (0.016, 0.016, 0.016)[seed] + wobble(seed) + ((0.055, 0.098, 0.069)[seed] if depth == 258 else 0.0)
+
+    records = study_records(["resnet"], (18, 66, 130, 258, 1002), error=error, study="digits")
+    finding = headline("residual-no-harm", records)
+    assert finding.verdict == "inconclusive"
+    assert finding.low is not None
+    assert finding.low > MARGIN
+    assert "one of 4 depths looked at (Holm p = 0." in finding.reason
+    assert "the interval reaches over" not in finding.reason
+
+
+def test_an_interval_over_the_margin_is_told_as_such():
+    finding = headline("residual-no-harm", study({"resnet": {**FLAT, 1002: 0.03 + MARGIN}}))
+    assert finding.verdict == "inconclusive"
+    assert "the interval reaches over the margin" in finding.reason
+    assert "looked at" not in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([0.01], "It depends on none of what was tried"),
+        ([0.01, None], "Not shown under everything that was tried"),
+        ([0.01, None, 0.001], "It depends on what is tried"),
+    ],
+)
+def test_what_was_tried_beside_the_plain_net_is_summed_up_truly(others: list[float | None], words: str):
+    """At one rate it fails deep, at another it is even, and clipped it is left unfinished."""
+    fails, even = {18: 0.05, 66: 0.4, 258: None}, {18: 0.2, 66: 0.2, 258: 0.2}
+    records = study({"plain": fails}, "digits-lr", lr=0.1)
+    for lr in others:
+        if lr is None:
+            rising = {18: 0.05, 66: 0.3, 258: 0.6}
+            records += study({"plain": rising}, "digits-lr", unfinished=[("plain", 258)], clip_norm=1.0)
+        else:
+            records += study({"plain": even if lr == 0.001 else {18: 0.06, 66: 0.5, 258: None}}, "digits-lr", lr=lr)
+    found = judge(frames(records), ("plain-degrades",))["plain-degrades"]
+    if 0.001 in others:
+        # The search takes the better rate of each depth.
+        assert {str(f.verdict) for f in found if f.setting == "lr 0.001"} == {"refuted"}
+    assert words in found[0].reason
+
+
+def test_a_dense_residual_net_that_trains_at_times_is_not_said_never_to():
+    """16 % in two of three seeds: over the bound, and far from not training."""
+
+    def error(architecture: str, depth: int, seed: int) -> float:
+        if architecture == "plain":
+            return 0.9
+        return 0.03 + wobble(seed) if depth == 18 else (0.14, 0.16, 0.17)[seed]
+
+    records = study_records(["resnet", "plain"], (18, 258), error=error, study="digits-dense", layout="dense", width=32)
+    finding = headline("conv-and-dense", records)
+    assert finding.verdict == "refuted"
+    assert "ends above 15.0 % in 2 of 3 seeds" in finding.reason
+    assert "does not train" not in finding.reason
+
+
+def test_where_18_layers_leave_nothing_to_gain_the_reason_says_so():
+    little = headline("deeper-is-better", study({"resnet": {18: 0.012, 258: 0.01, 1002: 0.01}}))
+    assert little.verdict == "refuted"
+    assert "(18 layers err 1.2 %: less than the margin to gain)" in little.reason
+    enough = headline("deeper-is-better", study({"resnet": FLAT}))
+    assert enough.verdict == "refuted"
+    assert "to gain" not in enough.reason
+
+
+def test_growth_names_the_step_that_decides():
+    """At 34 layers it is surely 10 points worse; at 258 worse by 1 on average, and noisy."""
+    steps = {
+        34: (lambda s: 0.15 + wobble(s), lambda s: 0.05 - wobble(s)),
+        258: (lambda s: (0.05, 0.13, 0.0)[s], lambda s: 0.05),
+    }
+    finding = headline("identity-growth", grown(steps))
+    assert finding.verdict == "refuted"
+    assert "10.0 points worse at 34 layers" in finding.reason
+    assert finding.effect == pytest.approx(0.10, abs=0.002)
+
+
+def test_growth_where_all_errors_are_equal_tells_nothing_apart():
+    """As ladders do; where only some are equal, they spread as their rounding does."""
+    zero = {to: (lambda s: 0.0, lambda s: 0.0) for to in (34, 258)}
+    finding = headline("identity-growth", grown(zero))
+    assert finding.verdict == "inconclusive"
+    assert "all errors are equal (0.0 %)" in finding.reason
+    assert finding.effect is None
+    almost = {34: (lambda s: 0.0, lambda s: s / 1437), 258: (lambda s: 0.0, lambda s: 0.0)}
+    finding = headline("identity-growth", grown(almost))
+    assert finding.verdict == "supported"
+    last = finding.details[-1]
+    # One image of 1437 on each side, rounded: two thirds of a step for three seeds.
+    assert last["high"] == pytest.approx(2.92 * (1 / 1437) * (2 / 12 / 3) ** 0.5, rel=0.01)
+
+
+def test_every_kind_of_verdict_has_a_printed_rule():
+    """What a page judges under a claim stands in its rule."""
+    assert "path length" in CLAIMS["small-net-first"].rule.lower()
+    assert "over epochs" in CLAIMS["small-net-first"].rule
+    assert "equal" in CLAIMS["identity-growth"].rule
+    # Random labels are tried to 130 layers only: the limit on depth is not theirs.
+    rule = CLAIMS["deeper-is-better"].rule
+    assert rule.index("Never tried") < rule.index("Random labels")
+    assert "whatever depths" in rule
 
 
 def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():
