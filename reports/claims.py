@@ -1,14 +1,14 @@
 """The document's claims, each with its source, its rule and its judge.
 
 The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
-`inside`), their numbers in `thresholds`. A claim is judged on the nets that the studies trained, never on
+`inside`, `growth`), their numbers in `thresholds`. A claim is judged on the nets that the studies trained, never on
 fresh ones.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports import compare, costs, errors, inside
+from reports import compare, costs, errors, growth, inside
 from reports.finding import Finding, Verdict, percent, points
 from reports.thresholds import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results.tables import Frames
@@ -46,6 +46,8 @@ class Claim:
 
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _UNFINISHED = "A worse net whose last epoch's loss is under 0.9 of the one before is unfinished: inconclusive."
+_FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or broke off)"
+_NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
 _BOUND = "one-sided 95 % bound, seeds paired; for test errors it includes the sampling of the test set"
 
 
@@ -63,7 +65,7 @@ CLAIMS: dict[str, Claim] = {
             "the document; He et al. 2015, section 4.2",
             "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
             f"{points(MARGIN)} ({_BOUND}). Refuted: at a finished depth the error is more than that above (Holm "
-            f"over depths), or most seeds diverged. {_UNFINISHED} {_TRIED}",
+            f"over depths), or most seeds diverged. {_UNFINISHED} {_NO_REFERENCE} {_TRIED}",
             errors.NO_HARM,
             errors.no_harm,
         ),
@@ -72,10 +74,10 @@ CLAIMS: dict[str, Claim] = {
             "Plain nets degrade with depth",
             "As a network gets deeper, training can go astray: performance may not rise.",
             "the document; He et al. 2015, figure 1",
-            "Supported: Page's trend test over depth gives p under 0.05 (seeds as blocks, failures tied at the "
-            f"worst rank), and the deepest is more than {points(MARGIN)} worse than 18 layers ({_BOUND}) or "
-            "mostly diverged. Refuted: no depth is that much worse. Where learning rates were searched, each "
-            f"depth stands at its own best. {_UNFINISHED} {_TRIED}",
+            "Supported: Page's trend test over depth gives p under 0.05 (seeds as blocks, failures tied at the worst "
+            f"rank), and the deepest is more than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly "
+            "diverged. Refuted: no depth is that much worse, by the upper bound. Where learning rates were searched, "
+            f"each depth stands at its own best. {_UNFINISHED} Where 18 layers {_FAILS}: never refuted. {_TRIED}",
             errors.DEGRADES,
             errors.degrades,
         ),
@@ -84,9 +86,10 @@ CLAIMS: dict[str, Claim] = {
             "A thousand layers train",
             "Residual blocks make very deep networks easy to train, even a thousand layers.",
             "the document; He et al. 2015, section 4.2; He et al. 2016",
-            f"Supported: at about 1000 layers the training error is at most {percent(TRAINED)} in all seeds, and "
-            f"so is the upper bound of its mean; the plain twin stays above {percent(NOT_TRAINED)} in all. "
-            f"Refuted: most seeds stay above {percent(TRAINED)}, or the plain twin trains as well. {_UNFINISHED}",
+            f"Supported: at about 1000 layers the training error is at most {percent(TRAINED)} in all seeds, and so "
+            f"is the upper bound of its mean; the plain twin, of the same recipe, stays above {percent(NOT_TRAINED)} "
+            f"in all. Refuted: most seeds stay above {percent(TRAINED)}, or the plain twin trains as well. "
+            f"{_UNFINISHED}",
             errors.THOUSAND,
             errors.thousand,
         ),
@@ -105,21 +108,29 @@ CLAIMS: dict[str, Claim] = {
             "A grown net starts as the same function",
             "If the new layer learns nothing, x still passes on: f(x) = x + g(x) enlarges the function class.",
             "the document; d2l.ai, section 8.6.1",
-            f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, "
-            f"and after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's "
-            f"at each step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that.",
+            f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, and "
+            f"after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's at each "
+            f"step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that (Holm over steps) or "
+            "diverges in most seeds. Inconclusive where the net to be grown fails or ends above "
+            f"{percent(TRAINED)}; and, if outputs do not change, where an ungrown one does, where all errors are "
+            f"equal, or where no step reaches {DEEP} layers.",
             errors.GROWTH,
-            inside.identity_growth,
+            growth.identity_growth,
         ),
         Claim(
             "small-net-first",
             "It fits a small net first",
             "Seen another way, the residual lets the model fit a small network first.",
             "the document; Veit et al. 2016",
-            f"Supported: in trained nets of {DEEP} layers or more, deleting one block raises the error by less "
-            f"than {points(MARGIN)} on average, and the effective depth is under {percent(SMALL)} of the depth "
-            "(upper bounds over seeds, statistics re-estimated). Refuted: a lower bound is above. Where no such "
-            "net trained: inconclusive.",
+            f"Supported: in trained nets of {DEEP} layers or more, deleting one block raises the error by less than "
+            f"{points(MARGIN)} on average, and the effective depth is under {percent(SMALL)} of the depth (upper "
+            "bounds over seeds, statistics re-estimated). Refuted: a lower bound is above. Where no such net "
+            f"trained, to {percent(TRAINED)} test error in all seeds: inconclusive; plain nets are looked at in the "
+            f"deepest that did. Path length: supported when paths of up to {percent(SMALL)} of the blocks bring 95 % "
+            f"of the gradient (upper bound), refuted when the lower bound is above, in nets of {DEEP} layers or more "
+            f"that trained to {percent(TRAINED)} training error in all seeds. Effective depth, and branch ratio, over "
+            "epochs: supported when it rises from the first look to the end of training (lower bound above zero), "
+            "refuted when it falls.",
             errors.SMALL_FIRST,
             inside.small_net_first,
         ),
@@ -130,7 +141,8 @@ CLAIMS: dict[str, Claim] = {
             "the document; He et al. 2016, figure 4",
             f"Supported: at every depth, shallow and deep, each placement ends within {points(MARGIN)} of the "
             f"original ({_BOUND}). Refuted: at a finished depth one differs by more (Holm over placements and "
-            f"depths). {_UNFINISHED} {_TRIED}",
+            "depths), or one of the two mostly diverges. What stands on the shortcut is judged in the same way, "
+            f"apart. {_UNFINISHED} {_TRIED}",
             errors.PLACEMENTS,
             compare.anywhere,
         ),
@@ -139,9 +151,10 @@ CLAIMS: dict[str, Claim] = {
             "Convolutional and fully connected alike",
             "Residual networks shaped what came after, convolutional and fully connected alike.",
             "the document",
-            f"Supported: fully connected residual nets of {DEEP} layers or more train to {percent(TRAINED)}, and "
-            f"the plain twin is more than {points(MARGIN)} worse. Refuted: they do not train, or the plain twin "
-            f"is no worse. {_UNFINISHED}",
+            f"Supported: fully connected residual nets of {DEEP} layers or more train to {percent(TRAINED)}, and the "
+            f"plain twin is more than {points(MARGIN)} worse. Refuted: they end above that in most seeds, or the "
+            f"plain twin is no worse. {_UNFINISHED} No harm, and degradation, of fully connected nets: by the first "
+            "two rules.",
             errors.DENSE,
             compare.conv_and_dense,
         ),
@@ -150,9 +163,11 @@ CLAIMS: dict[str, Claim] = {
             "Deeper is better",
             "Is a network better the deeper it is, and does a deeper one fit more complex problems?",
             "the document, as a question",
-            f"Supported: the deepest net is better than 18 layers by more than {points(MARGIN)} ({_BOUND}). "
-            f"Refuted: it is not. Random labels: steps to fit {percent(1 - FITTED)} of them fall (supported) or "
-            f"rise (refuted) with depth by Page's test. {_UNFINISHED} {_TRIED}",
+            f"Supported: the deepest net is better than 18 layers, finished, by more than {points(MARGIN)} "
+            f"({_BOUND}). Refuted: it is not, by the upper bound, or mostly diverges. {_UNFINISHED} {_NO_REFERENCE} "
+            f"{_TRIED} Random labels are judged at whatever depths they were tried, to fewer layers too: steps to fit "
+            f"{percent(1 - FITTED)} of them fall (supported) or rise (refuted) with depth by Page's test (p under "
+            "0.05, nets that never fit ranked last).",
             errors.BETTER,
             _deeper,
         ),

@@ -4,6 +4,7 @@ Twins share seeds, initial weights where shapes agree, and data order, so their 
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from reports.errors import (
     of_studies,
 )
 from reports.finding import Finding, Verdict, percent, points
-from reports.ladders import Ladder, ladders, tuned
+from reports.ladders import Ladder, ladders, recipes, study_of, tuned
 from reports.thresholds import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 from results.tables import Frames
@@ -34,14 +35,18 @@ WHERE = tuple(n for n, a in ARCHITECTURES.items() if a.shortcut == "A" and not a
 WHAT = tuple(n for n, a in ARCHITECTURES.items() if a.shortcut in ("B", "C", "half", "dropout"))
 
 
-def alike(claim: str, measure: str, original: Ladder, others: list[Ladder]) -> Finding:
+def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind: str = "placements") -> Finding:
     """Whether variants end within `MARGIN` of the original at every depth, shallow and deep.
 
     Supported: at every depth, both one-sided bounds of each variant's difference lie within the margin
     (intersection-union). Refuted: at some finished depth a variant differs by more than the margin (Holm over variants
-    and depths). The effect is the interaction: how much more the variant that decides differs deep than shallow.
+    and depths). The effect, where the deepest nets decide, is the interaction: how much more the variant differs deep
+    than shallow; where another depth decides, the difference there. No number stands for nets of which one failed.
+
+    Args:
+        kind: What the variants are, in the plural: the finding's subject.
     """
-    base = rules.start(claim, measure, original)
+    base = rules.start(claim, measure, original).but(subject=kind)
     names = {ladder.subject: ladder for ladder in others}
     depths = [d for d in original.depths if all(d in ladder.depths for ladder in others)]
     if reason := _unpaired(original, others, depths):
@@ -50,17 +55,17 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder]) -> F
     for depth in depths:
         for other in others:
             found = _apart(original, other, depth)
+            failed = _failures(original, other, depth) > 0
+            shown = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
             rows.append(
                 {
-                    "placement": other.subject,
+                    "subject": other.subject,
                     "depth": depth,
-                    "effect": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "error": float(other.errors[:, other.depths.index(depth)].mean()),
-                    "original": float(original.errors[:, original.depths.index(depth)].mean()),
+                    **dict(zip(("effect", "low", "high"), shown, strict=True)),
+                    "error": _shown(other, other.depths.index(depth)),
+                    "original": _shown(original, original.depths.index(depth)),
                     "n": found.n,
-                    "failed": _failures(original, other, depth) > 0,
+                    "failed": failed,
                     "state": _side(original, other, depth, found),
                 }
             )
@@ -70,10 +75,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder]) -> F
     for i, row in enumerate(rows):
         apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row["state"] == "diverged"
         row["state"] = ("unfinished" if row["state"] == "unfinished" else "apart") if apart else _within(differences[i])
-    judged = _alike_verdict(base.but(details=tuple(rows)), original, names, depths)
-    # The worst rank of a failed net serves the tests; shown, it would be a made-up number.
-    blank = dict.fromkeys(("effect", "low", "high", "error"), math.nan)
-    return judged.but(details=tuple({**row, **blank} if row["failed"] else row for row in rows))
+    return _alike_verdict(base.but(details=tuple(rows)), original, names, depths)
 
 
 def _failures(original: Ladder, other: Ladder, depth: int) -> int:
@@ -132,26 +134,29 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     rows = base.details
     order = ("apart", "unfinished", "unclear", "alike")
     worst = next(state for state in order if any(r["state"] == state for r in rows))
-    row = max((r for r in rows if r["state"] == worst), key=lambda r: (abs(r["effect"]), r["depth"]))
-    other = names[row["placement"]]
-    shallow, deep = depths[0], depths[-1]
-    j, k = other.depths.index(shallow), original.depths.index(shallow)
-    at_first = other.errors[:, j] - original.errors[:, k]
-    at_last = other.errors[:, other.depths.index(deep)] - original.errors[:, original.depths.index(deep)]
-    inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
-    base = base.but(n=inter.n)
-    failed = _failures(original, other, row["depth"])
-    counted = any(r["failed"] for r in rows if r["depth"] in (shallow, deep))
-    if not failed:
-        base = base.but(effect=_known(inter.value), low=_known(inter.low), high=_known(inter.high))
-    largest = {d: max(abs(r["effect"]) for r in rows if r["depth"] == d) for d in (shallow, deep)}
-    told = (
-        f"placements differ from {original.subject!r} by up to {points(largest[shallow])} at {shallow} layers and "
-        f"{points(largest[deep])} at {deep}" + (" (a failed net counted as all wrong)" if counted else "")
+    # A failed net is as far off as can be.
+    row = max(
+        (r for r in rows if r["state"] == worst),
+        key=lambda r: (math.inf if r["failed"] else abs(r["effect"]), r["depth"]),
     )
+    other = names[row["subject"]]
+    shallow, deep = depths[0], depths[-1]
+    base = base.but(n=row["n"])
+    if row["depth"] != deep:
+        base = base.but(effect=_known(row["effect"]), low=_known(row["low"]), high=_known(row["high"]))
+    elif not any(_failures(original, other, depth) for depth in (shallow, deep)):
+        at_first, at_last = (
+            other.errors[:, other.depths.index(depth)] - original.errors[:, original.depths.index(depth)]
+            for depth in (shallow, deep)
+        )
+        inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
+        base = base.but(effect=_known(inter.value), low=_known(inter.low), high=_known(inter.high))
+    largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
+    told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
     when = rules.at_steps(original)
-    how = f"{failed} trials of the two failed" if failed else points(row["effect"])
-    which = f"{row['placement']} at {row['depth']} layers ({how})"
+    failed = _failures(original, other, row["depth"])
+    how = f"{failed} of {2 * row['n']} trials failed" if failed else points(row["effect"])
+    which = f"{row['subject']} at {row['depth']} layers ({how})"
     if worst == "apart":
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
     if worst == "unfinished":
@@ -159,6 +164,15 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     if worst == "unclear":
         return base.but(reason=f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
     return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}: all within {points(MARGIN)}, {when}")
+
+
+def _largest(rows: Iterable[dict[str, Any]], depth: int, where: str) -> str:
+    """The largest difference at a depth, in words; pairs of which a net failed have none, and that is said."""
+    here = [row for row in rows if row["depth"] == depth]
+    known = [abs(row["effect"]) for row in here if not row["failed"]]
+    failed = len(here) - len(known)
+    said = f" (not counting {failed} with failures)" if failed else ""
+    return f"{points(max(known)) if known else 'no known number'} at {where}{said}"
 
 
 def _known(value: float) -> float | None:
@@ -180,7 +194,7 @@ def anywhere(frames: Frames) -> list[Finding]:
                     if ladder.setting == original.setting
                 ]
                 if others or subject == "placements":
-                    found.append(alike(claim, measure, original, others).but(subject=subject))
+                    found.append(alike(claim, measure, original, others, subject))
     return headline_first(claim, found, PLACEMENTS, "placements")
 
 
@@ -209,7 +223,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
         for d in common
     ]
     base = base.but(n=found.n, details=tuple(rows), trials=(*ladder.trials, *plain.trials))
-    if not (ladder.diverged[j] or plain.diverged[k]):
+    if not any(side.diverged[i] or side.broken[i] for side, i in ((ladder, j), (plain, k))):
         base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high))
     if not found.estimable:
         return base.but(reason=f"{found.reason} ({when})")
@@ -235,13 +249,15 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
 
 
 def _shown(ladder: Ladder, j: int) -> float:
-    """Mean error; none where a seed has none."""
+    """Mean error over seeds, in 0..1; NaN where a seed failed: its worst rank is no error."""
     return math.nan if ladder.diverged[j] or ladder.broken[j] else float(ladder.errors[:, j].mean())
 
 
 def _ends(ladder: Ladder, j: int) -> str:
     if ladder.diverged[j]:
         return f"diverges in {ladder.diverged[j]} of {len(ladder.seeds)} seeds"
+    if ladder.broken[j]:
+        return f"breaks off in {ladder.broken[j]} of {len(ladder.seeds)} seeds"
     return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
 
 
@@ -316,8 +332,9 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
 def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Finding]:
     """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
     trials = of_studies(frames.trials[_random(frames.trials) & frames.trials["comparable"]], RANDOM)
+    cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
     found = []
-    for (study, subject), rows in trials.groupby(["study", "architecture"], sort=True):
+    for setting, subject, rows in cells:
         depths, seeds = sorted(rows["depth"].unique()), sorted(rows["seed"].unique())
         steps = np.full((len(seeds), len(depths)), np.nan)
         epochs = frames.epochs[frames.epochs["digest"].isin(rows["digest"])]
@@ -329,5 +346,6 @@ def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Findi
         budget = rows["steps_planned"].max()
         finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
         digests = tuple(sorted(rows["digest"]))
-        found.append(finding.but(subject=f"{subject}, random labels", study=str(study), trials=digests))
+        finding = finding.but(subject=f"{subject}, random labels", trials=digests)
+        found.append(finding.but(study=study_of(rows), setting=setting))
     return found

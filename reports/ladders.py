@@ -4,7 +4,7 @@ Rows become a small array (seeds x depths) with everything a rule may ask for be
 a pure function that planted truths can feed as well as records. Nothing is judged here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,16 +93,40 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
     used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
     wanted = list(subjects) or sorted(used["architecture"].unique())
     found = []
-    for _, study in used.groupby("study", sort=True):
+    for setting, recipe in recipes(used):
+        for subject in wanted:
+            rows = recipe[recipe["architecture"] == subject]
+            if not rows.empty:
+                found.append(ladder(rows, measure, subject, setting))
+    return found
+
+
+def recipes(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The trials of each study, cut by whatever of the recipe it varies: only equal recipes are judged together.
+
+    Args:
+        trials: `Frames.trials`, or a part of it; at least `SETTING`.
+
+    Yields:
+        What tells a recipe from the study's others, such as "lr 0.05" (empty when the study has one), and its rows; in
+        the order of study and setting.
+    """
+    for _, study in trials.groupby("study", sort=True):
         varied = [name for name in RECIPE if study[name].nunique() > 1]
         groups = study.groupby(varied, sort=True) if varied else [((), study)]
-        for key, recipe in groups:
-            setting = ", ".join(f"{name} {_text(value)}" for name, value in zip(varied, key, strict=True))
-            for subject in wanted:
-                rows = recipe[recipe["architecture"] == subject]
-                if not rows.empty:
-                    found.append(ladder(rows, measure, subject, setting))
-    return found
+        for key, rows in groups:
+            yield ", ".join(f"{name} {_text(value)}" for name, value in zip(varied, key, strict=True)), rows
+
+
+def study_of(rows: pd.DataFrame) -> str:
+    """Name of the study that these trials, of one recipe, are from."""
+    return str(rows["study"].iloc[0])
+
+
+def steps_of(rows: pd.DataFrame) -> int | None:
+    """Training steps as planned, of the longest of these trials; None where that is unknown."""
+    planned = rows["steps_planned"].max()
+    return int(planned) if planned > 0 else None
 
 
 def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, object]]]:

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from reports import compare, costs, inside, rules
+from reports import compare, costs, growth, inside, rules
 from reports.finding import Finding, Verdict
 from reports.ladders import Ladder
 from reports.thresholds import MARGIN, NOT_TRAINED, SMALL, TRAINED
@@ -138,7 +138,7 @@ def _grown(worse: float, change: float, spread: float) -> Draw:
         control = noisy(rng, [0.05, 0.05], spread)
         error = noisy(rng, [0.05, 0.05 + worse], spread)
         base = Finding("identity-growth", "resnet", "train_error", Verdict.INCONCLUSIVE, "")
-        return inside.grown(base, [34, 258], np.full((SEEDS, 2), change), error, control)
+        return growth.grown(base, [34, 258], np.full((SEEDS, 2), change), error, control, resolution=1 / 1437)
 
     return draw
 

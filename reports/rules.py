@@ -54,6 +54,8 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
     if ladder.broken[0]:
         trials = f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers"
         return f"{trials} broke off: nothing to compare with"
+    if sum(ladder.diverged) == ladder.errors.size:
+        return "every trial diverged: nothing tells the depths apart"
     if np.ptp(ladder.errors) == 0:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
@@ -92,14 +94,21 @@ def unsettled(ladder: Ladder, j: int) -> str:
     return f"unfinished {at_steps(ladder)}"
 
 
+def _but_unsettled(said: str, ladder: Ladder, j: int) -> str:
+    """A reason that ends with why depth number `j` does not count; trials that broke off are told in `said` already."""
+    return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {unsettled(ladder, j)}"
+
+
 def _untrained(ladder: Ladder, measure: str) -> str:
-    """Why nothing can be told from differences: what they are counted from does not train itself."""
-    shallow, failed = float(ladder.errors[:, 0].mean()), ladder.diverged[0]
-    if shallow <= NOT_TRAINED:
+    """Why no difference says anything good of depth: the shallowest net, which they are counted from, fails itself.
+
+    A seed that diverged there is enough, as one that broke off is for `cannot`: its worst rank flatters each deeper
+    net. Empty when the shallowest net trains.
+    """
+    error, failed = float(ladder.errors[:, 0].mean()), ladder.diverged[0]
+    if error <= NOT_TRAINED and not failed:
         return ""
-    how = (
-        f"{failed} of {len(ladder.seeds)} seeds diverged" if failed else f"{percent(shallow)} {measure_words(measure)}"
-    )
+    how = f"{failed} of {len(ladder.seeds)} seeds diverged" if failed else f"{percent(error)} {measure_words(measure)}"
     return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder)}"
 
 
@@ -108,7 +117,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
 
     Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
     that is finished, most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them
-    refutes). Worse but unfinished: inconclusive.
+    refutes). Worse but unfinished, or a shallowest net that does not train itself: inconclusive.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -120,7 +129,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     details = []
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
         worse = mostly_diverged(ladder, j) or p < stats.ALPHA
-        row["p"] = p
+        row["holm_p"] = p
         row["state"] = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
         if worse and not ladder.settled[j]:
             row["state"] = "unfinished"
@@ -141,13 +150,12 @@ def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
         since = f" (worse already at {first} layers)" if first < row["depth"] else ""
         return base.but(verdict=REFUTED, reason=f"{said}{since}, {when}")
     if worst == "unfinished":
-        return base.but(reason=f"{said}, but {unsettled(ladder, ladder.depths.index(row['depth']))}")
+        return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row["depth"])))
     if worst == "unclear":
-        broken = f"; {row['broken']} trials broke off" if row["broken"] else ""
         why = f"the interval reaches over the margin of {points(MARGIN)}"
         if row["low"] > MARGIN:
-            why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row['p']:.2g})"
-        return base.but(reason=f"{said}: {why}{broken}, {when}")
+            why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row['holm_p']:.2g})"
+        return base.but(reason=f"{said}: {why}, {when}")
     return base.but(
         verdict=SUPPORTED,
         reason=f"at every depth from {rows[0]['depth']} to {rows[-1]['depth']} layers the {words} is less than "
@@ -161,13 +169,14 @@ def measure_words(measure: str) -> str:
 
 
 def _compared(row: dict[str, Any], shallow: int, words: str) -> str:
-    """A depth against the shallowest one, from its row of details; divergence is told instead of a number."""
-    if row["diverged"]:
-        return f"at {row['depth']} layers {row['diverged']} of {row['n']} seeds diverged"
-    if row["broken"]:
-        return f"at {row['depth']} layers {row['broken']} of {row['n']} trials broke off"
+    """A depth against the shallowest one, from its row of details; failures are told instead of a number."""
+    failures = [f"{row['diverged']} of {row['n']} seeds diverged"] if row["diverged"] else []
+    failures += [f"{row['broken']} of {row['n']} trials broke off"] if row["broken"] else []
+    if failures:
+        return f"at {row['depth']} layers {' and '.join(failures)}"
     if not math.isfinite(row["effect"]):
-        return f"at {row['depth']} layers the {words} is compared with nets of {shallow} layers that diverged"
+        # Only of a depth that is worse for all that: see `degrades`.
+        return f"at {row['depth']} layers the {words} is above that of {shallow} layers, though a seed diverged there"
     bounds = f" (at least {points(row['low'])}, at most {points(row['high'])})" if math.isfinite(row["high"]) else ""
     side = "above" if row["effect"] >= 0 else "below"
     return (
@@ -187,7 +196,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
     Supported: both (the intersection needs no correction), the deepest finished. Refuted: no depth is worse than the
-    shallowest by the margin (as `no_harm`).
+    shallowest by the margin (as `no_harm`), and the shallowest trains itself.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -209,7 +218,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     deepest = len(ladder.depths) - 1
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
         if not ladder.settled[deepest]:
-            return base.but(reason=f"{said}, but {unsettled(ladder, deepest)}")
+            return base.but(reason=_but_unsettled(said, ladder, deepest))
         return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
@@ -284,16 +293,18 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
     """The second half of `trains`: the residual net does; what of the plain one?"""
     when = at_steps(ladder)
     if twin is None or depth not in twin.depths:
-        return base.but(reason=f"{words}, but no plain net of that depth was tried, {when}")
+        return base.but(reason=f"{words}, but no plain net of that depth and recipe was tried, {when}")
     j = twin.depths.index(depth)
     errors = twin.errors[:, j]
     base = base.but(details=(*base.details, *_seeds(twin, j)), trials=(*base.trials, *twin.trials))
     if np.isnan(errors).any() or len(errors) < 2:
         return base.but(reason=f"{words}, but the plain twin has too few seeds, {when}")
+    if twin.broken[j]:
+        return base.but(reason=f"{words}; of the plain twin, {unsettled(twin, j)}")
     bound = stats.bounds(errors, twin.resolution)
     low = 1.0 if mostly_diverged(twin, j) else bound.low
+    failed = f"{twin.diverged[j]} of {len(errors)} diverged"
     if errors.min() > NOT_TRAINED and (low > NOT_TRAINED or float(np.ptp(errors)) == 0):
-        failed = f"{twin.diverged[j]} of {len(errors)} diverged"
         how = failed if twin.diverged[j] else f"best {percent(float(errors.min()))}"
         if not twin.settled[j]:
             return base.but(reason=f"{words}; the plain twin does not ({how}), but: {unsettled(twin, j)}")
@@ -302,14 +313,15 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
         return base.but(
             verdict=REFUTED, reason=f"{words}, but so does the plain twin ({percent(float(errors.max()))}), {when}"
         )
-    return base.but(reason=f"{words}; the plain twin ends between: {percent(float(errors.mean()))} on average, {when}")
+    between = failed if twin.diverged[j] else f"{percent(float(errors.mean()))} on average"
+    return base.but(reason=f"{words}; the plain twin ends between: {between}, {when}")
 
 
 def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the deepest net is better than the shallowest by more than `MARGIN`.
 
-    Supported: the lower bound of the gain is above the margin. Refuted: the deepest is finished and the gain's upper
-    bound is under the margin.
+    Supported: the lower bound of the gain is above the margin, and the shallowest is finished. Refuted: the deepest is
+    finished and the gain's upper bound is under the margin. A shallowest net that does not train: inconclusive.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -330,12 +342,15 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
         base = base.but(effect=_number(found.value), low=_number(found.low), high=_number(found.high))
-    if found.estimable and found.low > MARGIN and not ladder.settled[0]:
-        return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
     if found.estimable and found.low > MARGIN:
+        if not ladder.settled[0]:
+            return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
         return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
+    shallow = float(ladder.errors[:, 0].mean())
+    little = f" ({ladder.depths[0]} layers err {percent(shallow)}: less than the margin to gain)"
+    margin = f"the margin of {points(MARGIN)}{little if shallow < MARGIN else ''}"
     if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
         if not ladder.settled[last]:
-            return base.but(reason=f"{words}, but {unsettled(ladder, last)}")
-        return base.but(verdict=REFUTED, reason=f"{words}: not better by the margin of {points(MARGIN)}, {when}")
-    return base.but(reason=f"{words}: the interval reaches over the margin of {points(MARGIN)}, {when}")
+            return base.but(reason=_but_unsettled(words, ladder, last))
+        return base.but(verdict=REFUTED, reason=f"{words}: not better by {margin}, {when}")
+    return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")

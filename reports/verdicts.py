@@ -154,7 +154,7 @@ def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, An
             continue
         seen.add(finding.subject)
         for row in finding.details:
-            arm = str(row.get("placement") or row.get("subject") or finding.subject)
+            arm = str(row.get("subject") or finding.subject)
             rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": _failed(row)})
     return rows
 
@@ -166,7 +166,7 @@ def _failed(row: dict[str, Any]) -> bool:
     if "error" in row and "seed" in row:
         error = row["error"]
         return error is None or not math.isfinite(error) or error >= 1.0
-    return bool(row.get("diverged") or row.get("ungrown diverged") or row.get("broken"))
+    return bool(row.get("diverged") or row.get("ungrown_diverged") or row.get("broken"))
 
 
 def picture(findings: list[Finding], names: dict[str, str], small: bool = False) -> "Figure | None":

@@ -32,7 +32,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
 
     Args:
         rows: "architecture", "label", "depth", "effect", and "low" and "high" where there are any; fractions.
-            "failed" where all seeds failed: there is no difference to draw, and it is marked above.
+            "failed" where a seed failed: there is no difference to draw, and it is marked above.
         margin: Half the width of the band in which a difference is called none; a fraction.
         small: For a card: no words.
     """

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from made_up import DEPTHS, cost_record, frames, study_records, trial
+from made_up import DEPTHS, cost_record, frames, study_records, train_record, trial
 
-from bench.record import Record
+from bench.record import Record, Status
+from bench.study import Trial
 from reports.claims import Finding, judge
 
 
@@ -57,7 +58,19 @@ def with_probe(records: list[Record], name: str, content: Callable[[Record], Any
     ]
 
 
-def lesions(share: float, rise: float, intact: float = 0.05) -> list[Record]:
+def failing(
+    records: list[Record], which: Callable[[Trial], bool], status: Status = Status.DIVERGED, probes: bool = False
+) -> list[Record]:
+    """The same records, but these trainings ended so: without a number, and (but for `probes`) without a probe."""
+
+    def fails(record: Record) -> Record:
+        made = train_record(record.trial, 0.5, status=status)
+        return dataclasses.replace(made, probes=record.probes if probes else {})
+
+    return [fails(r) if r.trial.purpose == "train" and which(r.trial) else r for r in records]
+
+
+def lesions(share: float, rise: float, intact: float = 0.05, name: str = "digits", **more: Any) -> list[Record]:
     def content(record: Record) -> dict[str, Any]:
         bit = 1 + 5 * wobble(record.trial.seed)
         return {
@@ -69,7 +82,40 @@ def lesions(share: float, rise: float, intact: float = 0.05) -> list[Record]:
             "effective_depth_reestimated": record.trial.depth * share * bit,
         }
 
-    return with_probe(study({"resnet": {18: 0.03, 258: 0.03}}), "lesions", content)
+    return with_probe(study({"resnet": {18: 0.03, 258: 0.03}}, name, **more), "lesions", content)
+
+
+def grown(
+    steps: dict[int, tuple[Callable[[int], float], Callable[[int], float]]], base: float = 0.03, **more: Any
+) -> list[Record]:
+    """Growth that changes no output: by depth, errors by seed of the grown and of the ungrown net; NaN diverged."""
+
+    def content(record: Record) -> dict[str, Any]:
+        seed = record.trial.seed
+        rows = [
+            {
+                "to": to,
+                "max_logit_difference": 0.0,
+                "max_logit": 8.0,
+                "grown_error": new(seed),
+                "ungrown_error": old(seed),
+            }
+            for to, (new, old) in steps.items()
+        ]
+        return {"steps": rows}
+
+    fields = {"grow_to": tuple(steps), "probes": ("growth",), **more}
+    return with_probe(study({"resnet": {18: base}}, "digits-growth", **fields), "growth", content)
+
+
+def paths(high: float, error: float = 0.03) -> list[Record]:
+    """Gradient over paths in nets of 18 and 258 layers; those of 258 end at this training error."""
+
+    def content(record: Record) -> dict[str, Any]:
+        return {"blocks": 128, "lengths": [0, 64, 128], "high": high + 100 * wobble(record.trial.seed),
+                "log10_norms": [[0.1], [0.2, 0.3], [0.4]]}  # fmt: skip
+
+    return with_probe(study({"resnet": {18: 0.03, 258: error}}), "path_gradients", content)
 
 
 def growth(change: float, worse: float) -> list[Record]:
