@@ -146,12 +146,8 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
 
 
 def _judged_words(findings: list[Finding], names: dict[str, str]) -> str:
-    """A figure of judged numbers in words: of the findings that `verdicts.rows_of` draws, and of no other."""
-    drawn: dict[str, Finding] = {}
-    for finding in findings:
-        if finding.measure == findings[0].measure and finding.details:
-            drawn.setdefault(finding.subject, finding)
-    views = [verdicts.finding_view(finding, names) for finding in drawn.values()]
+    """A figure of judged numbers in words: of the findings drawn, and of no other."""
+    views = [verdicts.finding_view(finding, names) for finding in verdicts.drawn(findings)]
     return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views)
 
 

@@ -145,14 +145,19 @@ def tally(cards: list[dict[str, Any]]) -> str:
     return f"Of {len(words)} claim{'s' * (len(words) != 1)} judged here: {', '.join(parts)}." if words else ""
 
 
-def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, Any]]:
-    """The judged rows of the headline's measure, each with the kind of net that it is about; one finding a kind."""
-    rows = []
-    seen: set[str] = set()
+def drawn(findings: list[Finding]) -> list[Finding]:
+    """Those that a figure of judged numbers shows: with numbers, of the headline's measure, the first of each kind."""
+    kinds: dict[str, Finding] = {}
     for finding in findings:
-        if finding.measure != findings[0].measure or finding.subject in seen or not finding.details:
-            continue
-        seen.add(finding.subject)
+        if finding.measure == findings[0].measure and finding.details:
+            kinds.setdefault(finding.subject, finding)
+    return list(kinds.values())
+
+
+def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, Any]]:
+    """The judged rows of the findings drawn, each with the kind of net that it is about."""
+    rows = []
+    for finding in drawn(findings):
         for row in finding.details:
             arm = str(row.get("subject") or finding.subject)
             rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": _failed(row)})
