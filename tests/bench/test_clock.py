@@ -12,9 +12,7 @@ from bench.rehearsal import RehearsalMachine, options, small_study, table
 STUDY = small_study(2)
 
 
-def test_jumping_wall_clock_loses_nothing_and_lengthens_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jumping_clock_loses_nothing_and_lengthens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jumps = itertools.cycle([timedelta(0), timedelta(hours=1), timedelta(hours=-1), timedelta(days=-56 * 365)])
 
     class Jumping(datetime):
