@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from results.command import ready, serve
+from bench.command import serve
+from results.command import ready
 
 if TYPE_CHECKING:
     from results.tables import Frames

@@ -17,6 +17,7 @@ import pytest
 from made_page import HOSTILE, hostile, small, source
 from made_up import cost_record, study_records, train_record, trial
 
+from bench.command import serve
 from bench.record import Record, Status
 from reports import __main__ as command_line
 from reports import beside, context, render, verdicts, wording
@@ -24,7 +25,6 @@ from reports.claims import CLAIMS
 from reports.context import Source
 from reports.finding import Finding, Verdict
 from reports.inline import inline, visible
-from results.command import serve
 
 Findings = dict[str, list[Finding]]
 
