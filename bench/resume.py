@@ -43,7 +43,7 @@ class Folder:
     Attributes:
         path: The folder.
         notes: Lines to tell the user: what was set aside, and why.
-        keep: Whether the folder stays even if it is new and gets no record; set once nothing refuses the sweep.
+        keep: Whether the folder stays even if it is new and gets no record: the sweep was not refused.
     """
 
     def __init__(self, path: Path) -> None:

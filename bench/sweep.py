@@ -249,7 +249,6 @@ class _Sweep:
                 self._forecast.learn(record)
             for note in folder.notes:
                 self._display.say(note)
-            folder.keep = True
         self.summary.done = len(done)
         numbered = [(i, trial) for i, trial in enumerate(self._study.trials, 1) if plain(trial) not in done]
         jobs = []
@@ -313,6 +312,8 @@ class _Sweep:
             summary.reason = "time limit"
         if not summary.code and any(not status.final for status in summary.ended):
             summary.code = EXIT_FAILED
+        for folder in self._folders.values():
+            folder.keep = summary.code <= EXIT_FAILED  # then tables are made of it, even of no record
         return summary
 
 
