@@ -1,7 +1,15 @@
-"""What the report half's commands share: a folder that is made before any work."""
+"""What the report half's commands share: a folder made before any work, and a study's records with their misfits."""
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.study import Study
+
+if TYPE_CHECKING:
+    from results.tables import Frames
 
 
 def ready(folder: Path) -> None:
@@ -16,3 +24,44 @@ def ready(folder: Path) -> None:
         raise ValueError(f"cannot make the folder {folder}: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(f"cannot write to {folder}")
+
+
+def loaded(study: Study, name: str, folders: Sequence[Path]) -> "Frames":
+    """The records of a study's folders; those of trials that the study does not have are warned of.
+
+    Args:
+        study: What is asked.
+        name: As the user named it.
+        folders: Of its records, one a part.
+
+    Raises:
+        ValueError: One line: there is no such folder, or it holds other folders only, a level above records.
+    """
+    from results import tables
+
+    there = [folder for folder in folders if folder.is_dir()]
+    if not there:
+        raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {name}")
+    if not any(next(folder.glob("*.json"), None) for folder in there):
+        inside = sorted({entry.name for folder in there for entry in folder.iterdir() if entry.is_dir()})
+        if others := [entry for entry in inside if entry not in ("apart", "checkpoints")]:
+            raise ValueError(
+                f"no records in {there[0]}, only folders: {', '.join(others)}; --records names another level"
+            )
+    frames = tables.load(folders)
+    if count := _strangers(study, frames):
+        verb = "record is" if count == 1 else "records are"
+        line = f"{count} {verb} of trials that this study does not ask for (any more); running it keeps them apart"
+        frames = dataclasses.replace(frames, warnings=(*frames.warnings, line))
+    return frames
+
+
+def _strangers(study: Study, frames: "Frames") -> int:
+    """Records of no trial of the study, whatever their seed: other seeds may be asked for."""
+    count = 0
+    for table, purpose in ((frames.trials, "train"), (frames.cost, "cost")):
+        mine = [trial for trial in study.trials if trial.purpose == purpose]
+        for seed, digests in table.groupby("seed")["digest"]:
+            asked = {dataclasses.replace(trial, seed=int(seed)).digest for trial in mine}
+            count += int((~digests.isin(asked)).sum())
+    return count

@@ -150,8 +150,12 @@ def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
 ) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "records" / "digits").mkdir(parents=True)
+    (tmp_path / "claims.toml").write_text('claims = ["nonsense"]\narchitecture = "plain"\ndepth = 18\nseed = 0')
+    monkeypatch.chdir(tmp_path)
     for arguments in (
         ["no-such-study"],
+        ["--published"],
+        [str(tmp_path / "claims.toml"), "--records", str(tmp_path / "records")],
         ["digits", "--records", str(tmp_path / "nowhere")],
         ["digits", "--records", str(tmp_path / "records"), "--html", str(tmp_path / "file")],
     ):
