@@ -63,6 +63,14 @@ def seconds(option: str, text: str) -> float:
     return float(digits) * (unit or 1)
 
 
+def home(folder: str) -> Path:
+    """A path in which a leading ~ is the home folder: no shell has seen it when make hands it on."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{folder!r}: there is no such home folder") from None
+
+
 def known_depths(study: Any, asked: list[int] | None) -> None:
     """Refuses depths that the study does not have, which would silently run less than was asked."""
     have = sorted({trial.depth for trial in study.trials})
@@ -98,7 +106,7 @@ def default(
     """The study that `make ablation` runs when none is named; why is said on stderr."""
     from bench.study import default_study
 
-    name, reason = default_study(device, Path(data_root))
+    name, reason = default_study(device, home(data_root))
     typer.echo(reason, err=True)
     typer.echo(name)
 
@@ -184,7 +192,7 @@ def run(
         machine=Machine(
             device=device,
             threads=threads,
-            data_root=data_root,
+            data_root=str(home(data_root)),
             download=download,
             checkpoint_after_s=seconds("--checkpoint-after", checkpoint_after),
         ),
