@@ -1,6 +1,6 @@
 # Everything a user runs. `make` alone lists the targets.
 # Variables: STUDY DEVICE=auto|cpu|cuda SEEDS=0,1,2 or 3  DATA_ROOT=data  EXECUTOR=process|inline|ray  TIME_LIMIT=9m
-#            PYTHON=python3  VENV=.venv; VENV=none uses PYTHON as it is and installs nothing.
+#            DOWNLOAD=1  WORKERS=2  PYTHON=python3  VENV=.venv; VENV=none uses PYTHON as it is and installs nothing.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -24,8 +24,20 @@ READY := $(VENV)/.ready
 PY := $(VENV)/bin/python
 endif
 
-RUN_OPTIONS = --device $(DEVICE) --executor $(EXECUTOR) --data-root "$(DATA_ROOT)" \
-	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(TIME_LIMIT),--time-limit $(TIME_LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DOWNLOAD),--download)
+# A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
+KNOWN := STUDY DEVICE SEEDS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS DEPTH BASE TRIES PYTHON VENV
+empty :=
+space := $(empty) $(empty)
+GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(subst :=,=,$(word)))))
+UNKNOWN := $(filter-out $(KNOWN) RAY_%,$(GIVEN))
+$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN); any other stands before make: NAME=VALUE make))
+
+# One word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $($(2)),$(1) $(call quoted,$($(2))))
+RUN_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
+	$(call option,--seeds,SEEDS) $(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) \
+	$(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
 
 .PHONY: help setup ablation report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
 	reports-published clean
@@ -37,18 +49,18 @@ help:  ## list the targets
 setup: $(READY)  ## install what is in requirements.lock into VENV (the other targets do it when it is missing)
 
 $(VENV)/.ready: requirements.lock
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh .ci/setup
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup
 
 # The default study is chosen by the device and the data that are there; the choice is said.
 ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and its page; ends with the verdicts
-	@study="$(STUDY)"; \
-	[ -n "$$study" ] || study=$$($(PY) -m bench default --device $(DEVICE) --data-root "$(DATA_ROOT)") || exit $$?; \
+	@study=$(call quoted,$(STUDY)); \
+	[ -n "$$study" ] || study=$$($(PY) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
 	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
 	[ $$code -le 1 ] || exit $$code; \
 	$(PY) -m results "$$study" && $(PY) -m reports "$$study" && exit $$code
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
-	@$(PY) -m results $(or $(STUDY),digits) && $(PY) -m reports $(or $(STUDY),digits)
+	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) && $(PY) -m reports $(call quoted,$(or $(STUDY),digits))
 
 reports-published: $(READY)  ## rebuild the pages of reports/published from the records in results/published
 	@$(PY) -m reports --published
@@ -57,8 +69,8 @@ bench: $(READY)  ## benchmarks over depth: saves a baseline where there is none,
 	@$(PY) -m bench.regressions
 
 bench-compare: $(READY)  ## fail where a benchmark slowed by 25 % against BASE: a saved run, another checkout, or another python
-	@[ -n "$(BASE)" ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
-	@$(PY) -m bench.regressions $(if $(filter %.json,$(BASE)),--base,--against) "$(BASE)"
+	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
+	@$(PY) -m bench.regressions $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE))
 
 bench-cpu: $(READY)  ## our loop against the loop people write, on this CPU (quiet machine; minutes)
 	@$(PY) -m bench.cpu_table
@@ -67,10 +79,10 @@ bench-cuda: $(READY)  ## every CUDA row of the table of targets, exactness first
 	@$(PY) -m bench.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace that Perfetto opens
-	@$(PY) -m bench.trace $(DEPTH) --device $(DEVICE)
+	@$(PY) -m bench.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
 
 tensorboard: $(READY)  ## TensorBoard on curves of STUDY and on traces (its trace page loads code from the internet)
-	@$(PY) -m results $(or $(STUDY),digits) --tensorboard
+	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
 planted: $(READY)  ## judge made-up studies of known answer, 20,000 draws each, and print how often a verdict is wrong
@@ -83,7 +95,7 @@ test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this mach
 	@$(PY) -m pytest tests -m ray
 
 faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
-	@$(PY) -m bench.chaos $(or $(TRIES),10)
+	@$(PY) -m bench.chaos $(call quoted,$(or $(TRIES),10))
 
 scale: $(READY)  ## how tables and page grow with the number of records, 100 to 100,000 made-up ones (minutes)
 	@PYTHONPATH=. $(PY) tests/scale.py

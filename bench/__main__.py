@@ -1,13 +1,17 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
 import dataclasses
-import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    print(f"error: packages of requirements.lock are missing in {sys.executable}; run `make setup`", file=sys.stderr)
+    raise SystemExit(2) from None
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -59,6 +63,14 @@ def seconds(option: str, text: str) -> float:
     return float(digits) * (unit or 1)
 
 
+def home(folder: str) -> Path:
+    """A path in which a leading ~ is the home folder: no shell has seen it when make hands it on."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{folder!r}: there is no such home folder") from None
+
+
 def known_depths(study: Any, asked: list[int] | None) -> None:
     """Refuses depths that the study does not have, which would silently run less than was asked."""
     have = sorted({trial.depth for trial in study.trials})
@@ -94,7 +106,7 @@ def default(
     """The study that `make ablation` runs when none is named; why is said on stderr."""
     from bench.study import default_study
 
-    name, reason = default_study(device, Path(data_root))
+    name, reason = default_study(device, home(data_root))
     typer.echo(reason, err=True)
     typer.echo(name)
 
@@ -112,7 +124,9 @@ def show(
     from bench.progress import Silent
     from bench.study import load
 
-    found = load(study, seed_list(seeds), numbers("--depths", depths))
+    depth_list = numbers("--depths", depths)
+    known_depths(load(study), depth_list)
+    found = load(study, seed_list(seeds), depth_list)
     name = Silent(found.varied).name
     typer.echo(f"{found.title}\n{found.description}".strip())
     expected, sums = prediction.lines(found, Path(records), workers)
@@ -178,7 +192,7 @@ def run(
         machine=Machine(
             device=device,
             threads=threads,
-            data_root=data_root,
+            data_root=str(home(data_root)),
             download=download,
             checkpoint_after_s=seconds("--checkpoint-after", checkpoint_after),
         ),
@@ -203,31 +217,26 @@ def closing(result: Any, options: Any) -> list[str]:
     left = [f"{result.left} left"] if result.left else []
     lines = [f"trials: {', '.join([*counts, *before, *left]) or 'none'}; records in {options.records}"]
     if result.reason:
-        words = iter(sys.argv[1:])
+        words = (word for word in sys.argv[1:] if not word.startswith("--inject="))
         # A rehearsed fault is not to happen again.
         again = [word for word in words if word != "--inject" or not next(words, "")]
-        lines += [f"stopped: {result.reason}", f"to go on: {shlex.join(['python', '-m', 'bench', *again])}"]
+        lines += [f"stopped: {result.reason}", f"to go on: {shlex.join([interpreter(), '-m', 'bench', *again])}"]
     return lines
+
+
+def interpreter() -> str:
+    """This Python as one would type it here: another may lack the packages."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else sys.executable
 
 
 def main() -> None:
     """Runs a command; a request that cannot be served is one line on stderr, and exit code 2."""
-    try:
-        code = app(standalone_mode=False)
-    except typer.TyperException as error:
-        line, code = error.format_message(), error.exit_code
-    except ValueError as error:
-        line, code = str(error), 2
-    except KeyboardInterrupt:
-        line, code = "interrupted", 130
-    except BrokenPipeError:  # `... | head` read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        line, code = "", 0
-    else:
-        line, code = "", int(code or 0)
-    if line:
-        print(f"error: {line}", file=sys.stderr)
-    sys.exit(code)
+    from bench.command import serve
+
+    serve(app)
 
 
 if __name__ == "__main__":

@@ -324,7 +324,11 @@ def matrix(scale: int) -> list[tuple[str, Callable[[int, Path, Table], Try], int
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the matrix and prints it; the argument is the number of tries that a row is scaled by."""
-    scale = int(arguments[0]) if arguments else 10
+    asked = arguments[0] if arguments else "10"
+    if not (asked.isascii() and asked.isdecimal() and int(asked) > 0):
+        print(f"error: TRIES={asked} must be a whole number above zero", file=sys.stderr)
+        return sweep.EXIT_REFUSED
+    scale = int(asked)
     failures = 0
     print(f"{'fault':<56} {'tries':>5} {'lost records':>12} {'worst slowdown':>14}")
     with tempfile.TemporaryDirectory() as scratch:

@@ -6,6 +6,7 @@ sweep, which writes them; nothing is written on the nodes. An optional extra, im
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -93,6 +94,7 @@ class Ray:
         self._deaths: dict[int, int] = {}
         self._gpus = 0.0
         address = os.environ.get("RAY_ADDRESS")
+        _answers(address)
         there: dict[str, Any] = {"address": address} if address else {"num_cpus": settings.workers * settings.threads}
         try:
             ray.init(
@@ -102,8 +104,9 @@ class Ray:
                 logging_level=logging.ERROR,
                 runtime_env=_environment(settings.threads, bool(address)),
             )
-        except (exceptions.RayError, ConnectionError, RuntimeError, OSError) as error:
-            raise ValueError(f"Ray at {address or 'this machine'}: {str(error).strip().splitlines()[0]}") from None
+        except (exceptions.RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
+            where = f"RAY_ADDRESS={address}" if address else "Ray on this machine"
+            raise ValueError(f"{where}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}") from None
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
 
@@ -204,6 +207,19 @@ class Ray:
         for reference in list(self._running):
             self._drop(reference)
         ray.shutdown()
+
+
+def _answers(address: str | None) -> None:
+    """Refuses an address where nobody listens: Ray itself would try for minutes, deaf to Ctrl-C."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # "auto", and what Ray itself refuses
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"RAY_ADDRESS={address}: nobody answers ({error}); is `ray start --head` running there?"
+        ) from None
 
 
 def _environment(threads: int, shipped: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ reads studies, too, and must not run a user's code: so the source is read here, 
 """
 
 import ast
+import contextlib
 import dataclasses
 import hashlib
 import sys
@@ -49,8 +50,9 @@ def _source(module: str, folder: Path) -> Path | None:
     relative = Path(*module.split("."))
     for place in [folder, *map(Path, sys.path)]:
         for path in (place / relative.with_suffix(".py"), place / relative / "__init__.py"):
-            if path.is_file():
-                return path
+            with contextlib.suppress(OSError):  # a name that is too long for a file
+                if path.is_file():
+                    return path
     return None
 
 

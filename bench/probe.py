@@ -10,9 +10,10 @@ import torch
 
 from bench import data, device
 from bench.machine import Machine
-from bench.study import Trial
+from bench.probes import PROBES
+from bench.study import REHEARSED_IMAGES, Trial
 from models.network import build
-from models.spec import LAYOUTS, ModelSpec, nearest_depths
+from models.spec import ModelSpec, nearest_depths, unknown
 
 
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
@@ -33,23 +34,35 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
     device.set_threads(machine.threads)
     found = {}
     for trial in trials:
-        _try_own(trial)
-        digest = data.for_trial(trial, machine.data_root, machine.download).digest
-        found[trial.dataset] = {**device.describe(chosen), "data": digest, "workers": machine.workers}
+        for name in trial.probes:
+            if name not in PROBES:
+                raise ValueError(unknown("probe", name, PROBES))
+        whole = data.load(trial.dataset, machine.data_root, machine.download)
+        for name, have in (("train_examples", len(whole.train_labels)), ("test_examples", len(whole.test_labels))):
+            asked = getattr(trial, name)
+            if asked > have and asked != REHEARSED_IMAGES:
+                raise ValueError(f"{name} {asked} is more than the {have} images of {trial.dataset!r}")
+        stored = data.for_trial(trial, machine.data_root, machine.download)
+        _try_own(trial, stored)
+        found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
     return found
 
 
-def _try_own(trial: Trial) -> None:
+def _try_own(trial: Trial, stored: data.Data) -> None:
     """Builds a user's own architecture at its layout's least depth and runs two images through it."""
     if not trial.architecture.factory:
         return
     depth = nearest_depths(trial.layout, 1)[0]
-    side = 32 if LAYOUTS[trial.layout].stem != "dense" else 8
-    spec = ModelSpec(trial.architecture, trial.layout, depth, trial.width, (3, side, side), 10)
+    channels, height, width = stored.image
+    image = (channels, trial.resize or height, trial.resize or width)
+    spec = ModelSpec(trial.architecture, trial.layout, depth, trial.width, image, stored.classes)
     try:
-        logits = build(spec)(torch.zeros(2, 3, side, side))
-        if tuple(logits.shape) != (2, 10):
-            raise ValueError(f"gives {tuple(logits.shape)} for 2 images and 10 classes")
-    except Exception as error:  # whatever a user's code does
+        network = build(spec)
+        if trial.checkpoint_blocks and not hasattr(network, "blocks"):
+            raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
+        logits = network(torch.zeros(2, *image))
+        if tuple(logits.shape) != (2, stored.classes):
+            raise ValueError(f"gives {tuple(logits.shape)} for 2 images and {stored.classes} classes")
+    except (Exception, SystemExit) as error:  # whatever a user's code does
         line = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(f"architecture {trial.architecture.factory!r}: {type(error).__name__}: {line}") from None

@@ -230,6 +230,8 @@ class Plain(State):
         self._said = time.monotonic()
         try:
             print(line, file=self._out, flush=True)
+        except UnicodeEncodeError:  # a log that is not UTF-8, and a name or a message that it has no letters for
+            print(line.encode("ascii", "backslashreplace").decode(), file=self._out, flush=True)
         except OSError:
             # `... | head` read enough, or a log's disk is full. The sweep goes on; the descriptor is replaced so
             # that Python's own flush at exit does not fail either.

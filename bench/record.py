@@ -75,6 +75,10 @@ class FromTheFuture(Unreadable):
     """A whole record of a later schema: left where it is."""
 
 
+class CannotOpen(Unreadable):
+    """A file that the system does not give: what is in it may be whole, so it is left where it is."""
+
+
 def file_name(trial: Trial, varied: Sequence[str]) -> str:
     """For people, and sorts: every field that the study varies, and a short hash of the trial."""
     parts = [trial.architecture.name, f"d{trial.depth:05d}", f"s{trial.seed:03d}"]
@@ -204,15 +208,17 @@ def read(path: Path) -> Record:
         if path.stat().st_size > MAX_BYTES:
             raise Unreadable(f"larger than {MAX_BYTES} bytes")
         return decode(path.read_bytes())
+    except IsADirectoryError as error:
+        raise Unreadable(str(error.strerror)) from None
     except OSError as error:
-        raise Unreadable(str(error)) from None
+        raise CannotOpen(error.strerror or str(error)) from None
 
 
-def load(folder: Path) -> tuple[list[tuple[Path, Record]], list[tuple[Path, Unreadable]]]:
+def load(folder: Path, pattern: str = "*.json") -> tuple[list[tuple[Path, Record]], list[tuple[Path, Unreadable]]]:
     """All records of a folder, sorted by name, and the files that could not be read, each with its reason."""
     good: list[tuple[Path, Record]] = []
     bad: list[tuple[Path, Unreadable]] = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(pattern)):
         try:
             good.append((path, read(path)))
         except Unreadable as error:

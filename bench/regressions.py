@@ -173,9 +173,12 @@ class Side:
             if self.device == "cpu":
                 # CPU time: on a shared machine wall times of one and the same step differed fivefold.
                 command.append("--benchmark-timer=time.process_time")
-            done = subprocess.run(
-                command, cwd=self.checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
+            try:
+                done = subprocess.run(command, cwd=self.checkout, env=environment, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True)  # fmt: skip
+            except OSError as error:
+                words = "is no saved run (.json), no folder of a checkout, and no interpreter that starts"
+                raise ValueError(f"{self.python} {words}: {error.strerror}") from None
             if done.returncode != 0:
                 tail = done.stdout.strip().splitlines()[-1:] or ["no output"]
                 print(done.stdout, file=sys.stderr)
@@ -224,7 +227,10 @@ def _serve(options: argparse.Namespace) -> int:
             sides[1].append(ours.run(options.only))
         found = _patient(sides, (theirs, ours), options.threshold, seconds=True)
         return tell(found, options.against, seconds=True)
-    options.dir.mkdir(parents=True, exist_ok=True)
+    try:
+        options.dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {options.dir}: {error.strerror}") from None
     base = read(Path(options.base)) if options.base else None
     if options.only and not base and not any(options.dir.glob("*-torch-*.json")):
         raise ValueError("a baseline of a part would hide what it lacks: leave --only out")

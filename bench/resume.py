@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.record import FromTheFuture, Record, encode, file_name, load, write
+from bench.record import CannotOpen, FromTheFuture, Record, encode, file_name, load, write
 from bench.study import Trial
 
 # What must agree for an old record to count: the measure would not be the same without them.
@@ -43,6 +43,7 @@ class Folder:
     Attributes:
         path: The folder.
         notes: Lines to tell the user: what was set aside, and why.
+        keep: Whether the folder stays even if it is new and gets no record: the sweep was not refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,6 +54,7 @@ class Folder:
         """
         self.path = path
         self.notes: list[str] = []
+        self.keep = False
         self._paths: dict[Trial, Path] = {}
         self._made = made = _make(path)
         self._lock = FileLock(path / ".lock")
@@ -77,7 +79,7 @@ class Folder:
         """Frees the lock; a folder that is new and got no record goes again, so that a refusal leaves nothing."""
         with suppress(OSError):
             (self.path / ".holder").unlink(missing_ok=True)
-            if self._made and {entry.name for entry in self.path.iterdir()} <= {".lock"}:
+            if not self.keep and self._made and {entry.name for entry in self.path.iterdir()} <= {".lock"}:
                 _unmake(self._made)
         self._lock.release()
 
@@ -95,12 +97,14 @@ class Folder:
             Records of `trials` that need not be run again.
 
         Raises:
-            ValueError: A record of a later version of the suite stands in the way.
+            ValueError: A record of a later version of the suite stands in the way, or one that cannot be opened.
         """
         good, bad = load(self.path)
         for path, reason in bad:
             if isinstance(reason, FromTheFuture):
                 raise ValueError(f"{path}: {reason}; install that version, or choose another --records folder")
+            if isinstance(reason, CannotOpen):
+                raise ValueError(f"cannot read the record {path}: {reason}")
             aside = _free(path, "corrupt")
             path.rename(aside)
             self.notes.append(f"{path.name}: {reason}; set aside as {aside.name}")
@@ -126,11 +130,31 @@ class Folder:
             self._paths[trial] = path
             if trial in asked and record.status.final:
                 done.append(record)
+        return done + self._taken_back(asked, environments)
+
+    def _taken_back(self, asked: Iterable[Trial], environments: Mapping[str, Any]) -> list[Record]:
+        """Records kept apart that count again: a study, code or device that was changed and changed back."""
+        found = sorted(load(self.path / APART, "*.json*")[0], key=lambda pair: pair[1].started, reverse=True)
+        done = []
+        for path, record in found:
+            trial, target = plain(record.trial), self.path / (path.name.partition(".json")[0] + ".json")
+            if trial not in asked or trial in self._paths or not record.status.final or target.exists():
+                continue
+            if not differences(record.environment, environments.get(trial.dataset, {})):
+                path.rename(target)
+                self.notes.append(f"{path.name}: counts again; taken back from {self.path.name}/{APART}")
+                self._paths[trial] = target
+                done.append(record)
         return done
 
     def _set_apart(self, path: Path, reason: str) -> None:
         folder = self.path / APART
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"cannot make the folder {folder}, for records that no longer count: {error.strerror}"
+            ) from None
         target = folder / path.name
         if target.exists():
             target = _free(target, "apart")

@@ -88,7 +88,8 @@ def failure(error: BaseException) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = str(error).strip().splitlines()
     where = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
-    return f"{type(error).__name__}: {text[0] if text else ''} ({where})"[:500]
+    line = f"{type(error).__name__}: {text[0] if text else ''} ({where})"[:500]
+    return "".join(c if c.isprintable() else "?" for c in line)  # no escapes, no lone surrogates
 
 
 def model_spec(trial: Trial, images: Images) -> ModelSpec:

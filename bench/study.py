@@ -24,6 +24,8 @@ PURPOSES = ("train", "cost")
 SCHEDULES = ("cosine", "constant", "step")
 PRECISIONS = ("fp32", "tf32", "bf16")
 AUGMENTATIONS = ("none", "crop-flip")
+# Images of a rehearsal: a few steps, or what there is of a smaller set.
+REHEARSED_IMAGES = 40
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def load(name: str, seeds: Sequence[int] | None = None, depths: Sequence[int] | 
         raise ValueError(unknown("study", name, known_studies()) + " A file of your own must end in .toml.")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read study {str(path)!r}: {error}") from None
     try:
         study = parse(path.stem, table, seeds, depths)
@@ -221,8 +223,8 @@ def rehearsed(study: Study) -> Study:
     # Wide enough to have channels, long enough for a few steps.
     small = (
         replace(
-            trial, width=2, batch_size=8, train_examples=40, test_examples=40, epochs=min(1, trial.epochs),
-            warmup_epochs=0.0,
+            trial, width=2, batch_size=8, train_examples=REHEARSED_IMAGES, test_examples=REHEARSED_IMAGES,
+            epochs=min(1, trial.epochs), warmup_epochs=0.0,
         )
         for trial in study.trials
         if trial.seed == first
@@ -255,7 +257,7 @@ def parse(
     for other in include:
         if other not in known_studies():  # built-in studies only, which a test reads: no file can include itself
             raise ValueError(unknown("study", other, known_studies()) + " Only built-in studies can be included.")
-        trials += load(other, seeds, depths).trials
+        trials += [t for t in load(other, seeds).trials if depths is None or t.depth in depths]
     for grid in head.get("grid", [{}] if not include or table else []):
         for key in [*table, *grid]:
             if key not in _FIELDS or key == "study":
@@ -384,9 +386,22 @@ def check(trial: Trial) -> None:
         raise ValueError("lr must be above zero, not 0.0")
     if trial.purpose == "train" and trial.epochs == 0:
         raise ValueError('epochs must be at least 1 to train (purpose = "cost" measures without training)')
+    for name, kind in (("grow_to", int), ("probes", str)):
+        for each in getattr(trial, name):
+            if type(each) is not kind:
+                raise ValueError(f"{name} must list {_KINDS[kind]} each, not {each!r}")
+    for name in ("label_smoothing", "stop_at_train_error"):
+        if getattr(trial, name) >= 1:
+            raise ValueError(f"{name} is a fraction: it must be under 1, not {getattr(trial, name)!r} (5 % is 0.05)")
+    if trial.purpose == "train" and trial.warmup_epochs > trial.epochs:
+        raise ValueError(f"warmup_epochs {trial.warmup_epochs:g} is more than the {trial.epochs} epochs")
     blocks_per_stage(trial.layout, trial.depth)
+    last = trial.depth
     for depth in trial.grow_to:
         blocks_per_stage(trial.layout, depth)
+        if depth <= last:
+            raise ValueError(f"grow_to {list(trial.grow_to)} must rise, from above depth {trial.depth}")
+        last = depth
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}

@@ -232,12 +232,19 @@ def table(
     if width < 0 or classes < 1:
         raise ValueError(f"--width {width} and --classes {classes} must be whole numbers above zero")
     spec = ModelSpec(find_row(architecture), layout, depth, width or LAYOUTS[layout].width, image, classes)
-    network = build(spec, device="meta")
+    try:
+        network = build(spec, device="meta")
+    except Exception as error:  # whatever a user's code does; torch, of too many channels
+        raise ValueError(f"{architecture} cannot be built: {_line(error)}") from None
     try:
         found = rows(network, image)
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise ValueError(f"{architecture} cannot take images of {input}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # likewise
+        raise ValueError(f"{architecture} cannot take images of {input}: {_line(error)}") from None
     return _text(spec, found, sum(p.numel() for p in network.parameters()))
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _text(spec: ModelSpec, found: list[Row], parameters: int) -> str:

@@ -152,11 +152,12 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
         ValueError: One line, before any work: the request cannot be served.
     """
     begin = time.monotonic()
-    if options.executor not in EXECUTORS:
-        raise ValueError(unknown("executor", options.executor, EXECUTORS))
-    _check_faults(options, len(study.trials))
     display = display or Silent()
     with Signals(display) as signals, ExitStack() as opened:
+        opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
+        if options.executor not in EXECUTORS:
+            raise ValueError(unknown("executor", options.executor, EXECUTORS))
+        _check_faults(options, len(study.trials))
         folders: dict[str, Folder] = {}
         for name in sorted({trial.study for trial in study.trials}):
             folders[name] = Folder(options.records / name)
@@ -214,11 +215,12 @@ class _Sweep:
         self._signals.executor = executor
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
-            # One trial for each way of using data, and for each architecture of a user's own.
+            # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
             uses = {
-                (t.dataset, t.train_examples, t.batch_size, t.drop_last, t.resize, t.layout, t.architecture.factory): t
+                (t.dataset, t.train_examples, t.test_examples, t.batch_size, t.drop_last, t.resize, t.layout,
+                 t.architecture.factory, t.checkpoint_blocks, t.probes): t
                 for t in self._study.trials
-            }
+            }  # fmt: skip
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
             device = next(iter(self._environments.values()))["device"]
             workers = executor.capacity(self._options.workers, device)
@@ -310,6 +312,8 @@ class _Sweep:
             summary.reason = "time limit"
         if not summary.code and any(not status.final for status in summary.ended):
             summary.code = EXIT_FAILED
+        for folder in self._folders.values():
+            folder.keep = summary.code <= EXIT_FAILED  # then tables are made of it, even of no record
         return summary
 
 

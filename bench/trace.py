@@ -43,7 +43,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
         The file, NAME.pt.trace.json.gz as TensorBoard's plug-in wants it, and the table of operators.
 
     Raises:
-        ValueError: One line, for what cannot be built.
+        ValueError: One line, for what cannot be built, or a file that cannot be written.
     """
     import torch
 
@@ -59,6 +59,11 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
     fields = {name: asked[name] for name in ("depth", "layout", "width", "dataset", "batch_size", "precision")}
     trial = study.Trial("trace", study.architecture(asked["architecture"]), seed=0, epochs=5, drop_last=False, **fields)
     study.check(trial)
+    path: Path = asked["out"] / f"{trial.architecture.name}-{trial.depth}-{where}.pt.trace.json.gz"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {path.parent}: {error.strerror}") from None
     device.set_threads(1)
     images = Images(data.for_trial(trial, asked["data_root"]).to(where), trial)
     spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
@@ -70,8 +75,10 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
         step.at.zero_()
         found, rows, _ = profiled(lambda: step.body(trial.batch_size), network, where)
         step.close()
-    path: Path = asked["out"] / f"{trial.architecture.name}-{trial.depth}-{where}.pt.trace.json.gz"
-    save_trace(found, path)
+    try:
+        save_trace(found, path)
+    except (OSError, RuntimeError) as error:  # torch's own of a file that cannot be opened
+        raise ValueError(f"cannot write {path}: {getattr(error, 'strerror', '') or error}") from None
     return path, rows
 
 

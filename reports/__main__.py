@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from results.command import ready, serve
+from bench.command import serve
+from results.command import loaded, ready
 
 if TYPE_CHECKING:
     from reports.context import Source
@@ -25,7 +26,10 @@ def report(
 ) -> None:
     """Writes HTML/STUDY.html, whole or not at all, and prints the verdicts."""
     if published:
-        for name, machine, target in published_pages():
+        pages = published_pages()
+        if not pages:
+            raise ValueError(f"nothing is published in {PUBLISHED_RECORDS} here: call it in the project's folder")
+        for name, machine, target in pages:
             write_page(gather(name, PUBLISHED_RECORDS, machine), target)
             print(f"report: {target}")
         return
@@ -77,19 +81,19 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
         machine: Folder in each of those, as published records have it.
 
     Raises:
-        ValueError: One line: unknown study, or no such folder of records.
+        ValueError: One line: unknown study, a claim that is none, or no such folder of records.
     """
     from bench import study as studies
-    from reports.claims import judge
+    from models.spec import unknown
+    from reports.claims import CLAIMS, judge
     from reports.context import Source
-    from results import tables
 
     found = studies.load(study)
-    folders = [records / name / machine for name in found.parts]
-    if not any(folder.is_dir() for folder in folders):
-        raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {study}")
+    for claim in found.claims:
+        if claim not in CLAIMS:
+            raise ValueError(f"study {found.name!r}: {unknown('claim', claim, CLAIMS)}")
     path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
-    frames = tables.load(folders)
+    frames = loaded(found, study, [records / name / machine for name in found.parts])
     return Source(found, study, path.read_text(encoding="utf-8"), frames, judge(frames))
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from results.command import ready, serve
+from bench.command import serve
+from results.command import loaded, ready
 
 if TYPE_CHECKING:
     from results.tables import Frames
@@ -29,18 +30,16 @@ def results(
 
     found = studies.load(study)
     folders = [Path(records) / name for name in found.parts]
-    there = any(folder.is_dir() for folder in folders)
     if plan:
         from results.plan import lines
 
+        there = any(folder.is_dir() for folder in folders)
         for line in lines(found, tables.load(folders) if there else None):
             typer.echo(line)
         return
-    if not there:
-        raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {study}")
+    frames = loaded(found, study, folders)
     target = Path(out) / found.name
     ready(target)
-    frames = tables.load(folders)
     _write(frames, target, figures)
     if tensorboard:
         from results.event_files import write_curves

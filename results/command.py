@@ -1,9 +1,15 @@
-"""What the report half's commands share: a folder made before any work, and one line for what cannot be served."""
+"""What the report half's commands share: a folder made before any work, and a study's records with their misfits."""
 
+import dataclasses
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.study import Study
+
+if TYPE_CHECKING:
+    from results.tables import Frames
 
 
 def ready(folder: Path) -> None:
@@ -20,13 +26,42 @@ def ready(folder: Path) -> None:
         raise ValueError(f"cannot write to {folder}")
 
 
-def serve(app: Callable[[], object]) -> None:
-    """Runs a command; a request that cannot be served is one line on stderr, and exit code 2."""
-    try:
-        app()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:  # `... | head` read enough
-        sys.stderr.close()
-        raise SystemExit(0) from None
+def loaded(study: Study, name: str, folders: Sequence[Path]) -> "Frames":
+    """The records of a study's folders; those of trials that the study does not have are warned of.
+
+    Args:
+        study: What is asked.
+        name: As the user named it.
+        folders: Of its records, one a part.
+
+    Raises:
+        ValueError: One line: there is no such folder, or it holds other folders only, a level above records.
+    """
+    from results import tables
+
+    there = [folder for folder in folders if folder.is_dir()]
+    if not there:
+        raise ValueError(f"no records in {folders[0]}: run the study first, python -m bench run {name}")
+    if not any(next(folder.glob("*.json"), None) for folder in there):
+        inside = sorted({entry.name for folder in there for entry in folder.iterdir() if entry.is_dir()})
+        if others := [entry for entry in inside if entry not in ("apart", "checkpoints")]:
+            raise ValueError(
+                f"no records in {there[0]}, only folders: {', '.join(others)}; --records names another level"
+            )
+    frames = tables.load(folders)
+    if count := _strangers(study, frames):
+        verb = "record is" if count == 1 else "records are"
+        line = f"{count} {verb} of trials that this study does not ask for (any more); running it keeps them apart"
+        frames = dataclasses.replace(frames, warnings=(*frames.warnings, line))
+    return frames
+
+
+def _strangers(study: Study, frames: "Frames") -> int:
+    """Records of no trial of the study, whatever their seed: other seeds may be asked for."""
+    count = 0
+    for table, purpose in ((frames.trials, "train"), (frames.cost, "cost")):
+        mine = [trial for trial in study.trials if trial.purpose == purpose]
+        for seed, digests in table.groupby("seed")["digest"]:
+            asked = {dataclasses.replace(trial, seed=int(seed)).digest for trial in mine}
+            count += int((~digests.isin(asked)).sum())
+    return count

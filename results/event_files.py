@@ -24,8 +24,15 @@ def write_curves(frames: Frames, folder: Path) -> list[Path]:
         The files written, sorted. Steps are epochs; a value that is not finite is left out.
 
     Raises:
-        ValueError: tensorboard is not installed.
+        ValueError: tensorboard is not installed, or the files cannot be written; one line.
     """
+    try:
+        return _written(frames, folder)
+    except OSError as error:
+        raise ValueError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
+
+
+def _written(frames: Frames, folder: Path) -> list[Path]:
     try:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter

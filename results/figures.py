@@ -203,6 +203,9 @@ def write_all(frames: Frames, folder: Path) -> list[Path]:
 
     Returns:
         The files written, sorted.
+
+    Raises:
+        ValueError: One line: one of them cannot be written.
     """
     written = []
     for name, chart in FIGURES.items():
@@ -211,6 +214,9 @@ def write_all(frames: Frames, folder: Path) -> list[Path]:
             continue
         for kind, data in (("svg", style.svg(figure, ground="white").encode()), ("png", style.png(figure))):
             path = folder / f"{name}.{kind}"
-            record.write(path, data)
+            try:
+                record.write(path, data)
+            except OSError as error:
+                raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
             written.append(path)
     return sorted(written)

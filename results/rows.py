@@ -79,7 +79,7 @@ def ended(record: Record) -> dict[str, Any]:
         **{name: str(value) for name, value in record.environment.items() if isinstance(value, str)},
         **{name: number(record.environment.get(name)) for name in ("cores", "threads", "workers")},
         "status": str(record.status),
-        "message": str(record.message),
+        "message": str(record.message).encode(errors="replace").decode(),
         "seconds": number(record.seconds),
         "started": str(record.started),
     }

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "models": {"models"},
     "bench": {"bench", "models"},
-    "results": {"results", "bench.record", "bench.study", "models.spec"},
-    "reports": {"reports", "results", "bench.record", "bench.study", "models.spec"},
+    "results": {"results", "bench.command", "bench.record", "bench.study", "models.spec"},
+    "reports": {"reports", "results", "bench.command", "bench.record", "bench.study", "models.spec"},
 }
 
 

@@ -1,6 +1,8 @@
 """The command line: every request that cannot be served is one line and exit code 2, before any work."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
-from bench import record, rehearsal
+from bench import progress, record, rehearsal
 from bench.record import Status
+from bench.sweep import Summary
 
 ROOT = Path(__file__).parent.parent.parent
 # Two epochs of two steps on made-up images: real networks, in seconds.
@@ -65,6 +68,7 @@ REFUSED = [
     (["run", "TINY", "--records", ""], "records"),
     (["run", "TINY", "--bogus"], "--bogus"),
     (["show", "digitz"], "digits"),
+    (["show", "TINY", "--depths", "130"], "it has 18, 34"),
     (["nonsense"], "nonsense"),
 ]
 
@@ -111,6 +115,15 @@ def test_seeds_are_a_list_or_a_count(text: str, seeds: list[int] | None) -> None
     assert cli.seed_list(text) == seeds
 
 
+def test_a_data_root_in_the_home_folder_is_found_though_no_shell_saw_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.home("~/data") == tmp_path / "data"
+    with pytest.raises(ValueError, match="no such home folder"):
+        cli.home("~nobody-of-this-name/data")
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("", 0.0), ("90", 90.0), ("90s", 90.0), ("9m", 540.0), ("1.5h", 5400.0)])
 def test_durations(text: str, seconds: float) -> None:
     assert cli.seconds("--time-limit", text) == seconds
@@ -129,6 +142,53 @@ def test_pipe_into_head_is_no_traceback() -> None:
     command = f"{sys.executable} -m bench show digits | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("bench show digits >/dev/full", 2, "error: cannot write the output: No space left on device\n"),
+        ("results digits --plan >/dev/full", 2, "error: cannot write the output: No space left on device\n"),
+        ("bench list >&-", 0, ""),
+        ("reports", 2, None),
+        ("reports digits --bogus", 2, None),
+        ("results digits digits", 2, None),
+    ],
+)
+def test_an_output_that_cannot_be_written_and_a_wrong_option_are_one_line(
+    command: str, code: int, said: str | None
+) -> None:
+    line = f"{sys.executable} -m {command}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr == said or (said is None and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1)
+
+
+def test_what_an_output_has_no_letters_for_is_printed_all_the_same() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", "from bench.command import serve; serve(lambda **_: print('ü'))"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, "\\xfc\n")
+    out = io.TextIOWrapper(io.BytesIO(), "ascii")
+    progress.Plain(out=out).say("a name \udcff")
+    out.seek(0)
+    assert out.read() == "a name \\udcff\n"
+
+
+def test_a_python_without_the_packages_is_one_line() -> None:
+    command = [sys.executable, "-S", "-m", "bench", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={}, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "make setup" in done.stderr
+
+
+def test_the_line_to_go_on_repeats_no_rehearsed_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["bench", "run", "x", "--inject=raise@1:5", "--inject", "nan@2:1", "--workers=1"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "env" / "python"))
+    monkeypatch.chdir(tmp_path)
+    lines = cli.closing(Summary(reason="SIGINT"), rehearsal.options(tmp_path))
+    assert lines[-1] == "to go on: env/python -m bench run x --workers=1"
 
 
 def table(folder: Path) -> dict[str, str]:

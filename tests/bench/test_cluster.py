@@ -99,3 +99,14 @@ def test_a_block_of_ones_own_is_found_on_a_ray_of_this_machine(tmp_path: Path) -
     kept = list((tmp_path / "rehearsal" / "rezero").glob("*.json"))
     assert any("rezero" in path.name for path in kept)
     assert "error" not in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "bogus"])
+def test_an_address_where_no_ray_is_is_refused_in_seconds(address: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "run", "digits", "--executor=ray", f"--records={tmp_path / 'new'}"]
+    there = {**environment(), "RAY_ADDRESS": address}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=there, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: RAY_ADDRESS={address}: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,8 @@ from PIL import Image
 from torchvision import datasets
 
 from bench import data, folder, sources
+from bench.machine import Machine
+from bench.probe import environments
 from bench.study import Trial
 from models.spec import ARCHITECTURES, stream
 
@@ -338,6 +340,14 @@ def test_batches_that_cannot_be_are_refused() -> None:
     data.for_trial(trial(dataset="synthetic", batch_size=51))
     with pytest.raises(ValueError, match="first 1 training images of 'synthetic' are of one class"):
         data.for_trial(trial(dataset="synthetic", batch_size=1, train_examples=1))
+
+
+def test_what_the_data_and_the_probes_cannot_give_is_refused_before_any_work() -> None:
+    for name, have in (("train_examples", 256), ("test_examples", 64)):
+        with pytest.raises(ValueError, match=f"{name} 1000000 is more than the {have} images of 'synthetic'"):
+            environments(Machine(), [trial(dataset="synthetic", **{name: 1000000})])
+    with pytest.raises(ValueError, match="Did you mean 'lesions'"):
+        environments(Machine(), [trial(dataset="synthetic", probes=("lesion",))])
 
 
 def test_streams_differ_by_trial_and_purpose() -> None:

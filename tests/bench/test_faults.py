@@ -163,3 +163,10 @@ def test_status_of_every_fault_is_in_the_record(tmp_path: Path) -> None:
     assert all(found[trial].message for trial in study.trials[:3])
     assert all(found[trial].environment["device"] == "cpu" for trial in study.trials)
     assert summary.ended == {Status.ERROR: 1, Status.OUT_OF_MEMORY: 1, Status.DIVERGED: 1, Status.OK: 5}
+
+
+@pytest.mark.parametrize("tries", ["x", "0", "-1", "1.5"])
+def test_a_number_of_tries_that_is_none_is_refused(tries: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chaos.main([tries]) == sweep.EXIT_REFUSED
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"error: TRIES={tries} must be a whole number above zero\n")

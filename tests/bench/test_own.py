@@ -1,5 +1,6 @@
 """A user's own block, from a folder outside the tree: found, run, recorded, and never imported by who only reads."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import record, study
+from bench import own, record, study
 from bench.machine import Machine
 from bench.probe import environments
 from models.network import build
@@ -100,6 +101,21 @@ def test_a_whole_network_of_ones_own(outside: Path) -> None:
     assert trial.architecture.name == "block"
 
 
+def test_it_is_tried_on_the_images_that_it_will_see(outside: Path) -> None:
+    text = "def block(spec):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))\n"  # 1x8x8, four classes
+    (trial,) = write(outside, text)
+    assert environments(Machine(), [trial])
+    with pytest.raises(ValueError, match="block': RuntimeError"):
+        environments(Machine(), [dataclasses.replace(trial, resize=16)])
+    with pytest.raises(ValueError, match="checkpoint_blocks"):
+        environments(Machine(), [dataclasses.replace(trial, checkpoint_blocks=True)])
+
+
+def test_a_module_of_too_long_a_name_is_only_not_found() -> None:
+    row = study.architecture("m" * 300 + ":block")
+    assert own.described(row, Path()) == row
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -108,6 +124,7 @@ def test_a_whole_network_of_ones_own(outside: Path) -> None:
         ("def block(in_channels, out_channels, stride):\n    return nn.Identity()\n", "RuntimeError"),
         ("def block(spec):\n    return nn.Flatten()\n", "gives"),
         ("block = 3\n", "not a function"),
+        ("raise SystemExit('bye')\n", "SystemExit: bye"),
         ("import nothing_of_this_name\n", "ModuleNotFoundError"),
         ("def block(:\n", "SyntaxError"),
     ],

@@ -75,6 +75,14 @@ def test_include_brings_the_other_studys_trials_with_their_own_name(tmp_path: Pa
     assert found.trials == study.load("digits", seeds=[0]).trials
 
 
+def test_depths_of_any_included_study_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "both.toml").write_text('include = ["digits", "digits-lr"]')
+    ours, theirs = (set(study.load(name).trials) for name in ("digits", "digits-lr"))
+    depth = min({t.depth for t in ours} ^ {t.depth for t in theirs})
+    found = study.load(str(tmp_path / "both.toml"), depths=[depth]).trials
+    assert set(found) == {t for t in ours | theirs if t.depth == depth}
+
+
 def test_studies_of_several_parts_vary_what_varies_within_a_part() -> None:
     """Or each of their trials would be called by its layout, width and data set, which its study's name says."""
     assert "study" not in study.load("digits").varied
@@ -122,6 +130,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"epoch": 3}, "'epochs'"),
     ({"study": "other"}, "unknown key"),
     ({"probes": "lesions"}, "list"),
+    ({"probes": [1]}, "a text each"),
+    ({"probes": [["lesions"]]}, "a text each"),
+    ({"grow_to": ["34"]}, "a whole number each"),
+    ({"grow_to": [18]}, "must rise, from above depth 18"),
+    ({"grow_to": [130, 34]}, "must rise"),
+    ({"label_smoothing": 2.0}, "label_smoothing is a fraction"),
+    ({"stop_at_train_error": 5}, "5 % is 0.05"),
+    ({"warmup_epochs": 50}, "warmup_epochs 50 is more than the 1 epochs"),
     ({"grow_to": [19]}, "depth"),
     ({"grid": [{"lrr": 1.0}]}, "'lr'"),
     ({"grid": {"lr": 1.0}}, "grid"),
@@ -156,6 +172,8 @@ def test_a_studys_name_becomes_a_folder_and_a_cell_so_it_is_plain(name: str) -> 
         (b"\xff\xfe", "cannot read"),
         (b"", "'architecture' is missing"),
         (b'architecture = "plain"\nseed = 0', "'depth' is missing"),
+        (b"depth = " + b"[" * 100_000, "cannot read"),
+        (b"depth = " + b"9" * 5000, "cannot read"),
         (b'depth = !!python/object/apply:os.system ["x"]', "cannot read"),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,9 +118,27 @@ def test_image_sizes_that_are_none(text: str) -> None:
         image_size(text)
 
 
+def test_whatever_a_block_of_ones_own_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+from torch import nn
+def signature(a, b): return nn.Identity()
+class Bad(nn.Module):
+    def forward(self, x): raise TypeError("no\\nsuch")
+def forward(in_channels, out_channels, stride): return Bad()
+"""
+    (tmp_path / "bad_blocks.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, words in (("signature", "cannot be built"), ("forward", "cannot take images of 1x8x8: no")):
+        with pytest.raises(ValueError, match=rf"\Abad_blocks:{name} {words}[^\n]*\Z"):
+            table(f"bad_blocks:{name}", 18, "1x8x8")
+
+
 def test_faults_are_one_line() -> None:
     for arguments in (("resnet", 19, "3x8x8"), ("resnett", 18, "3x8x8"), ("nowhere:block", 18, "3x8x8")):
         with pytest.raises(ValueError, match=r"\A[^\n]+\Z"):
             table(*arguments)
+    for changes in ({"width": 10**9}, {"classes": 9 * 10**18}):
+        with pytest.raises(ValueError, match=r"\Aresnet cannot be built: [^\n]+\Z"):
+            table("resnet", 18, "3x8x8", **changes)
     with pytest.raises(ValueError, match="layout"):
         table("resnet", 18, "3x8x8", layout="four")

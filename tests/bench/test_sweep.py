@@ -35,6 +35,10 @@ class Told(progress.State):
         super().__init__()
         self.lines: list[str] = []
         self.events: list[tuple[str, Trial]] = []
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -175,6 +179,52 @@ def test_a_changed_recipe_does_not_mix_with_the_old_one(finished: Path) -> None:
     assert (summary.done, summary.ended) == (len(costs), {Status.OK: DONE - len(costs)})
     assert len(list((finished / "rehearsal" / "apart").iterdir())) == DONE - len(costs)
     assert {found.trial for _, found in record.load(finished / "rehearsal")[0]} == set(changed.trials)
+
+
+def test_an_edit_that_is_undone_costs_nothing(finished: Path, reference: Path) -> None:
+    rows = {"architecture": ["plain", "resnet"], "depth": [18, 34], "epochs": 3}
+    changed = rehearsal.study.parse("rehearsal", rows, seeds=[0, 1])
+    run(finished, changed)
+    told = Told()
+    summary = run(finished, told=told)
+    assert (summary.done, summary.ended) == (DONE, {})
+    assert sum("counts again; taken back from rehearsal/apart" in line for line in told.lines) == 8
+    assert table(finished) == table(reference)
+    assert run(finished, changed).ended == {}, "and back again"
+
+
+def test_a_device_that_is_changed_to_and_fro_costs_nothing(finished: Path) -> None:
+    path = files(finished)[0]
+    ours = record.read(path)
+    theirs = dataclasses.replace(ours, environment={**ours.environment, "device_name": "another"})
+    (path.parent / "apart").mkdir()
+    (path.parent / "apart" / path.name).write_bytes(record.encode(theirs))
+    path.rename(path.parent / "apart" / f"{path.name}.apart-1")
+    assert run(finished).ended == {}
+    assert record.read(path) == ours
+    assert record.read(path.parent / "apart" / path.name) == theirs
+
+
+def test_a_record_that_cannot_be_opened_is_left_alone(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = files(finished)[0]
+    read = Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ValueError, match=rf"cannot read the record .*{path.name}: Permission denied"):
+        run(finished)
+    assert path in files(finished)
+
+
+def test_a_file_in_the_place_of_apart_is_named(finished: Path) -> None:
+    (finished / "rehearsal" / "apart").write_text("")
+    changed = rehearsal.study.parse("rehearsal", {"architecture": "plain", "depth": 18, "epochs": 3}, seeds=[0])
+    with pytest.raises(ValueError, match=r"rehearsal/apart.*: File exists"):
+        run(finished, changed)
 
 
 def test_other_seeds_and_depths_of_the_study_stay_where_they_are(finished: Path) -> None:
@@ -364,6 +414,12 @@ def test_a_time_limit_stops_cleanly_before_it_is_over(tmp_path: Path, reference:
     assert table(tmp_path) == table(reference)
 
 
+def test_a_limit_before_the_first_trial_ends_leaves_a_folder_for_the_tables(tmp_path: Path) -> None:
+    summary = run(tmp_path / "new", time_limit_s=0.2, machine=RehearsalMachine(step_s=1.0), executor="process")
+    assert (summary.code, summary.ended) == (0, {})
+    assert (tmp_path / "new" / "rehearsal").is_dir()
+
+
 def test_a_trial_that_cannot_end_before_the_limit_is_not_begun() -> None:
     forecast = progress.Forecast()
     short, long = (trial for trial in STUDY.trials if trial.purpose == "train" and trial.seed == 0
@@ -384,8 +440,10 @@ def test_inline_keeps_a_trials_time_limit_at_its_steps(tmp_path: Path) -> None:
 def test_bad_requests_are_refused_before_any_work(tmp_path: Path) -> None:
     fault = rehearsal.faults.Fault
     for changes in ({"executor": "rya"}, {"faults": (fault("kill", 1, 1),)}, {"faults": (fault("raise", 99, 1),)}):
+        told = Told()
         with pytest.raises(ValueError, match=r"ray|inline|trial 99"):
-            run(tmp_path / "new", **changes)
+            run(tmp_path / "new", told=told, **changes)
+        assert told.closed, "the terminal gets its cursor back"
     assert list(tmp_path.iterdir()) == []
 
 

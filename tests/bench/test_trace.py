@@ -49,6 +49,14 @@ def test_tensorboards_plug_in_lists_and_loads_it(written: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "bench.trace", "18", "--out", str(tmp_path / "file"), "--device=cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: cannot make the folder")
+
+
 def test_depth_that_cannot_be_is_refused_in_one_line() -> None:
     command = [sys.executable, "-m", "bench.trace", "19"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

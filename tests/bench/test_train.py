@@ -207,3 +207,9 @@ def test_a_trial_that_is_stopped_for_a_while_says_how_long_and_learns_the_same()
     assert paused.result["longest_gap_s"] > 1.0 > calm.result["longest_gap_s"]
     assert paused.result["cpu_share"] < calm.result["cpu_share"]
     assert paused.result["train_loss"] == calm.result["train_loss"]
+
+
+def test_the_message_of_a_failure_can_be_printed_anywhere() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError("bo\x1b[31mom \udcff\nmore")
+    assert runner.failure(caught.value).startswith("RuntimeError: bo?[31mom ? (test_train.py:")

@@ -242,3 +242,12 @@ def test_command_helps_without_torch() -> None:
     )
     command = [sys.executable, "-c", "\n".join(lines)]
     assert subprocess.run(command, capture_output=True, cwd=regressions.ROOT, check=False).returncode == 0
+
+
+def test_what_is_no_interpreter_and_no_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for arguments in (["--against", "/no/such/dir"], ["--dir", str(tmp_path / "file")]):
+        command = [sys.executable, "-m", "bench.regressions", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=regressions.ROOT, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert done.stderr.startswith("error: ")

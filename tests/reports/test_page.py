@@ -17,6 +17,7 @@ import pytest
 from made_page import HOSTILE, hostile, small, source
 from made_up import cost_record, study_records, train_record, trial
 
+from bench.command import serve
 from bench.record import Record, Status
 from reports import __main__ as command_line
 from reports import beside, context, render, verdicts, wording
@@ -24,7 +25,6 @@ from reports.claims import CLAIMS
 from reports.context import Source
 from reports.finding import Finding, Verdict
 from reports.inline import inline, visible
-from results.command import serve
 
 Findings = dict[str, list[Finding]]
 
@@ -150,8 +150,12 @@ def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
 ) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "records" / "digits").mkdir(parents=True)
+    (tmp_path / "claims.toml").write_text('claims = ["nonsense"]\narchitecture = "plain"\ndepth = 18\nseed = 0')
+    monkeypatch.chdir(tmp_path)
     for arguments in (
         ["no-such-study"],
+        ["--published"],
+        [str(tmp_path / "claims.toml"), "--records", str(tmp_path / "records")],
         ["digits", "--records", str(tmp_path / "nowhere")],
         ["digits", "--records", str(tmp_path / "records"), "--html", str(tmp_path / "file")],
     ):

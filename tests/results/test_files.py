@@ -1,5 +1,7 @@
 """Tables as files, and the command that writes them."""
 
+import dataclasses
+import errno
 import subprocess
 import sys
 from importlib.util import find_spec as real_find_spec
@@ -10,10 +12,11 @@ import pytest
 from made_up import damage, frames, study_records, train_record, trial, write
 from typer.testing import CliRunner
 
-from bench import study
+from bench import record, study
 from bench.record import Status
 from results import __main__ as command_line
-from results import command, files, plan, tables
+from results import command, figures, files, plan, tables
+from results.event_files import write_curves
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +101,38 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path):
     (tmp_path / "out").write_text("")
     with pytest.raises(ValueError, match="cannot make the folder"):
         command.ready(tmp_path / "out" / "digits")
+
+
+def test_a_folder_a_level_too_high_is_named_and_an_empty_one_is_no_fault(tmp_path: Path):
+    found = study.load("digits")
+    (tmp_path / "digits").mkdir()
+    assert command.loaded(found, "digits", [tmp_path / "digits"]).trials.empty
+    write(tmp_path / "digits" / "this-machine", study_records(depths=[18], seeds=[0], study="digits"))
+    with pytest.raises(ValueError, match=r"no records in .*digits, only folders: this-machine"):
+        command.loaded(found, "digits", [tmp_path / "digits"])
+
+
+def test_records_of_trials_that_the_study_no_longer_asks_for_are_warned_of(tmp_path: Path):
+    table = {"architecture": "plain", "depth": [18, 34], "seed": [0]}
+    before, after = study.parse("mine", table), study.parse("mine", {**table, "lr": 0.01})
+    records = [train_record(dataclasses.replace(t, seed=seed), 0.1) for t in before.trials[:2] for seed in (0, 7)]
+    write(tmp_path / "mine", records)
+    assert command.loaded(before, "mine", [tmp_path / "mine"]).warnings == ()
+    (line,) = command.loaded(after, "mine", [tmp_path / "mine"]).warnings
+    assert line.startswith(f"{len(records)} records are of trials that this study does not ask for")
+
+
+def test_a_figure_or_an_event_file_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    found = frames(study_records(depths=[18, 34]))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot write .*file.*: Not a directory"):
+        write_curves(found, tmp_path / "file" / "tensorboard")
+    monkeypatch.setattr(record, "write", full)
+    with pytest.raises(ValueError, match=r"cannot write .*\.svg: No space left on device"):
+        figures.write_all(found, tmp_path)
 
 
 def test_the_plan_says_what_the_seeds_could_see():

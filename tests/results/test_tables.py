@@ -55,6 +55,11 @@ def test_damaged_files_are_listed_and_cost_nothing_else(tmp_path: Path):
     assert all(reason for _, reason in found.damaged)
 
 
+def test_a_message_with_half_a_character_in_it_is_no_reason_to_lose_a_table():
+    odd = dataclasses.replace(train_record(trial(), None, status=Status.ERROR), message="bo\udcffm")
+    assert tables.from_records([(Path("odd.json"), odd)]).trials["message"].tolist() == ["bo?m"]
+
+
 @pytest.mark.parametrize("fields", [{"depth": "18"}, {"seed": 1.5}, {"lr": "fast"}, {"width": 2**70}, {"augment": 3}])
 def test_a_whole_record_that_makes_no_sense_is_set_aside(fields):
     """Its SHA-256 agrees; its fields are not what they should be."""

@@ -1,0 +1,42 @@
+"""How every command of the suite is served: what cannot be served is one line on stderr and an exit code. No torch."""
+
+import os
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import NoReturn
+
+import typer
+
+
+def serve(app: Callable[..., object]) -> NoReturn:
+    """Runs a command to its exit code: 2 for a request that cannot be served, 130 interrupted."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller: `... >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no name or message is too odd to print
+    line, code = "", 0
+    try:
+        code = int(app(standalone_mode=False) or 0)  # type: ignore[call-overload]
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        line, code = error.format_message(), error.exit_code
+    except ValueError as error:
+        line, code = str(error), 2
+    except KeyboardInterrupt:
+        line, code = "interrupted", 130
+    except BrokenPipeError:  # `... | head` read enough
+        _close_output()
+    except OSError as error:  # mostly a full disk below standard output
+        line, code = f"{error.filename or 'cannot write the output'}: {error.strerror or error}", 2
+        _close_output()
+    if line:
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _close_output() -> None:
+    """What is still buffered goes nowhere: Python's own flush at exit must not fail as well."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,75 @@
+"""What a user types after `make` is what runs: no variable is ignored, no value is taken apart by the shell."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def make(*words: str) -> "subprocess.CompletedProcess[str]":
+    """What would run."""
+    command = ["make", "-n", "VENV=none", f"PYTHON={sys.executable}", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def words_of_run(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    (line,) = [line for line in done.stdout.splitlines() if "-m bench run" in line]
+    return shlex.split(line.partition("; code=")[0])
+
+
+@pytest.mark.parametrize("word", ["SEED=3", "SEED:=3", "SEED=3 4=5", "seeds=3"])
+def test_a_misspelt_variable_is_refused_with_the_known_ones(word: str) -> None:
+    done = make("ablation", "DEVICE=cpu", word)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"unknown variable {word[:4].rstrip('=')}" in done.stderr
+    assert "SEEDS" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_variable_that_the_makefile_reads_is_known() -> None:
+    text = (ROOT / "Makefile").read_text()
+    known = set(re.findall(r"^KNOWN := (.*)$", text, re.MULTILINE)[0].split())
+    read = set(re.findall(r"\$\((?:or \$\()?([A-Z_]+)[),]", text)) | set(
+        re.findall(r"^([A-Z_]+) \?=", text, re.MULTILINE)
+    )
+    assert read - known <= {"PY", "READY", "RUN_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "MAKEOVERRIDES"}
+    assert (
+        make("help", *(f"{name}=x y" for name in known - {"VENV", "PYTHON"}), "RAY_ADDRESS=HEAD:6379").returncode == 0
+    )
+
+
+@pytest.mark.parametrize("value", ["0, 1", "0;touch HACK", "it's", '"$$(id)"', "a  b", "`id`", "~/x"])
+def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
+    names = {"SEEDS": "--seeds", "DEVICE": "--device", "TIME_LIMIT": "--time-limit", "WORKERS": "--workers",
+             "DATA_ROOT": "--data-root", "EXECUTOR": "--executor"}  # fmt: skip
+    found = words_of_run(make("ablation", *(f"{name}={value}" for name in names)))
+    for option in names.values():
+        assert found[found.index(option) + 1] == value.replace("$$", "$")
+    (line,) = [line for line in make("profile", f"DEPTH={value}").stdout.splitlines() if "bench.trace" in line]
+    assert shlex.split(line)[3] == value.replace("$$", "$")
+
+
+@pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])
+def test_download_can_be_said_no_to(value: str, asked: bool) -> None:
+    assert ("--download" in words_of_run(make("ablation", f"DOWNLOAD={value}"))) is asked
+
+
+@pytest.mark.skipif(shutil.which("xz") is None, reason="xz is not installed")
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10-jpeg"])
+def test_an_archive_that_does_not_unpack_ends_the_run_on_a_borrowed_gpu(name: str, tmp_path: Path) -> None:
+    for folder in (".ci", "data"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / ".ci" / "on-gpu", tmp_path / ".ci")
+    (tmp_path / "data" / f"{name}.tar.xz").write_bytes(b"cut short")
+    environment = {"PATH": "/usr/bin:/bin", "WORK": str(tmp_path / "work"), "PYTHON": "echo"}
+    command = ["sh", str(tmp_path / ".ci" / "on-gpu"), "digits"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode != 0
+    assert "bench run" not in done.stdout
