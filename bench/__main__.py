@@ -79,8 +79,17 @@ def known_depths(study: Any, asked: list[int] | None) -> None:
             raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
 
 
-def chosen(study: Any, only: list[str]) -> Any:
-    """The study with only the trials of these digests; all where none is asked for."""
+def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
+    """The study with only the trials of these digests, or of this purpose; all where none is asked for."""
+    from bench.study import PURPOSES
+    from models.spec import unknown
+
+    if purpose:
+        if purpose not in PURPOSES:
+            raise ValueError(unknown("purpose", purpose, PURPOSES))
+        study = dataclasses.replace(study, trials=tuple(t for t in study.trials if t.purpose == purpose))
+        if not study.trials:
+            raise ValueError(f"--purpose {purpose}: study {study.name!r} has no such trial")
     have = {trial.digest: trial for trial in study.trials}
     for digest in only:
         if digest not in have:
@@ -157,6 +166,7 @@ def run(
     seeds: Seeds = "",
     depths: Depths = "",
     only: Annotated[list[str] | None, typer.Option(help="Only this trial: the last part of its record's name.")] = None,
+    purpose: Annotated[str, typer.Option(help="Only what trains (train), or only what measures cost (cost).")] = "",
     executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
@@ -186,7 +196,7 @@ def run(
         # Never among real records.
         whole = found = rehearsed(found)
         records = str(Path(records).parent / "rehearsal")
-    found = chosen(found, only or [])
+    found = chosen(found, only or [], purpose)
     options = sweep.Options(
         records=Path(records),
         machine=Machine(

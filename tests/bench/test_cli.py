@@ -66,6 +66,7 @@ REFUSED = [
     (["run", "TINY", "--inject", "kill@99:1"], "no trial 99"),
     (["run", "TINY", "--records", "TINY"], "Not a directory"),
     (["run", "TINY", "--records", ""], "records"),
+    (["run", "TINY", "--purpose", "costs"], "'cost'"),
     (["run", "TINY", "--bogus"], "--bogus"),
     (["show", "digitz"], "digits"),
     (["show", "TINY", "--depths", "130"], "it has 18, 34"),
@@ -136,6 +137,20 @@ def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     shown = capsys.readouterr().out
     assert "plain 34 seed 5 train" in shown
     assert "18" not in shown
+
+
+def test_costs_measured_first_predict_the_trainings(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_text(TINY.replace('purpose = "train"', 'purpose = ["train", "cost"]'))
+    places = ["--records", str(tmp_path / "records")]
+    costs = ["--purpose", "cost", "--executor", "inline", "--no-live"]
+    assert bench("run", str(tiny), *costs, *places, monkeypatch=monkeypatch) == 0
+    made = [found for _, found in record.load(tmp_path / "records" / "tiny")[0]]
+    assert {found.trial.purpose for found in made} == {"cost"}
+    capsys.readouterr()
+    assert bench("show", str(tiny), *places, monkeypatch=monkeypatch) == 0
+    assert "predicted (fit)" in capsys.readouterr().out
 
 
 def test_pipe_into_head_is_no_traceback() -> None:
