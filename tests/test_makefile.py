@@ -1,5 +1,6 @@
 """What a user types after `make` is what runs: no variable is ignored, no value is taken apart by the shell."""
 
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +17,11 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 def make(*words: str) -> "subprocess.CompletedProcess[str]":
     """What would run."""
     command = ["make", "-n", "VENV=none", f"PYTHON={sys.executable}", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # `make test` hands its own level and flags on: its child would tell which folder it enters.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
+    }
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
 
 
 def words_of_run(done: "subprocess.CompletedProcess[str]") -> list[str]:
