@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.record import Record
+from models.spec import MAX_DEPTH
 
 # A net whose last epoch's loss is under this share of the epoch before is still improving: "unfinished"
 # (design.md, "What is measured").
@@ -70,6 +71,9 @@ def misfit(row: dict[str, Any], columns: dict[str, str]) -> str:
             return f"{name} is {value!r:.40}"
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"{name} is out of range"
+    depth = row.get("depth")
+    if depth is not None and not 0 < depth <= MAX_DEPTH:
+        return f"depth {depth} is none that a network can have"
     return ""
 
 

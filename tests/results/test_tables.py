@@ -60,7 +60,9 @@ def test_a_message_with_half_a_character_in_it_is_no_reason_to_lose_a_table():
     assert tables.from_records([(Path("odd.json"), odd)]).trials["message"].tolist() == ["bo?m"]
 
 
-@pytest.mark.parametrize("fields", [{"depth": "18"}, {"seed": 1.5}, {"lr": "fast"}, {"width": 2**70}, {"augment": 3}])
+@pytest.mark.parametrize(
+    "fields", [{"depth": "18"}, {"seed": 1.5}, {"lr": "fast"}, {"width": 2**70}, {"augment": 3}, {"depth": -5}]
+)
 def test_a_whole_record_that_makes_no_sense_is_set_aside(fields):
     """Its SHA-256 agrees; its fields are not what they should be."""
     good = train_record(trial(), 0.1)
