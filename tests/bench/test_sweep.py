@@ -453,3 +453,21 @@ def test_write_error_names_path_and_size(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(WriteError, match=r"\.json \(\d+ bytes\): Quota"):
         folder.save(Record(STUDY.trials[0], Status.OK), [])
     folder.close()
+
+
+def test_a_file_system_without_flock_still_has_one_sweep_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """filelock then makes a file that must not exist yet, and says so."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.warns(UserWarning, match="flock not supported"):
+        first = Folder(tmp_path / "rehearsal")
+    with pytest.warns(UserWarning, match="flock not supported"), pytest.raises(ValueError, match="in use by another"):
+        Folder(tmp_path / "rehearsal")
+    first.close()
+    with pytest.warns(UserWarning, match="flock not supported"):
+        assert run(tmp_path).ended == {Status.OK: DONE}
