@@ -24,7 +24,7 @@ from reports.errors import (
     nothing,
     of_studies,
 )
-from reports.finding import Finding, Verdict, percent, points
+from reports.finding import Finding, Verdict, known, percent, points
 from reports.ladders import Ladder, ladders, recipes, study_of, tuned
 from reports.thresholds import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
@@ -143,14 +143,14 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     shallow, deep = depths[0], depths[-1]
     base = base.but(n=row["n"])
     if row["depth"] != deep:
-        base = base.but(effect=_known(row["effect"]), low=_known(row["low"]), high=_known(row["high"]))
+        base = base.but(effect=known(row["effect"]), low=known(row["low"]), high=known(row["high"]))
     elif not any(_failures(original, other, depth) for depth in (shallow, deep)):
         at_first, at_last = (
             other.errors[:, other.depths.index(depth)] - original.errors[:, original.depths.index(depth)]
             for depth in (shallow, deep)
         )
         inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
-        base = base.but(effect=_known(inter.value), low=_known(inter.low), high=_known(inter.high))
+        base = base.but(effect=known(inter.value), low=known(inter.low), high=known(inter.high))
     largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
     told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
     when = rules.at_steps(original)
@@ -169,14 +169,10 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
 def _largest(rows: Iterable[dict[str, Any]], depth: int, where: str) -> str:
     """The largest difference at a depth, in words; pairs of which a net failed have none, and that is said."""
     here = [row for row in rows if row["depth"] == depth]
-    known = [abs(row["effect"]) for row in here if not row["failed"]]
-    failed = len(here) - len(known)
+    sizes = [abs(row["effect"]) for row in here if not row["failed"]]
+    failed = len(here) - len(sizes)
     said = f" (not counting {failed} with failures)" if failed else ""
-    return f"{points(max(known)) if known else 'no known number'} at {where}{said}"
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return f"{points(max(sizes)) if sizes else 'no known number'} at {where}{said}"
 
 
 def anywhere(frames: Frames) -> list[Finding]:
@@ -224,7 +220,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     ]
     base = base.but(n=found.n, details=tuple(rows), trials=(*ladder.trials, *plain.trials))
     if not any(side.diverged[i] or side.broken[i] for side, i in ((ladder, j), (plain, k))):
-        base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high))
+        base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
     if not found.estimable:
         return base.but(reason=f"{found.reason} ({when})")
     worse = rules.mostly_diverged(plain, k) or found.low > MARGIN

@@ -4,6 +4,7 @@ Thresholds are in `thresholds`, the rules that turn ladders into findings in `ru
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -58,6 +59,11 @@ class Finding:
     def but(self, **changes: Any) -> "Finding":
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+
+def known(value: float) -> float | None:
+    """A number as a finding holds it: none where it could not be estimated."""
+    return value if math.isfinite(value) else None
 
 
 def points(fraction: float) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.errors import GROWTH, headline_first, nothing, of_studies
-from reports.finding import Finding, Verdict, percent, points
+from reports.finding import Finding, Verdict, known, percent, points
 from reports.ladders import recipes, steps_of, study_of
 from reports.thresholds import DEEP, MARGIN, SAME_FUNCTION, TRAINED
 from results import stats
@@ -100,7 +100,7 @@ def _steps_of_growth(
 
 
 def _decided_by(base: Finding, found: stats.Difference) -> Finding:
-    return base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high), n=found.n)
+    return base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
 
 
 def _after_growth(base: Finding, told: str, depths: list[int], compared: list[stats.Difference]) -> Finding:
@@ -183,7 +183,3 @@ def _growth(base: Finding, mine: pd.DataFrame, nets: pd.DataFrame) -> Finding:
     images = nets["n_train"].max()
     resolution = 1 / images if images > 0 else 0.0
     return grown(base.but(n=len(to)), [int(depth) for depth in to[0]], change, error, control, resolution)
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -4,14 +4,12 @@ They read the long probes frame; what each probe measured is said where it is me
 of its own.
 """
 
-import math
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reports.errors import SMALL_FIRST, headline_first, nothing, of_studies
-from reports.finding import Finding, Verdict, percent, points
+from reports.finding import Finding, Verdict, known, percent, points
 from reports.ladders import recipes, steps_of, study_of
 from reports.thresholds import DEEP, MARGIN, SMALL, TRAINED
 from results import stats
@@ -32,7 +30,7 @@ def small(base: Finding, depth: int, rise: NDArray[np.float64], effective: NDArr
         effective: By seed: effective depth in layers, statistics re-estimated.
     """
     single, share = stats.bounds(rise, resolution=1e-4), stats.bounds(effective / depth, resolution=1e-4)
-    base = base.but(effect=share.value * depth, low=_known(share.low * depth), high=_known(share.high * depth),
+    base = base.but(effect=share.value * depth, low=known(share.low * depth), high=known(share.high * depth),
                     unit="layer", n=share.n)  # fmt: skip
     told = (
         f"of {depth} layers {share.value * depth:.0f} count (effective depth); deleting one block raises the error by "
@@ -50,17 +48,13 @@ def small(base: Finding, depth: int, rise: NDArray[np.float64], effective: NDArr
 def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], words: str) -> Finding:
     """Whether a number of each seed rises from the first look to the end of training. Paired; any rise counts."""
     found = stats.difference(last, first)
-    base = base.but(effect=_known(found.value), low=_known(found.low), high=_known(found.high), n=found.n)
+    base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
     if not found.estimable:
         return base.but(reason=f"{words.rstrip(',')}: {found.reason}")
     told = f"{words} goes from {float(np.mean(first)):.3g} to {float(np.mean(last)):.3g}"
     if found.low > 0:
         return base.but(verdict=SUPPORTED, reason=told)
     return base.but(verdict=REFUTED if found.high < 0 else INCONCLUSIVE, reason=told)
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.Series:

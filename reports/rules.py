@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.finding import Finding, Verdict, percent, points
+from reports.finding import Finding, Verdict, known, percent, points
 from reports.ladders import Ladder
 from reports.thresholds import DEEP, MARGIN, NOT_TRAINED, REFERENCE, THOUSAND, TRAINED
 from results import stats
@@ -141,8 +141,10 @@ def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
     rows, shallow, when = base.details, ladder.depths[0], at_steps(ladder)
     states = {row["state"] for row in rows}
     worst = next(state for state in ("worse", "unfinished", "unclear", "no harm") if state in states)
-    row = max((r for r in rows if r["state"] == worst), key=lambda r: (_known(r["high"]), _known(r["effect"])))
-    base = base.but(effect=_number(row["effect"]), low=_number(row["low"]), high=_number(row["high"]), n=row["n"])
+    row = max(
+        (r for r in rows if r["state"] == worst), key=lambda r: (_or_infinite(r["high"]), _or_infinite(r["effect"]))
+    )
+    base = base.but(effect=known(row["effect"]), low=known(row["low"]), high=known(row["high"]), n=row["n"])
     words = measure_words(base.measure)
     said = _compared(row, shallow, words)
     if worst == "worse":
@@ -184,12 +186,8 @@ def _compared(row: dict[str, Any], shallow: int, words: str) -> str:
     )
 
 
-def _known(value: float) -> float:
+def _or_infinite(value: float) -> float:
     return value if math.isfinite(value) else math.inf
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
@@ -206,9 +204,9 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     last, row = compared[-1]
     when = at_steps(ladder)
     base = base.but(
-        effect=_number(row["effect"]),
-        low=_number(row["low"]),
-        high=_number(row["high"]),
+        effect=known(row["effect"]),
+        low=known(row["low"]),
+        high=known(row["high"]),
         n=last.n,
         details=tuple(row for _, row in compared),
     )
@@ -254,7 +252,7 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     worst = float(errors.max())
     base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
     if not (ladder.diverged[j] or ladder.broken[j]):
-        shown = (_number(100 * value) for value in (bound.value, bound.low, bound.high))
+        shown = (known(100 * value) for value in (bound.value, bound.low, bound.high))
         base = base.but(**dict(zip(("effect", "low", "high"), shown, strict=True)), unit="%")
     over = int((errors > TRAINED).sum())
     words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
@@ -341,7 +339,7 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     elif not ladder.diverged[last]:
         gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
-        base = base.but(effect=_number(found.value), low=_number(found.low), high=_number(found.high))
+        base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
     if found.estimable and found.low > MARGIN:
         if not ladder.settled[0]:
             return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
