@@ -45,6 +45,7 @@ class Claim:
 
 
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
+_ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _UNFINISHED = "A worse net whose last epoch's loss is under 0.9 of the one before is unfinished: inconclusive."
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or broke off)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
@@ -65,7 +66,7 @@ CLAIMS: dict[str, Claim] = {
             "the document; He et al. 2015, section 4.2",
             "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
             f"{points(MARGIN)} ({_BOUND}). Refuted: at a finished depth the error is more than that above (Holm "
-            f"over depths), or most seeds diverged. {_UNFINISHED} {_NO_REFERENCE} {_TRIED}",
+            f"over depths), or most seeds diverged. {_UNFINISHED} {_ONE_RATE} {_NO_REFERENCE} {_TRIED}",
             errors.NO_HARM,
             errors.no_harm,
         ),
@@ -77,7 +78,8 @@ CLAIMS: dict[str, Claim] = {
             "Supported: Page's trend test over depth gives p under 0.05 (seeds as blocks, failures tied at the worst "
             f"rank), and the deepest is more than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly "
             "diverged. Refuted: no depth is that much worse, by the upper bound. Where learning rates were searched, "
-            f"each depth stands at its own best. {_UNFINISHED} Where 18 layers {_FAILS}: never refuted. {_TRIED}",
+            f"each depth stands at its own best. {_UNFINISHED} {_ONE_RATE} Where 18 layers {_FAILS}: never refuted. "
+            f"{_TRIED}",
             errors.DEGRADES,
             errors.degrades,
         ),
@@ -89,7 +91,7 @@ CLAIMS: dict[str, Claim] = {
             f"Supported: at about 1000 layers the training error is at most {percent(TRAINED)} in all seeds, and so "
             f"is the upper bound of its mean; the plain twin, of the same recipe, stays above {percent(NOT_TRAINED)} "
             f"in all. Refuted: most seeds stay above {percent(TRAINED)}, or the plain twin trains as well. "
-            f"{_UNFINISHED}",
+            f"{_UNFINISHED} {_ONE_RATE}",
             errors.THOUSAND,
             errors.thousand,
         ),
@@ -142,7 +144,7 @@ CLAIMS: dict[str, Claim] = {
             f"Supported: at every depth, shallow and deep, each placement ends within {points(MARGIN)} of the "
             f"original ({_BOUND}). Refuted: at a finished depth one differs by more (Holm over placements and "
             "depths), or one of the two mostly diverges. What stands on the shortcut is judged in the same way, "
-            f"apart. {_UNFINISHED} {_TRIED}",
+            f"apart. {_UNFINISHED} {_ONE_RATE} {_TRIED}",
             errors.PLACEMENTS,
             compare.anywhere,
         ),
@@ -153,8 +155,8 @@ CLAIMS: dict[str, Claim] = {
             "the document",
             f"Supported: fully connected residual nets of {DEEP} layers or more train to {percent(TRAINED)}, and the "
             f"plain twin is more than {points(MARGIN)} worse. Refuted: they end above that in most seeds, or the "
-            f"plain twin is no worse. {_UNFINISHED} No harm, and degradation, of fully connected nets: by the first "
-            "two rules.",
+            f"plain twin is no worse. {_UNFINISHED} {_ONE_RATE} No harm, and degradation, of fully connected nets: by "
+            "the first two rules.",
             errors.DENSE,
             compare.conv_and_dense,
         ),
@@ -164,10 +166,10 @@ CLAIMS: dict[str, Claim] = {
             "Is a network better the deeper it is, and does a deeper one fit more complex problems?",
             "the document, as a question",
             f"Supported: the deepest net is better than 18 layers, finished, by more than {points(MARGIN)} "
-            f"({_BOUND}). Refuted: it is not, by the upper bound, or mostly diverges. {_UNFINISHED} {_NO_REFERENCE} "
-            f"{_TRIED} Random labels are judged at whatever depths they were tried, to fewer layers too: steps to fit "
-            f"{percent(1 - FITTED)} of them fall (supported) or rise (refuted) with depth by Page's test (p under "
-            "0.05, nets that never fit ranked last).",
+            f"({_BOUND}). Refuted: it is not, by the upper bound, or mostly diverges. {_UNFINISHED} {_ONE_RATE} "
+            f"{_NO_REFERENCE} {_TRIED} Random labels are judged at whatever depths they were tried, to fewer layers "
+            f"too: steps to fit {percent(1 - FITTED)} of them fall with depth (supported) by Page's test (p under "
+            "0.05, nets that never fit ranked last); that they rise decides nothing at one learning rate.",
             errors.BETTER,
             _deeper,
         ),

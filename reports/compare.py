@@ -158,7 +158,7 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     how = f"{failed} of {2 * row['n']} trials failed" if failed else points(row["effect"])
     which = f"{row['subject']} at {row['depth']} layers ({how})"
     if worst == "apart":
-        return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
+        return rules.refuted(base, min((original, other), key=lambda side: side.rates), f"{told}; furthest: {which}")
     if worst == "unfinished":
         return base.but(reason=f"{told}, but the worse one of {which} is unfinished {when}")
     if worst == "unclear":
@@ -229,10 +229,8 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
     over = int((mine > TRAINED).sum())
     if 2 * over > found.n and ladder.settled[j]:
-        return base.but(
-            verdict=Verdict.REFUTED,
-            reason=f"{told}: the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds, {when}",
-        )
+        ends_above = f"the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds"
+        return rules.refuted(base, ladder, f"{told}: {ends_above}")
     if over or bound.high > TRAINED:
         return base.but(reason=f"{told}: not below {percent(TRAINED)} for sure, {when}")
     if worse and plain.settled[k]:
@@ -240,7 +238,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if worse:
         return base.but(reason=f"{told}, but plain: {rules.unsettled(plain, k)}")
     if found.high < MARGIN:
-        return base.but(verdict=Verdict.REFUTED, reason=f"{told}: no worse than the margin, {when}")
+        return rules.refuted(base, plain, f"{told}: no worse than the margin")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
 
 
@@ -289,7 +287,7 @@ def _random(trials: pd.DataFrame) -> pd.Series:
 def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
     """Whether deeper nets fit random labels in fewer steps: Page's test, nets that never fit ranked last.
 
-    Supported: steps fall with depth (p under 0.05). Refuted: they rise.
+    Supported: steps fall with depth (p under 0.05). That they rise refutes nothing at one learning rate.
 
     Args:
         steps: Shape (seeds, depths): step of the first epoch at or under `FITTED`; infinite when never.
@@ -321,7 +319,8 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     if falls.p < stats.ALPHA:
         return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
     if rises.p < stats.ALPHA:
-        return base.but(verdict=Verdict.REFUTED, reason=f"{told}; rises, p = {rises.p:.2g}")
+        # Random labels are tried at one learning rate, which refutes nothing; see `rules.refuted`.
+        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, but one learning rate was tried")
     return base.but(reason=f"{told}; no trend")
 
 

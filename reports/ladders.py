@@ -4,6 +4,7 @@ Rows become a small array (seeds x depths) with everything a rule may ask for be
 a pure function that planted truths can feed as well as records. Nothing is judged here.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Ladder:
         images: Test images behind an error; NaN for training errors.
         resolution: Smallest step that the errors can make.
         steps: Training steps as planned.
+        rates: How many learning rates were tried at every depth (the fewest over the depths).
         study, setting: Where it is from, and what tells it from the study's other ladders of this subject.
         trials: Digests.
     """
@@ -49,6 +51,7 @@ class Ladder:
     images: float = float("nan")
     resolution: float = 0.0
     steps: int = 0
+    rates: int = 1
     study: str = ""
     setting: str = ""
     trials: tuple[str, ...] = ()
@@ -62,20 +65,13 @@ class Ladder:
     def at(self, *depths: int) -> "Ladder":
         """The same ladder with only these depths."""
         keep = [j for j, depth in enumerate(self.depths) if depth in depths]
-        return Ladder(
-            self.subject,
-            tuple(self.depths[j] for j in keep),
-            self.seeds,
-            self.errors[:, keep],
-            tuple(self.settled[j] for j in keep),
-            tuple(self.diverged[j] for j in keep),
-            tuple(self.broken[j] for j in keep),
-            self.images,
-            self.resolution,
-            self.steps,
-            self.study,
-            self.setting,
-            self.trials,
+        return dataclasses.replace(
+            self,
+            depths=tuple(self.depths[j] for j in keep),
+            errors=self.errors[:, keep],
+            settled=tuple(self.settled[j] for j in keep),
+            diverged=tuple(self.diverged[j] for j in keep),
+            broken=tuple(self.broken[j] for j in keep),
         )
 
 
@@ -90,7 +86,8 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
         measure: "train_error" or "test_error".
         subjects: Architectures to keep, in this order within a recipe; empty keeps all.
     """
-    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
+    columns = [*_LOOKED_AT, measure, *(["rates"] if "rates" in trials else [])]
+    used = trials.loc[trials["comparable"], columns]
     wanted = list(subjects) or sorted(used["architecture"].unique())
     found = []
     for setting, recipe in recipes(used):
@@ -135,18 +132,18 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, object]]]:
     Best: fewest failures, then the lowest mean training loss over the seeds. Never chosen by an error that is judged.
 
     Returns:
-        The rows kept, and for each cell that had a choice: study, architecture, depth, lr, how many were tried, and the
-        training seconds of the whole search and of the chosen lr.
+        The rows kept, with how many learning rates their cell tried in the column "rates"; and for each cell that had a
+        choice: study, architecture, depth, lr, how many were tried, and the training seconds of the whole search and
+        of the chosen lr.
     """
     cell = [name for name in SETTING if name != "lr"]
     keep, chosen = [], []
     for _, rows in trials[trials["comparable"]].groupby(cell, sort=True):
         by_lr = dict(iter(rows.groupby("lr", sort=True)))
-        if len(by_lr) == 1:
-            keep.append(rows)
-            continue
         best = min(by_lr, key=lambda lr: _preference(by_lr[lr]))
-        keep.append(by_lr[best])
+        keep.append(by_lr[best].assign(rates=len(by_lr)))
+        if len(by_lr) == 1:
+            continue
         first = rows.iloc[0]
         chosen.append(
             {
@@ -161,7 +158,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, object]]]:
             }
         )
     if not chosen:
-        return trials[trials["comparable"]], []
+        return trials[trials["comparable"]].assign(rates=1), []
     kept = pd.concat(keep)
     # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
     searched = {row["study"] for row in chosen}
@@ -206,6 +203,7 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         images=images if measure == "test_error" else float("nan"),
         resolution=1 / images if images > 0 else 0.0,
         steps=int(planned) if planned > 0 else 0,
+        rates=int(rows["rates"].min()) if "rates" in rows else 1,
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),

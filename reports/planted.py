@@ -67,7 +67,7 @@ def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequenc
         settled=(True,) * count,
         diverged=tuple(int(n) for n in (errors == 1.0).sum(axis=0)),
         broken=(0,) * count,
-        **{"resolution": 1 / 1437, "steps": 100, **more},
+        **{"resolution": 1 / 1437, "steps": 100, "rates": 5, **more},
     )
 
 
@@ -80,12 +80,14 @@ def _means(base: float, last: float) -> list[float]:
     return [base] * (len(DEPTHS) - 1) + [last]
 
 
-def _no_harm(last: float, spread: float, images: int = 0, unfinished: bool = False, base: float = 0.05) -> Draw:
+def _no_harm(
+    last: float, spread: float, images: int = 0, unfinished: bool = False, base: float = 0.05, rates: int = 5
+) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
         errors = noisy(rng, _means(base, last), spread)
         if images:
             errors = rng.binomial(images, errors) / images
-        one = ladder(errors, images=images if images else float("nan"))
+        one = ladder(errors, images=images if images else float("nan"), rates=rates)
         if unfinished:
             one = replace(one, settled=(*one.settled[:-1], False))
         return rules.no_harm("residual-no-harm", "test_error" if images else "train_error", one)
@@ -183,6 +185,9 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("residual-no-harm", "the deepest is 10 points worse", R, _no_harm(0.15, NOISY)),
     Truth("residual-no-harm", "the deepest diverges", R, _no_harm(1.0, 0.0)),
     Truth("residual-no-harm", "the deepest is 10 points worse, unfinished", I, _no_harm(0.15, NOISY, unfinished=True)),
+    Truth(
+        "residual-no-harm", "the deepest is 10 points worse, at the only rate tried", I, _no_harm(0.15, NOISY, rates=1)
+    ),
     Truth("residual-no-harm", "no depth trains at all", I, _no_harm(0.9, NOISY, base=0.9)),
     Truth(
         "plain-degrades", "error rises, but only by the margin", None, _degrades([*_UP[:1] * 6, 0.05 + MARGIN], NOISY)

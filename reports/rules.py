@@ -79,6 +79,17 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
     }
 
 
+def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
+    """The verdict "refuted" at these steps, with its reason; inconclusive where one learning rate was tried.
+
+    At one rate for all depths a ladder compares recipes, not depths: the net that does badly may have been given a
+    rate that does not suit it.
+    """
+    if ladder.rates < 2:
+        return base.but(reason=f"{told}, {at_steps(ladder)}, but one learning rate was tried")
+    return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder)}")
+
+
 def mostly_diverged(ladder: Ladder, j: int) -> bool:
     """Whether more than half of the seeds diverged: then the typical net of this depth has no error at all.
 
@@ -150,7 +161,7 @@ def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
     if worst == "worse":
         first = min(r["depth"] for r in rows if r["state"] == "worse")
         since = f" (worse already at {first} layers)" if first < row["depth"] else ""
-        return base.but(verdict=REFUTED, reason=f"{said}{since}, {when}")
+        return refuted(base, ladder, f"{said}{since}")
     if worst == "unfinished":
         return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row["depth"])))
     if worst == "unclear":
@@ -222,11 +233,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         return base.but(reason=reason)
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
-        return base.but(
-            verdict=REFUTED,
-            reason=f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}, "
-            f"Page's trend p = {trend.p:.2g}, {when}",
-        )
+        told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
+        return refuted(base, ladder, f"{told}, Page's trend p = {trend.p:.2g}")
     return base.but(reason=f"neither shown nor excluded: {said}, {when}")
 
 
@@ -259,10 +267,8 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     if over:
         if 2 * over > bound.n and ladder.settled[j]:
             failed = f", {ladder.diverged[j]} diverged" if ladder.diverged[j] else ""
-            return base.but(
-                verdict=REFUTED,
-                reason=f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers, {when}",
-            )
+            stay = f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers"
+            return refuted(base, ladder, stay)
         above = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
         if not ladder.settled[j]:
             return base.but(reason=f"{above}, but {unsettled(ladder, j)}")
@@ -308,9 +314,7 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
             return base.but(reason=f"{words}; the plain twin does not ({how}), but: {unsettled(twin, j)}")
         return base.but(verdict=SUPPORTED, reason=f"{words}; the plain twin does not train ({how}), {when}")
     if errors.max() <= TRAINED and bound.high <= TRAINED:
-        return base.but(
-            verdict=REFUTED, reason=f"{words}, but so does the plain twin ({percent(float(errors.max()))}), {when}"
-        )
+        return refuted(base, twin, f"{words}, but so does the plain twin ({percent(float(errors.max()))})")
     between = failed if twin.diverged[j] else f"{percent(float(errors.mean()))} on average"
     return base.but(reason=f"{words}; the plain twin ends between: {between}, {when}")
 
@@ -350,5 +354,5 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
         if not ladder.settled[last]:
             return base.but(reason=_but_unsettled(words, ladder, last))
-        return base.but(verdict=REFUTED, reason=f"{words}: not better by {margin}, {when}")
+        return refuted(base, ladder, f"{words}: not better by {margin}")
     return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")

@@ -40,6 +40,12 @@ def headline(claim: str, records: list[Record]) -> Finding:
     return judge(frames(records), (claim,))[claim][0]
 
 
+def searched(records: list[Record]) -> list[Record]:
+    """The same study with a second learning rate tried everywhere, at which every net diverges."""
+    trained = [r.trial for r in records if r.trial.purpose == "train"]
+    return records + [train_record(dataclasses.replace(t, lr=10 * t.lr), None) for t in trained]
+
+
 def dense(residual: float | None, plain: float | None) -> list[Record]:
     return study(
         {"resnet": {18: 0.03, 258: residual}, "plain": {18: 0.05, 258: plain}}, "digits-dense", layout="dense", width=32

@@ -1,7 +1,20 @@
 """Every claim reaches all three verdicts on made-up frames, and never one that the records cannot carry."""
 
 import pytest
-from made_cases import BETTER, FAILING, FLAT, RISING, costs, dense, growth, headline, lesions, placements, study
+from made_cases import (
+    BETTER,
+    FAILING,
+    FLAT,
+    RISING,
+    costs,
+    dense,
+    growth,
+    headline,
+    lesions,
+    placements,
+    searched,
+    study,
+)
 from made_up import DEPTHS, frames, study_records, train_record, trial
 
 from bench.record import Record
@@ -12,17 +25,17 @@ from reports.thresholds import MARGIN
 CASES: dict[str, dict[str, list[Record]]] = {
     "residual-no-harm": {
         "supported": study({"resnet": FLAT}),
-        "refuted": study({"resnet": RISING}),
+        "refuted": searched(study({"resnet": RISING})),
         "inconclusive": study({"resnet": RISING}, unfinished=[("resnet", d) for d in DEPTHS]),
     },
     "plain-degrades": {
         "supported": study({"plain": FAILING}),
-        "refuted": study({"plain": FLAT}),
+        "refuted": searched(study({"plain": FLAT})),
         "inconclusive": study({"plain": RISING}, unfinished=[("plain", 1002)]),
     },
     "thousand-layers": {
         "supported": study({"resnet": FLAT, "plain": FAILING}),
-        "refuted": study({"resnet": RISING, "plain": FAILING}),
+        "refuted": searched(study({"resnet": RISING, "plain": FAILING})),
         "inconclusive": study({"resnet": FLAT}),
     },
     "cost-grows": {
@@ -42,17 +55,17 @@ CASES: dict[str, dict[str, list[Record]]] = {
     },
     "shortcut-anywhere": {
         "supported": placements(0.031, 0.029),
-        "refuted": placements(0.031, 0.30),
+        "refuted": searched(placements(0.031, 0.30)),
         "inconclusive": placements(0.031, 0.03 + MARGIN),
     },
     "conv-and-dense": {
         "supported": dense(0.05, None),
-        "refuted": dense(0.80, None),
+        "refuted": searched(dense(0.80, None)),
         "inconclusive": dense(0.05, 0.05 + MARGIN),
     },
     "deeper-is-better": {
         "supported": study({"resnet": BETTER}),
-        "refuted": study({"resnet": FLAT}),
+        "refuted": searched(study({"resnet": FLAT})),
         "inconclusive": study({"resnet": {**FLAT, 1002: 0.03 - MARGIN}}),
     },
 }
@@ -70,6 +83,17 @@ def test_every_claim_of_the_document_is_judged():
         assert claim.source
         assert "inconclusive" in claim.rule or "Refuted" in claim.rule
         assert claim.study in claim.studies
+
+
+@pytest.mark.parametrize("claim", ["residual-no-harm", "plain-degrades", "thousand-layers", "shortcut-anywhere",
+                                   "conv-and-dense", "deeper-is-better"])  # fmt: skip
+def test_one_learning_rate_refutes_nothing(claim: str):
+    """The same errors as the refuted case, without its second rate."""
+    records = CASES[claim]["refuted"]
+    rate = min(r.trial.lr for r in records)
+    finding = headline(claim, [r for r in records if r.trial.lr == rate])
+    assert finding.verdict == "inconclusive"
+    assert "one learning rate was tried" in finding.reason
 
 
 @pytest.mark.parametrize("verdict", ["supported", "refuted", "inconclusive"])
