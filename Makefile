@@ -79,14 +79,14 @@ bench-cuda: $(READY)  ## every CUDA row of the table of targets, exactness first
 	@$(PY) -m bench.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace that Perfetto opens
-	@$(PY) -m bench.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
+	@$(PY) -m bench.cost.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
 
 tensorboard: $(READY)  ## TensorBoard on curves of STUDY and on traces (its trace page loads code from the internet)
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
 planted: $(READY)  ## judge made-up studies of known answer, 20,000 draws each, and print how often a verdict is wrong
-	@$(PY) -m reports.planted
+	@$(PY) -m reports.judges.planted
 
 test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)
 	@$(PY) -m pytest tests -m "not ray"

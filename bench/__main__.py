@@ -81,7 +81,7 @@ def known_depths(study: Any, asked: list[int] | None) -> None:
 
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
     """The study with only the trials of these digests, or of this purpose; all where none is asked for."""
-    from bench.study import PURPOSES
+    from bench.plan.study import PURPOSES
     from models.spec import unknown
 
     if purpose:
@@ -100,7 +100,7 @@ def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
 @app.command("list")
 def list_studies() -> None:
     """The built-in studies."""
-    from bench import study
+    from bench.plan import study
 
     for name in study.known_studies():
         found = study.load(name)
@@ -113,7 +113,7 @@ def default(
     data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
 ) -> None:
     """The study that `make ablation` runs when none is named; why is said on stderr."""
-    from bench.study import default_study
+    from bench.plan.study import default_study
 
     name, reason = default_study(device, home(data_root))
     typer.echo(reason, err=True)
@@ -129,9 +129,9 @@ def show(
     records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
 ) -> None:
     """The trials of a study, and what they will take."""
-    from bench import prediction
-    from bench.progress import Silent
-    from bench.study import load
+    from bench.plan.study import load
+    from bench.sweep import forecast as prediction
+    from bench.sweep.display import Silent
 
     depth_list = numbers("--depths", depths)
     known_depths(load(study), depth_list)
@@ -154,7 +154,7 @@ def summary(
     classes: int = 10,
 ) -> None:
     """A network layer by layer: shapes, parameters, FLOPs."""
-    from bench.summary import table
+    from bench.cost.summary import table
 
     typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
 
@@ -182,9 +182,11 @@ def run(
     no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
 ) -> None:
     """Runs what is not done yet of a study; a record for each trial, the moment it ends."""
-    from bench import faults, progress, sweep
-    from bench.machine import Machine
-    from bench.study import load, rehearsed
+    from bench import faults
+    from bench.plan.machine import Machine
+    from bench.plan.study import load, rehearsed
+    from bench.sweep import display as progress
+    from bench.sweep import run as sweep
 
     if not records.strip():
         raise ValueError("--records must name a folder")

@@ -18,8 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import faults, record, rehearsal, sweep
-from bench.record import Status
+from bench import faults, rehearsal
+from bench.store import record
+from bench.store.record import Status
+from bench.sweep import run as sweep
 
 Table = dict[str, str]
 # A line that reports a trial as finished; from then on it may not be lost.

@@ -17,18 +17,18 @@ from typing import Any
 
 import torch
 
-from bench import data as datasets
-from bench import device as seam
-from bench import sweep
-from bench.data import Data
-from bench.executors import Process, Settings
-from bench.images import Images
-from bench.machine import Machine
-from bench.record import Record, Status
+from bench.data import datasets
+from bench.data.datasets import Data
+from bench.data.images import Images
+from bench.plan.machine import Machine
+from bench.plan.study import Study, Trial
 from bench.reference import Reference, interleaved, threads
-from bench.study import Study, Trial
-from bench.train import train
-from bench.worker import Job
+from bench.store.record import Record, Status
+from bench.sweep import run as sweep
+from bench.sweep.executors import Process, Settings
+from bench.sweep.worker import Job
+from bench.train import device as seam
+from bench.train.loop import train
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 

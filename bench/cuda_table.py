@@ -23,16 +23,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import device as seam
+from bench.cost.measure import timed
 from bench.cpu_table import line, pictures
-from bench.data import Data
-from bench.execution import Execution, numerics, usual
-from bench.graph import Body, CudaCapture
-from bench.images import Images
-from bench.profiling import timed
+from bench.data.datasets import Data
+from bench.data.images import Images
+from bench.plan.study import Trial
 from bench.reference import Reference, interleaved
-from bench.step import Step
-from bench.study import Trial
+from bench.train import device as seam
+from bench.train.execution import Execution, numerics, usual
+from bench.train.graph import Body, CudaCapture
+from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec, blocks_per_stage
 

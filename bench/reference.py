@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench import device as seam
-from bench.data import Data
-from bench.images import PAD, Images
-from bench.step import learning_rates, steps_per_epoch
-from bench.study import Trial
+from bench.data.datasets import Data
+from bench.data.images import PAD, Images
+from bench.plan.study import Trial
+from bench.train import device as seam
+from bench.train.step import learning_rates, steps_per_epoch
 from models.blocks import Conv3x3
 from models.network import build
 from models.spec import ModelSpec

@@ -17,10 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import faults, progress, record, study, sweep
-from bench.machine import Machine
-from bench.record import Record, Status
-from bench.study import Study, Trial
+from bench import faults
+from bench.plan import study
+from bench.plan.machine import Machine
+from bench.plan.study import Study, Trial
+from bench.store import record
+from bench.store.record import Record, Status
+from bench.sweep import display as progress
+from bench.sweep import run as sweep
 
 STEPS_AN_EPOCH = 10
 

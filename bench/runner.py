@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import data, device, profiling
-from bench.checkpoint import Keeper
-from bench.execution import numerics
-from bench.images import Images
-from bench.machine import Machine
-from bench.probes import PROBES
-from bench.record import Record, Status
-from bench.study import Trial
-from bench.train import Progress, evaluate, reestimate, train
+from bench.cost import measure as profiling
+from bench.data import datasets as data
+from bench.data.images import Images
+from bench.plan.machine import Machine
+from bench.plan.study import Trial
+from bench.probes.table import PROBES
+from bench.store.record import Record, Status
+from bench.train import device
+from bench.train.checkpoint import Keeper
+from bench.train.execution import numerics
+from bench.train.loop import Progress, evaluate, reestimate, train
 from models.network import build
 from models.spec import ModelSpec
 

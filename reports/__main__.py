@@ -10,7 +10,7 @@ from bench.command import serve
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
-    from reports.context import Source
+    from reports.page.context import Source
 
 PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
 
@@ -44,8 +44,8 @@ def report(
 
 def write_page(source: "Source", target: Path) -> None:
     """Writes a page, whole or not at all; the old one stays until the new one is made."""
-    from bench.record import write
-    from reports import render
+    from bench.store.record import write
+    from reports.page import render
 
     ready(target.parent)
     if target.is_dir():
@@ -59,7 +59,7 @@ def write_page(source: "Source", target: Path) -> None:
 
 def published_pages() -> list[tuple[str, str, Path]]:
     """Study, machine and page of everything that is published whole: results/published/STUDY/MACHINE/."""
-    from bench import study as studies
+    from bench.plan import study as studies
 
     pages = []
     for name in studies.known_studies():
@@ -83,10 +83,10 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
     Raises:
         ValueError: One line: unknown study, a claim that is none, or no such folder of records.
     """
-    from bench import study as studies
+    from bench.plan import study as studies
     from models.spec import unknown
     from reports.claims import CLAIMS, judge
-    from reports.context import Source
+    from reports.page.context import Source
 
     found = studies.load(study)
     for claim in found.claims:
@@ -103,8 +103,8 @@ def print_verdicts(source: "Source") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reports import verdicts
-    from reports.inline import visible
+    from reports.page import verdicts
+    from reports.page.inline import visible
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -8,9 +8,9 @@ fresh ones.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports import compare, costs, errors, growth, inside
 from reports.finding import Finding, Verdict, percent, points
-from reports.thresholds import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
+from reports.judges import compare, costs, errors, growth, inside
+from reports.protocol import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results.tables import Frames
 
 __all__ = ["CLAIMS", "Claim", "Finding", "Verdict", "judge"]

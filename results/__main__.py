@@ -25,7 +25,7 @@ def results(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Training curves as event files too.")] = False,
 ) -> None:
     """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG and PNG."""
-    from bench import study as studies
+    from bench.plan import study as studies
     from results import tables
 
     found = studies.load(study)
@@ -53,7 +53,7 @@ def _write(frames: "Frames", target: Path, figures: bool) -> None:
 
     paths, said = files.save(frames, target)
     if figures:
-        from results.figures import write_all
+        from results.figures.table import write_all
 
         paths += write_all(frames, target)
     for line in (said, *frames.warnings, *(f"{name}: not read: {reason}" for name, reason in frames.damaged)):

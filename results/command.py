@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.study import Study
+from bench.plan.study import Study
 
 if TYPE_CHECKING:
     from results.tables import Frames

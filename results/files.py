@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.record import write
+from bench.store.record import write
 from results.tables import Frames
 
 NAMES = ("trials", "epochs", "cost", "cells", "operators", "probes")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from bench.study import Study
+from bench.plan.study import Study
 from results import stats
 from results.tables import Frames
 

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from bench.record import Record
+from bench.store.record import Record
 from models.spec import MAX_DEPTH
 
 # A net whose last epoch's loss is under this share of the epoch before is still improving: "unfinished"
@@ -184,7 +184,8 @@ def disturbed(record: Record) -> str:
         times = _samples(source.get("step_times_s"))
         usual, longest = (statistics.median(times), max(times)) if times else (math.nan, math.nan)
     else:
-        # Looks at the loss: each step on a CPU, else every 50 and at an epoch's end (`CHECK_EVERY` in bench/train.py).
+        # Looks at the loss: each step on a CPU, else every 50 and at an epoch's end (`CHECK_EVERY` in
+        # bench/train/loop.py).
         steps = number(found.get("steps"))
         looks = steps if record.environment.get("device") == "cpu" else max(len(record.epochs), steps / 50)
         usual, longest = _ratio(number(found.get("train_seconds")), looks), number(found.get("longest_gap_s"))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench import record
-from bench.record import Record
-from bench.study import Trial
+from bench.plan.study import Trial
+from bench.store import record
+from bench.store.record import Record
 from results import rows, stats
 
 # Of the architecture, as far as a table needs it to tell rows apart.

@@ -6,8 +6,8 @@ from typing import Any
 
 from made_up import DEPTHS, cost_record, frames, study_records, train_record, trial
 
-from bench.record import Record, Status
-from bench.study import Trial
+from bench.plan.study import Trial
+from bench.store.record import Record, Status
 from reports.claims import Finding, judge
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from made_up import cost_record, frames, study_records, train_record, trial
 
-from bench.record import Record, Status
-from bench.study import Study
+from bench.plan.study import Study
+from bench.store.record import Record, Status
 from reports.claims import judge
-from reports.context import Source
+from reports.page.context import Source
 
 HOSTILE = (
     "<script>window.hacked=1</script>",

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import record
-from bench.record import Record, Status
-from bench.study import Trial
+from bench.plan.study import Trial
+from bench.store import record
+from bench.store.record import Record, Status
 from models.spec import ARCHITECTURES
 from results import tables
 from results.tables import Frames
@@ -127,7 +127,7 @@ def _epochs(asked: Trial, error: float, unfinished: bool) -> list[dict[str, Any]
 
 
 def _probes(asked: Trial, error: float) -> dict[str, Any]:
-    """In the form of bench/probes.py, for the probes that the trial asks for."""
+    """In the form of bench/probes/table.py, for the probes that the trial asks for."""
     blocks = max(1, (asked.depth - 2) // 2)
     growth = 1.16 if not asked.architecture.residual else 1.02
     norms = [min(1e30, 0.1 * growth ** (asked.depth - i)) for i in range(asked.depth)]

@@ -20,9 +20,9 @@ def measure(count: int) -> str:
     from made_page import source
     from made_up import study_records, write
 
-    from bench.study import Study
-    from reports import render
+    from bench.plan.study import Study
     from reports.claims import judge
+    from reports.page import render
     from results import tables
 
     with tempfile.TemporaryDirectory() as folder:

@@ -9,12 +9,30 @@ import made_up
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What each folder may import of ours: a folder's name allows its own modules, not those of its sub-folders.
+_PLAN, _STORE = "bench.plan", "bench.store"
+_REPORT_HALF = {"bench.command", _PLAN, _STORE, "models.spec"}
 MAY_IMPORT = {
     "models": {"models"},
-    "bench": {"bench", "models"},
-    "results": {"results", "bench.command", "bench.record", "bench.study", "models.spec"},
-    "reports": {"reports", "results", "bench.command", "bench.record", "bench.study", "models.spec"},
-}
+    "bench/plan": {_PLAN, "models.spec", "bench.train.device"},  # device: for `default_study`, where a GPU is there
+    "bench/store": {_STORE, _PLAN},
+    "bench/sweep": {"bench.sweep", _STORE, _PLAN, "models.spec", "bench.faults"},  # faults: the option --inject
+    "bench/data": {"bench.data", _STORE, _PLAN, "models.spec"},
+    "bench/train": {"bench.train", "bench.data", _STORE, _PLAN, "models"},
+    "bench/probes": {"bench.probes", "bench.train", "bench.data", _PLAN, "models"},
+    "bench/cost": {"bench.cost", "bench.train", "bench.data", _PLAN, "models"},
+    "bench": {"bench", "bench.plan", "bench.store", "bench.sweep", "bench.data", "bench.train", "bench.probes",
+              "bench.cost", "models"},
+    "results": {"results", "results.figures", *_REPORT_HALF},
+    "results/figures": {"results.figures", "results", *_REPORT_HALF},
+    "reports": {"reports", "reports.judges", "reports.page", "results", *_REPORT_HALF},
+    "reports/judges": {"reports.judges", "reports.finding", "reports.protocol", "results", *_REPORT_HALF},
+    "reports/page": {"reports.page", "reports.claims", "reports.finding", "reports.protocol", "results",
+                     "results.figures", *_REPORT_HALF},
+}  # fmt: skip
+ROOMS = ("models", "bench", "results", "reports")
+FOLDERS = {folder.replace("/", ".") for folder in MAY_IMPORT}
 
 
 def imported(source: str) -> set[str]:
@@ -24,30 +42,38 @@ def imported(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # "from bench import study" names the module bench.study.
-            whole = node.module if "." in node.module or node.module not in MAY_IMPORT else None
-            names |= {whole} if whole else {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in MAY_IMPORT}
+            # "from bench.plan import study" names the module bench.plan.study.
+            folder = node.module in FOLDERS
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if folder else {node.module}
+    return {name for name in names if name.split(".")[0] in ROOMS}
 
 
-def trespasses(room: str, source: str) -> set[str]:
-    """Imports of a source in `room` that point the wrong way."""
-    allowed = MAY_IMPORT[room]
-    return {n for n in imported(source) if n not in allowed and n.split(".")[0] not in allowed}
+def trespasses(folder: str, source: str) -> set[str]:
+    """Imports of a source in this folder that point the wrong way."""
+    allowed = MAY_IMPORT[folder]
+    return {name for name in imported(source) if name not in allowed and name.rpartition(".")[0] not in allowed}
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_imports_point_one_way(room: str) -> None:
-    files = sorted((ROOT / room).rglob("*.py"))
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_imports_point_one_way(folder: str) -> None:
+    files = sorted((ROOT / folder).glob("*.py"))
     assert files
-    wrong = {str(f.relative_to(ROOT)): t for f in files if (t := trespasses(room, f.read_text(encoding="utf-8")))}
+    wrong = {str(f.relative_to(ROOT)): t for f in files if (t := trespasses(folder, f.read_text(encoding="utf-8")))}
     assert wrong == {}
 
 
+def test_every_folder_has_its_row() -> None:
+    found = {path.parent.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    assert found == set(MAY_IMPORT)
+
+
 def test_a_wrong_import_is_seen() -> None:
-    assert trespasses("results", "def f():\n    from bench import train\n") == {"bench.train"}
-    assert trespasses("models", "import bench.study\n") == {"bench.study"}
-    assert trespasses("reports", "from bench.study import load\nfrom bench import record\n") == set()
+    assert trespasses("results", "def f():\n    from bench.train import loop\n") == {"bench.train.loop"}
+    assert trespasses("models", "import bench.plan.study\n") == {"bench.plan.study"}
+    assert trespasses("bench/store", "from bench.sweep.run import run\n") == {"bench.sweep.run"}
+    assert trespasses("bench/cost", "from bench import runner\n") == {"bench.runner"}
+    assert trespasses("reports/judges", "from reports.page import words\n") == {"reports.page.words"}
+    assert trespasses("reports", "from bench.plan.study import load\nfrom bench.store import record\n") == set()
 
 
 BLOCK = """
@@ -80,7 +106,7 @@ def test_help_loads_nothing_heavy(module: str) -> None:
 
 
 def test_the_block_blocks() -> None:
-    done = run_without(("torch",), "bench.train")
+    done = run_without(("torch",), "bench.train.loop")
     assert done.returncode != 0
     assert "torch must not be loaded here" in done.stderr
 

@@ -57,7 +57,7 @@ def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
     found = words_of_run(make("ablation", *(f"{name}={value}" for name in names)))
     for option in names.values():
         assert found[found.index(option) + 1] == value.replace("$$", "$")
-    (line,) = [line for line in make("profile", f"DEPTH={value}").stdout.splitlines() if "bench.trace" in line]
+    (line,) = [line for line in make("profile", f"DEPTH={value}").stdout.splitlines() if "bench.cost.trace" in line]
     assert shlex.split(line)[3] == value.replace("$$", "$")
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
-from bench import progress, record, rehearsal
-from bench.record import Status
-from bench.sweep import Summary
+from bench import rehearsal
+from bench.store import record
+from bench.store.record import Status
+from bench.sweep import display as progress
+from bench.sweep.run import Summary
 
 ROOT = Path(__file__).parent.parent.parent
 # Two epochs of two steps on made-up images: real networks, in seconds.

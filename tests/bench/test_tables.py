@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import cpu_table, cuda_table, data
+from bench import cpu_table, cuda_table
 from bench.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
-from bench.images import Images
+from bench.data import datasets as data
+from bench.data.images import Images
+from bench.plan.study import Trial
 from bench.reference import Reference, interleaved
-from bench.step import Step
-from bench.study import Trial
+from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 

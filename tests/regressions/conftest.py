@@ -10,7 +10,7 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
     """pytest-benchmark's own description knows no GPU and no torch."""
     import calibration
 
-    from bench import device
+    from bench.train import device
 
     kind = os.environ.get("DEPTH_BENCH", "cpu")
     machine_info["suite"] = {

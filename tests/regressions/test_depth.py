@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench import data
-from bench import device as seam
-from bench.execution import numerics, usual
-from bench.images import Images
-from bench.step import Step
-from bench.study import Trial
-from bench.train import mode
+from bench.data import datasets as data
+from bench.data.images import Images
+from bench.plan.study import Trial
+from bench.train import device as seam
+from bench.train.execution import numerics, usual
+from bench.train.loop import mode
+from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 
@@ -120,7 +120,7 @@ warmup_epochs = 1.0
 def test_report_of_1000_records(benchmark: Benchmark, tmp_path: Path) -> None:
     """47 seeds of three arms at seven depths, and their costs: 1,008 records, read, judged and drawn."""
     from reports import __main__ as reports
-    from reports import render
+    from reports.page import render
 
     seeds = list(range(47))
     records = made_up.study_records(seeds=seeds, study="thousand")

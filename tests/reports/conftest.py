@@ -3,9 +3,9 @@
 import pytest
 from made_page import usual
 
-from reports import render
-from reports.context import Source
 from reports.finding import Finding
+from reports.page import render
+from reports.page.context import Source
 
 
 @pytest.fixture(scope="session")

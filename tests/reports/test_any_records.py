@@ -7,9 +7,9 @@ import random
 import pytest
 from made_up import cost_record, frames, train_record, usual
 
-from bench import study
-from bench.record import Record, Status
-from bench.study import Trial
+from bench.plan import study
+from bench.plan.study import Trial
+from bench.store.record import Record, Status
 from reports.claims import CLAIMS, judge
 
 TRIALS = study.load("digits-all").trials

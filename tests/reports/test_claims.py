@@ -17,10 +17,10 @@ from made_cases import (
 )
 from made_up import DEPTHS, frames, study_records, train_record, trial
 
-from bench.record import Record
-from bench.study import known_studies
+from bench.plan.study import known_studies
+from bench.store.record import Record
 from reports.claims import CLAIMS, judge
-from reports.thresholds import MARGIN
+from reports.protocol import MARGIN
 
 CASES: dict[str, dict[str, list[Record]]] = {
     "residual-no-harm": {

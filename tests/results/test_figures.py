@@ -14,8 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from models.spec import ARCHITECTURES
-from results import error_figures, figures, judged_figures, style
-from results.panels import facets, thin
+from results.figures import errors as error_figures
+from results.figures import judged as judged_figures
+from results.figures import style
+from results.figures import table as figures
+from results.figures.panels import facets, thin
 from results.tables import Frames
 
 PROBES = ("gradient_norms", "branch_ratio", "lesions")
@@ -149,7 +152,7 @@ def test_every_seed_is_a_mark_and_the_interval_is_that_of_the_cells(frames: Fram
 
 
 def test_an_out_of_memory_cost_is_a_mark_too() -> None:
-    from bench.record import Status
+    from bench.store.record import Status
 
     records = [made_up.cost_record(made_up.trial("resnet", depth)) for depth in (18, 34, 66)]
     records.append(made_up.cost_record(made_up.trial("resnet", 1002), Status.OUT_OF_MEMORY))
@@ -231,7 +234,7 @@ def test_a_partly_failed_setting_is_no_whole_one() -> None:
 
 
 def test_the_line_through_memory_is_the_one_that_is_judged() -> None:
-    from reports.costs import judge
+    from reports.judges.costs import judge
 
     mib = 2**20
     records = [
@@ -252,7 +255,7 @@ def test_the_line_through_memory_is_the_one_that_is_judged() -> None:
 
 
 def test_the_cost_that_was_measured_is_drawn_not_the_one_that_failed() -> None:
-    from bench.record import Status
+    from bench.store.record import Status
 
     for good, bad in ((0.05, 0.01), (0.01, 0.05)):
         records = [made_up.cost_record(made_up.trial("resnet", d, lr=good)) for d in (18, 34, 66)]

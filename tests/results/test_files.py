@@ -12,11 +12,13 @@ import pytest
 from made_up import damage, frames, study_records, train_record, trial, write
 from typer.testing import CliRunner
 
-from bench import record, study
-from bench.record import Status
+from bench.plan import study
+from bench.store import record
+from bench.store.record import Status
 from results import __main__ as command_line
-from results import command, figures, files, plan, tables
+from results import command, files, plan, tables
 from results.event_files import write_curves
+from results.figures import table as figures
 
 ROOT = Path(__file__).resolve().parents[2]
 

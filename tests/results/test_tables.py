@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from made_up import cost_record, damage, frames, study_records, train_record, trial, write
 
-from bench.record import Status
+from bench.store.record import Status
 from results import tables
 
 KINDS = {

@@ -1,0 +1,283 @@
+"""The price of a step: time, memory and arithmetic of one network, apart from training.
+
+Timing and tracing never share a pass: whole steps first (as training executes them), then the parts of a step, then
+inference, then one profiled step. The network is left as it was.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.cost.operators import profiled
+from bench.data.datasets import Data
+from bench.data.images import Images
+from bench.plan.study import Trial
+from bench.train import device as seam
+from bench.train.execution import numerics, usual
+from bench.train.graph import restored
+from bench.train.loop import mode
+from bench.train.step import Step
+from models.blocks import Block
+from models.network import build
+from models.spec import ModelSpec
+
+# Nothing else may run meanwhile, so a 1002-layer net, half a second a step on one core, has about ten seconds in all.
+WARMUP = 2
+MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 5, 3.0
+PARTS_STEPS, PARTS_SECONDS = 5, 1.0
+INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 0.5
+# A GPU's counter of energy moves some ten times a second.
+ENERGY_STEPS, ENERGY_SECONDS = 2000, 1.0
+
+
+def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
+    """Measures a training step of a freshly built network.
+
+    Returns:
+        What `price` gives; memory_floor_bytes, in use before the network was built; first_step_s, from then to the
+        end of the first step, with all that is done once (compilation and capture too).
+
+    Raises:
+        Exception: What building or stepping raises; the runner makes a status of it.
+    """
+    images = Images(data, trial)
+    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, data.classes)
+    floor = seam.reset_peak_memory(device)
+    began = time.perf_counter()
+    network = build(spec, trial.seed, device).to(memory_format=torch.channels_last)
+    built = time.perf_counter() - began
+    cost = price(network, images, trial, device)
+    cost["first_step_s"] += built
+    macs = multiply_adds(spec)
+    return {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs, **cost}
+
+
+def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict[str, Any]:
+    """Measures a network and leaves it as it was: weights, buffers, gradients, mode, random states.
+
+    Args:
+        network: On the device.
+        images: Training data on the device.
+        trial: Batch size, precision and recipe; the learning rate is taken as zero, so that no step diverges.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Raw samples in seconds (step_times_s, warmup_times_s, forward_times_s, backward_times_s, optimizer_times_s,
+        inference_times_s: a batch each); what tells whether they can be trusted (calibration_times_s and
+        others_memory_bytes before and after the steps; cpu_share, this process's processor time by their time);
+        peak_memory_bytes, saved_activation_bytes, first_step_s, operators, ceilings, execution; on CUDA
+        kernels_per_step, and energy_j_per_step where NVML is present.
+    """
+    execution = usual(trial, device)
+    most = WARMUP + 2 * MOST_STEPS + ENERGY_STEPS * (device == "cuda")
+    asked = replace(trial, epochs=most, lr=0.0, schedule="constant", warmup_epochs=0.0)
+    gradients = [p.grad for p in network.parameters()]
+    with restored([*network.parameters(), *network.buffers()], []), mode(network, training=True):
+        with numerics(trial.precision, execution.exact):
+            began = time.perf_counter()
+            step = Step(network, images, asked, device, execution)
+            try:
+                first = time.perf_counter() - began
+                cost = _steps(step, device)
+                cost["first_step_s"] = first + cost["warmup_times_s"][0]
+                cost |= _parts(step, device)
+                cost |= _inference(step, device)
+                rows, kernels = profiled(lambda: step.body(trial.batch_size), network, device)[1:]
+            finally:
+                step.close()
+        cost["operators"], cost["execution"] = rows, step.execution.name
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    if device == "cuda":
+        cost["kernels_per_step"] = kernels
+    return {
+        "batch_size": trial.batch_size, "parameters": sum(p.numel() for p in network.parameters()), **cost,
+        "ceilings": ceilings(device, trial.precision),
+    }  # fmt: skip
+
+
+def _steps(step: Step, device: str) -> dict[str, Any]:
+    """Whole steps, as training takes them, and the memory that they need."""
+    warmup = [timed(step, device) for _ in range(WARMUP)]
+    quiet = [calibration(device)]
+    others = [seam.memory_of_others(device)]
+    processor = time.process_time()
+    times = _repeated(lambda: timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
+    spent = time.process_time() - processor
+    quiet.append(calibration(device))
+    others.append(seam.memory_of_others(device))
+    found: dict[str, Any] = {
+        "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device),
+        "calibration_times_s": quiet, "others_memory_bytes": others, "cpu_share": spent / sum(times),
+    }  # fmt: skip
+    return found | _energy_per_step(step, device)
+
+
+def _energy_per_step(step: Step, device: str) -> dict[str, float]:
+    """Joules of a step, over at least a second of steps; empty where the device does not say."""
+    before = _energy(device)
+    if before is None:
+        return {}
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < ENERGY_SECONDS and steps < ENERGY_STEPS:
+        for _ in range(10):  # between two waits, so that the device is hardly ever idle
+            step()
+        seam.synchronize(device)
+        steps += 10
+    after = _energy(device)
+    return {} if after is None else {"energy_j_per_step": (after - before) / steps}
+
+
+def _parts(step: Step, device: str) -> dict[str, Any]:
+    """Forward, backward and update apart, ungraphed; the first pass also weighs what is kept for backward."""
+    found: dict[str, list[float]] = {"forward_times_s": [], "backward_times_s": [], "optimizer_times_s": []}
+    saved = Saved(step.network)
+    step.at.zero_()  # an epoch may just be over
+    loss: list[Tensor] = []
+
+    def once(watch: AbstractContextManager[Any] | None) -> float:
+        x, y = step.batch(step.trial.batch_size)
+
+        def forward() -> None:
+            loss[:] = [step.forward(x, y)[1]]
+
+        if watch:
+            with watch:
+                forward()
+            loss[0].backward()  # type: ignore[no-untyped-call]
+            step.update()
+            return 0.0
+        calls = zip(found, (forward, lambda: loss[0].backward(), step.update), strict=True)  # type: ignore[no-untyped-call]
+        for name, call in calls:
+            found[name].append(timed(call, device))
+        return sum(times[-1] for times in found.values())
+
+    once(saved.watching())
+    _repeated(lambda: once(None), 2, PARTS_STEPS, PARTS_SECONDS)
+    return {**found, "saved_activation_bytes": saved.bytes}
+
+
+def _inference(step: Step, device: str) -> dict[str, Any]:
+    """A batch forward, in eval mode and without gradients, in the trial's precision."""
+    x, y = step.batch(step.trial.batch_size)
+    with mode(step.network, training=False), torch.inference_mode():
+        step.forward(x, y)
+        once = functools.partial(step.forward, x, y)
+        times = _repeated(lambda: timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
+    return {"inference_times_s": times}
+
+
+def calibration(device: str) -> float:
+    """Seconds of a fixed small piece of work: before and after a measurement they differ if the machine did."""
+    side = 2048 if device == "cuda" else 512  # 16 MiB, 1 MiB: not to be seen beside a step's activations
+    a = torch.ones(side, side, device=device)
+    return min(timed(lambda: a @ a, device) for _ in range(5))
+
+
+def timed(call: Callable[[], object], device: str) -> float:
+    """Seconds of a call, all that it asked of the device included: by events on CUDA, by the clock on a CPU."""
+    if device == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _repeated(once: Callable[[], float], least: int, most: int, seconds: float) -> list[float]:
+    times: list[float] = []
+    while len(times) < least or (len(times) < most and sum(times) < seconds):
+        times.append(once())
+    return times
+
+
+class Saved:
+    """Bytes that autograd keeps from forward to backward: each storage once, weights and buffers not counted."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.known = {t.untyped_storage().data_ptr() for t in [*network.parameters(), *network.buffers()]}
+        self.bytes = 0
+
+    def watching(self) -> AbstractContextManager[Any]:
+        """Within, forward passes are weighed. What is saved stays alive, so no address comes twice."""
+        seen = set(self.known)
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in seen:
+                seen.add(storage.data_ptr())
+                self.bytes += storage.nbytes()
+            return tensor
+
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+
+
+def multiply_adds(spec: ModelSpec) -> int:
+    """Multiply-adds of one image's forward pass: convolutions and matrix products, padding counted, as is usual.
+
+    Counted by torch.utils.flop_counter, which counts two FLOPs each, on a network without memory. The counter takes
+    9 ms a layer; of the suite's own blocks, those with the same layers and input are counted once.
+    """
+    network = build(spec, device="meta")
+    known: dict[tuple[str, torch.Size], tuple[int, torch.Size]] = {}
+    repeated = 0
+
+    def once(block: nn.Module, x: Tensor) -> Tensor:
+        nonlocal repeated
+        key = (repr(block), x.shape)
+        if key in known:
+            repeated += known[key][0]
+            return x.new_empty(known[key][1])
+        before = int(counter.get_total_flops())
+        y: Tensor = type(block).forward(block, x)
+        known[key] = (int(counter.get_total_flops()) - before, y.shape)
+        return y
+
+    for block in (m for m in network.modules() if isinstance(m, Block)):
+        block.forward = functools.partial(once, block)  # type: ignore[method-assign]
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), mode(network, training=False):
+        network(torch.empty(1, *spec.image, device="meta"))
+    return (int(counter.get_total_flops()) + repeated) // 2
+
+
+@functools.cache
+def ceilings(device: str, precision: str) -> dict[str, float]:
+    """What this device can do at most: bytes a second of a large copy, read and written, and FLOPs of a product."""
+    size, side = (2**30, 8192) if device == "cuda" else (2**25, 1024)
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.ones(side, side, device=device, dtype=dtype)
+    with numerics(precision):
+        copy, product = (
+            min(timed(call, device) for _ in range(4)) for call in (lambda: target.copy_(source), lambda: a @ a)
+        )
+    return {"copy_bytes_per_s": 2 * size / copy, "matmul_flops_per_s": 2 * side**3 / product}
+
+
+def _energy(device: str) -> float | None:
+    """Joules that the GPU has used since it was started; None where it does not say."""
+    if device != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        # By PCI address: CUDA_VISIBLE_DEVICES renumbers torch's devices, not NVML's.
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+        torch.cuda.synchronize()
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+    except Exception:  # no such package, driver or counter: the record then has no energy
+        return None

@@ -1,0 +1,274 @@
+"""What a network is like before anything is trained: shapes, parameters, FLOPs and activations, stage by stage.
+
+Everything runs on the meta device, where tensors have shapes but no memory: a thousand layers cost a second.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.plan.study import architecture as find_row
+from models.network import Network, build
+from models.spec import LAYOUTS, ModelSpec, unknown
+
+# Two images: BatchNorm of vectors refuses one.
+_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; counts are for one image, bytes in float32.
+
+    Attributes:
+        name: What part it is.
+        detail: What it is made of.
+        shape: Of its output, without the batch.
+        parameters: Number of them, biases and normalisations included.
+        macs: Multiply-adds of its convolutions and linear layers, padding included: fvcore's FLOPs.
+        saved_bytes: Kept between forward and backward, parameters not counted.
+    """
+
+    name: str
+    detail: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    saved_bytes: int
+
+
+def rows(network: nn.Module, image: tuple[int, int, int]) -> list[Row]:
+    """Measures each part of a network on the meta device.
+
+    Args:
+        network: Built on "meta".
+        image: Channels, height, width.
+
+    Returns:
+        A row for the stem, each stage, and each step of the head; a user's own whole network is one row.
+    """
+    x = torch.empty(_BATCH, *image, device="meta")
+    found = []
+    for part in _parts(network):
+        row = _measure(*part, x)
+        found.append(row)
+        x = torch.empty(_BATCH, *row.shape, device="meta", requires_grad=True)
+    return found
+
+
+Part = tuple[str, str, Callable[[Tensor], Tensor], list[nn.Module]]
+
+
+def _parts(network: nn.Module) -> list[Part]:
+    if not isinstance(network, Network):
+        return [("network", type(network).__name__, network, [network])]
+    parts: list[Part] = [("stem", _stem_text(network), network.stem, [network.stem])]
+    at = 0
+    for number, count in enumerate(network.stages, 1):
+        blocks = list(network.blocks)[at : at + count]
+        at += count
+        parts.append((f"stage {number}", f"{count} x {_block_text(blocks[0])}", nn.Sequential(*blocks), blocks))
+    if len(network.final):
+        parts.append(("final", " ".join(name for name, _ in network.final.named_children()), network.final,
+                      [network.final]))  # fmt: skip
+    if not network.dense:
+        parts.append(("pool", "mean over each map", lambda x: x.mean((2, 3), keepdim=True), []))
+        parts.append(("flatten", "", lambda x: x.flatten(1), []))
+    return [*parts, ("head", "linear", network.head, [network.head])]
+
+
+def _measure(name: str, detail: str, forward: Callable[[Tensor], Tensor], modules: list[nn.Module], x: Tensor) -> Row:
+    layers = [m for part in modules for m in part.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    own = {p.untyped_storage()._cdata for part in modules for p in part.parameters()}
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        # What every image needs grows with the batch; statistics of a layer, which do not, are too small to matter.
+        if storage._cdata not in own:
+            saved[storage._cdata] = storage.nbytes()
+            kept.append(tensor)  # or its storage's address could be used again
+        return tensor
+
+    kept: list[Tensor] = []
+    shapes = _Shapes()  # type: ignore[no-untyped-call]
+    with _counted(layers) as macs, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), shapes:
+        out = forward(x)
+    parameters = sum(p.numel() for part in modules for p in part.parameters())
+    return Row(name, detail, tuple(out.shape[1:]), parameters, sum(macs) // _BATCH, sum(saved.values()) // _BATCH)
+
+
+def _like(x: Tensor, *others: Tensor) -> Tensor:
+    return torch.empty(np.broadcast_shapes(x.shape, *(y.shape for y in others)), device="meta")
+
+
+def _mean(x: Tensor, dims: list[int], keepdim: bool = False) -> Tensor:
+    kept = [1 if i in dims else n for i, n in enumerate(x.shape) if keepdim or i not in dims]
+    return torch.empty(kept, device="meta")
+
+
+def _convolution(x: Tensor, weight: Tensor, *args: Any) -> Tensor:
+    stride, padding, dilation = args[1:4]
+    sides = [
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=False)
+    ]
+    return torch.empty(x.shape[0], weight.shape[0], *sides, device="meta")
+
+
+def _batch_norm(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    statistics = torch.empty(x.shape[1], device="meta")
+    return _like(x), statistics, _like(statistics)
+
+
+def _pad(x: Tensor, padding: list[int], *_: Any) -> Tensor:
+    sides = list(x.shape)
+    for i in range(len(padding) // 2):
+        sides[-1 - i] += padding[2 * i] + padding[2 * i + 1]
+    return torch.empty(sides, device="meta")
+
+
+class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Answers the commonest operations on the meta device by their shapes alone.
+
+    torch's own rules for them are Python that first imports half of the compiler (5 s of CPU time) and
+    then takes 10 ms a block. Operations that are not listed go to torch.
+    """
+
+    _RULES: ClassVar[dict[str, Callable[..., Any]]] = {
+        "aten::convolution": _convolution,
+        "aten::native_batch_norm": _batch_norm,
+        "aten::relu": _like,
+        "aten::tanh": _like,
+        "aten::add.Tensor": _like,
+        "aten::constant_pad_nd": _pad,
+        "aten::mean.dim": _mean,
+        "aten::mm": lambda x, y: torch.empty(x.shape[0], y.shape[1], device="meta"),
+        "aten::addmm": lambda _, x, y: torch.empty(x.shape[0], y.shape[1], device="meta"),
+    }
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # wrapping what is never compiled would import the compiler
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        transposed = func.name() == "aten::convolution" and args[6]
+        rule = None if transposed else self._RULES.get(func.name())
+        return rule(*args) if rule else func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _counted(layers: Sequence[nn.Module]) -> Iterator[list[int]]:
+    """Multiply-adds of each layer's forward pass, appended as it runs."""
+    macs: list[int] = []
+
+    def count(layer: nn.Module, _: Any, out: Tensor) -> None:
+        assert isinstance(layer.weight, Tensor)
+        macs.append(out.numel() * layer.weight[0].numel())
+
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        yield macs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _stem_text(network: Network) -> str:
+    conv = network.stem[1] if network.dense else network.stem[0]
+    text = _layer_text(conv)
+    return f"{text}, 3x3 max-pool" if len(network.stem) == 4 and not network.dense else text
+
+
+def _block_text(block: nn.Module) -> str:
+    layers = [m for k, m in block.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "shortcut" not in k]
+    return f"({', '.join(map(_layer_text, layers))})"
+
+
+def _layer_text(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Conv2d):
+        return f"{layer.kernel_size[0]}x{layer.kernel_size[1]}, {layer.out_channels}"
+    return f"linear, {layer.out_features}" if isinstance(layer, nn.Linear) else type(layer).__name__
+
+
+def image_size(text: str) -> tuple[int, int, int]:
+    """Reads "1x224x224".
+
+    Raises:
+        ValueError: It is not channels x height x width.
+    """
+    found = re.fullmatch(r"(\d{1,5})[x,](\d{1,5})[x,](\d{1,5})", text.strip().lower(), re.ASCII)
+    sizes = tuple(map(int, found.groups())) if found else ()
+    if len(sizes) != 3 or 0 in sizes:
+        raise ValueError(f"--input {text!r} must read channels x height x width, for example 1x28x28")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def table(
+    architecture: str, depth: int, input: str, width: int = 0, layout: str = "four-stage", classes: int = 10
+) -> str:
+    """The text that `python -m bench summary` prints.
+
+    Args:
+        architecture: A key of `ARCHITECTURES`, or one's own "package.module:function".
+        depth: Weighted layers on the main path.
+        input: Channels x height x width, as "1x28x28".
+        width: Channels of the first stage; 0 takes the layout's own.
+        layout: A key of `LAYOUTS`.
+        classes: Outputs.
+
+    Raises:
+        ValueError: One line: an unknown name, an impossible depth, or an image that no layer can take.
+    """
+    image = image_size(input)
+    if layout not in LAYOUTS:
+        raise ValueError(unknown("layout", layout, LAYOUTS))
+    if width < 0 or classes < 1:
+        raise ValueError(f"--width {width} and --classes {classes} must be whole numbers above zero")
+    spec = ModelSpec(find_row(architecture), layout, depth, width or LAYOUTS[layout].width, image, classes)
+    try:
+        network = build(spec, device="meta")
+    except Exception as error:  # whatever a user's code does; torch, of too many channels
+        raise ValueError(f"{architecture} cannot be built: {_line(error)}") from None
+    try:
+        found = rows(network, image)
+    except Exception as error:  # likewise
+        raise ValueError(f"{architecture} cannot take images of {input}: {_line(error)}") from None
+    return _text(spec, found, sum(p.numel() for p in network.parameters()))
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _text(spec: ModelSpec, found: list[Row], parameters: int) -> str:
+    cells = [("", "", "output", "parameters", "FLOPs", "saved")]
+    total = Row("total", "", (), parameters, sum(r.macs for r in found), sum(r.saved_bytes for r in found))
+    for row in [*found, total]:
+        shape = "x".join(map(str, row.shape))
+        cells.append((row.name, row.detail, shape, f"{row.parameters:,}", f"{row.macs:,}", _bytes(row.saved_bytes)))
+    widths = [max(len(line[i]) for line in cells) for i in range(6)]
+    aligned = [[c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+               for line in cells]  # fmt: skip
+    lines = ["  ".join(line).rstrip() for line in aligned]
+    title = f"{spec.architecture.label}: {spec.layout} {spec.depth}, width {spec.width}, input {_shape(spec.image)}"
+    notes = [
+        "FLOPs: a forward pass of one image; fvcore's convention, one multiply-add counted once (counted as two: "
+        f"{2 * total.macs:,}); convolutions and linear layers, padding included.",
+        "saved: activations kept for the backward pass, one image, float32.",
+    ]
+    return "\n".join([title, "", *lines, "", *notes])
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"

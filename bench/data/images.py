@@ -1,0 +1,75 @@
+"""From stored integers to network inputs: scaling, resizing and augmentation, batched, on the device."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.data.datasets import Data
+from bench.plan.study import Trial
+
+PAD = 4  # He et al. 2015, section 4.2: 4 pixels padded on each side, random crop, random horizontal flip
+
+
+class Images:
+    """Turns indices into batches.
+
+    Args:
+        data: Resident on the device already.
+        trial: Says size, normalisation and augmentation.
+    """
+
+    def __init__(self, data: Data, trial: Trial) -> None:
+        self.data, self.size, self.augment = data, trial.resize, trial.augment != "none"
+        pixels = data.train_images.double() / data.full_scale
+        mean = pixels.mean((0, 2, 3)) if trial.normalize else torch.zeros(pixels.shape[1])
+        deviation = pixels.std((0, 2, 3)) if trial.normalize else torch.ones(pixels.shape[1])
+        device = data.train_images.device
+        # One multiply and one add: (x / full - mean) / deviation.
+        self.scale = (1.0 / (data.full_scale * deviation)).float().to(device)[None, :, None, None]
+        self.shift = (-mean / deviation).float().to(device)[None, :, None, None]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width that the network sees."""
+        c, h, w = self.data.image
+        return (c, self.size, self.size) if self.size else (c, h, w)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """uint8 N x C x H x W to float32, scaled and resized; channels-last."""
+        x = torch.addcmul(self.shift, images.float(), self.scale)
+        if self.size:
+            # Antialiased where images shrink, as Pillow and torchvision resize; enlarging, it makes no difference.
+            smaller = self.size < max(x.shape[2:])
+            size = (self.size, self.size)
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=smaller)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def train(self, indices: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """A training batch: inputs and labels of `indices`, augmented where the trial says so."""
+        images = self.data.train_images.index_select(0, indices)
+        if self.augment:
+            images = crop_flip(images, generator)
+        return self.prepare(images), self.data.train_labels.index_select(0, indices)
+
+
+def crop_flip(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Pads by 4, crops each image back to its size at a random place, and flips half of them.
+
+    Args:
+        images: N x C x H x W, any dtype.
+        generator: On the images' device.
+
+    Returns:
+        N x C x H x W, one gather for the whole batch.
+    """
+    n, c, h, w = images.shape
+    device = images.device
+    padded = F.pad(images, (PAD, PAD, PAD, PAD))
+    top = torch.randint(0, 2 * PAD + 1, (n, 1), generator=generator, device=device)
+    left = torch.randint(0, 2 * PAD + 1, (n, 1), generator=generator, device=device)
+    flip = torch.rand(n, 1, generator=generator, device=device) < 0.5
+    rows = top + torch.arange(h, device=device)
+    across = torch.arange(w, device=device).expand(n, w)
+    columns = left + torch.where(flip, w - 1 - across, across)
+    flat = (rows[:, :, None] * (w + 2 * PAD) + columns[:, None, :]).view(n, 1, h * w).expand(n, c, h * w)
+    return padded.view(n, c, -1).gather(2, flat).view(n, c, h, w)

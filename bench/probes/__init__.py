@@ -1,0 +1,1 @@
+"""What happens inside a network: probes that watch a training and change nothing."""

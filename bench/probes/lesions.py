@@ -1,0 +1,183 @@
+"""The probe that cuts: what becomes of a trained network when blocks are deleted or shuffled (Veit et al. 2016).
+
+It only runs the network in parts (`anatomy.walk`) and never changes it. What the numbers mean for the document's
+claim is judged elsewhere.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.images import Images
+from bench.plan.study import Trial
+from bench.probes.anatomy import IMAGES, Probe, batch_statistics, blocks_of, deletable, error_of, evenly, rounded, walk
+from bench.train.loop import mode
+from models.blocks import weighted
+from models.network import Network
+from models.spec import stream
+
+# A net that did not train has nothing to lose: chance is 0.9.
+MOST_INTACT_ERROR = 0.5
+# Blocks deleted one at a time: all of a shallow net, so many of a deep one, evenly spread.
+SINGLES = 6
+# Shares of the deletable blocks that are deleted together, at random, and draws of each.
+SHARES, DRAWS = (1 / 8, 1 / 4, 1 / 2), 2
+# Shares of each stage's blocks that are kept, the first ones, when the rest is deleted.
+KEPT = (0.0, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
+# By so much may the error rise before a deletion counts as felt: 5 points,
+# ten of the images that a lesion is judged by.
+FELT = 0.05
+
+Cut = frozenset[int]
+
+
+class Lesions(Probe):
+    """Errors of the trained network with blocks deleted or shuffled.
+
+    A deleted block leaves its shortcut (a plain one leaves its input as it came); only blocks that keep their shape
+    are deleted, so that plain nets can be cut too. Deleted are: one block; k random blocks; all but the first so many
+    of each stage ("kept"). Shuffling permutes the blocks that could be deleted within their stage.
+
+    All errors are shares wrong of the first `IMAGES` test images, in two ways: "errors" with the intact net's
+    BatchNorm statistics (as re-estimated after training; what Veit et al. do), "errors_reestimated" with the lesioned
+    net's own, taken from these very images, without labels, in one batch. After epochs 1, 3, 9 ... only the second
+    way is tried, and only "kept": in the midst of training running statistics lag.
+
+    Effective depth: the layers of the smallest net, made of the first blocks of each stage, that errs at most `FELT`
+    more than the intact net; linear between the sizes that were tried. It is the depth itself when even a few deleted
+    blocks are felt, and smaller when the net holds a shallower net that does its work already.
+    "effective_depth_reestimated" is the fairer one: a small net inside may need statistics of its own.
+
+    Found: "n_blocks", "n_deletable"; "intact_error", "blocks" and "errors" (of single deletions), "random" [{"k",
+    "errors"}], "kept" [{"depth", "errors"}], "shuffled" {"errors"}, each of these errors also as
+    "..._reestimated"; "effective_depth", "effective_depth_reestimated"; "by_epoch" [{"epoch", "intact_error",
+    "kept", "effective_depth"}], re-estimated all. Where the intact net errs on more than half: "skipped", and nothing
+    else but its error.
+    """
+
+    def __init__(self, network: nn.Module, images: Images, trial: Trial) -> None:
+        super().__init__(network, images, trial)
+        self.blocks = blocks_of(network)
+        self.can_go = deletable(self.blocks)
+        self.by_epoch: list[dict[str, Any]] = []
+        data = images.data
+        n = min(IMAGES, len(data.test_labels))
+        self.x, self.y = images.prepare(data.test_images[:n]), data.test_labels[:n]
+
+    def after_epoch(self, epoch: int) -> None:
+        if not self.can_go or not _power_of_three(epoch) or epoch == self.trial.epochs:
+            return
+        with torch.no_grad(), batch_statistics(self.network):
+            intact = self._error()
+            row: dict[str, Any] = {"epoch": epoch, "intact_error": intact}
+            if intact <= MOST_INTACT_ERROR:
+                row["kept"] = [{"depth": self._depth(cut), "errors": [self._error(cut=cut)]} for cut in self._kept()]
+                row["effective_depth"] = self._effective_depth(intact, row["kept"], "errors")
+        self.by_epoch.append(row)
+
+    @torch.no_grad()
+    def at_end(self) -> None:
+        if not self.can_go:
+            self.found = {"skipped": "no block can be deleted" if self.blocks else "the blocks are a user's own"}
+            return
+        with mode(self.network, training=False):
+            intact = self._error()
+        if intact > MOST_INTACT_ERROR:
+            reason = f"the intact net did not train: it errs on {intact:.0%} of {len(self.y)} test images"
+            self.found = {"skipped": reason, "intact_error": intact}
+            return
+        found: dict[str, Any] = {
+            "n_blocks": len(self.blocks), "n_deletable": len(self.can_go), "blocks": evenly(self.can_go, SINGLES),
+            "random": [{"k": len(cuts[0])} for cuts in self._random()],
+            "kept": [{"depth": self._depth(cut)} for cut in self._kept()], "shuffled": {},
+        }  # fmt: skip
+        with mode(self.network, training=False):
+            self._cut(found, "", intact, DRAWS)
+        with batch_statistics(self.network):
+            self._cut(found, "_reestimated", self._error(), 1)
+        for way in ("", "_reestimated"):
+            depth = self._effective_depth(found[f"intact_error{way}"], found["kept"], f"errors{way}")
+            found[f"effective_depth{way}"] = depth
+        self.found = {**found, "by_epoch": self.by_epoch}
+
+    def _cut(self, found: dict[str, Any], way: str, intact: float, draws: int) -> None:
+        """All lesions, in the mode that the network is in; names end in `way`."""
+        found[f"intact_error{way}"] = intact
+        found[f"errors{way}"] = self._singles(found["blocks"])
+        for row, cuts in zip(found["random"], self._random(), strict=True):
+            row[f"errors{way}"] = [self._error(cut=cut) for cut in cuts[:draws]]
+        for row, cut in zip(found["kept"], self._kept(), strict=True):
+            row[f"errors{way}"] = [self._error(cut=cut)]
+        found["shuffled"][f"errors{way}"] = [self._error(order=self._shuffled())]
+
+    def _network(self) -> Network:
+        assert isinstance(self.network, Network)
+        return self.network
+
+    def _error(self, order: list[int] | None = None, cut: Cut = frozenset()) -> float:
+        network = self._network()
+        order = list(range(len(self.blocks))) if order is None else order
+        return rounded(error_of(walk(network, network.stem(self.x), order, cut), self.y))
+
+    def _singles(self, chosen: list[int]) -> list[float]:
+        """The error without each of these blocks; what lies before it is computed once."""
+        network, x, done, errors = self._network(), self._network().stem(self.x), 0, []
+        for i in chosen:
+            x = self._through(x, done, i)
+            errors.append(rounded(error_of(walk(network, x, range(i, len(self.blocks)), {i}), self.y)))
+            done = i
+        return errors
+
+    def _through(self, x: Tensor, start: int, end: int) -> Tensor:
+        for block in self.blocks[start:end]:
+            x = block(x)
+        return x
+
+    def _random(self) -> list[list[Cut]]:
+        """For each number of blocks its draws; the same for every architecture of a depth and seed."""
+        generator = torch.Generator().manual_seed(stream(self.trial.seed, "lesions"))
+        n = len(self.can_go)
+        cuts = []
+        for k in sorted({max(1, round(share * n)) for share in SHARES}):
+            orders = [torch.randperm(n, generator=generator)[:k].tolist() for _ in range(DRAWS)]
+            cuts.append([frozenset(self.can_go[j] for j in order) for order in orders])
+        return cuts
+
+    def _kept(self) -> list[Cut]:
+        """What is cut when the first so many blocks of each stage are kept, the largest cut first."""
+        network = self._network()
+        place = [i for count in network.stages for i in range(count)]
+        size = [count for count in network.stages for _ in range(count)]
+        cuts = (frozenset(i for i in self.can_go if place[i] >= round(share * size[i])) for share in KEPT)
+        return [cut for cut in dict.fromkeys(cuts) if cut]
+
+    def _shuffled(self) -> list[int]:
+        """An order of all blocks in which those that could be deleted are shuffled within their stage."""
+        generator = torch.Generator().manual_seed(stream(self.trial.seed, "shuffle"))
+        order, stage = list(range(len(self.blocks))), self._network().stage_of()
+        for s in range(len(self._network().stages)):
+            places = [i for i in self.can_go if stage[i] == s]
+            for place, j in zip(places, torch.randperm(len(places), generator=generator).tolist(), strict=True):
+                order[place] = places[j]
+        return order
+
+    def _depth(self, cut: Cut) -> int:
+        """Weighted layers that are left on the main path."""
+        return self.trial.depth - sum(weighted(m) for i in cut for m in self.blocks[i].branch)
+
+    def _effective_depth(self, intact: float, kept: list[dict[str, Any]], errors: str) -> float:
+        """See the class; the smallest net such that it and all larger ones that were tried err little enough."""
+        depth, rise = float(self.trial.depth), 0.0
+        for row in reversed(kept):
+            smaller, more = float(row["depth"]), float(row[errors][0]) - intact
+            if more > FELT:
+                return round(smaller + (depth - smaller) * (more - FELT) / (more - rise), 1)
+            depth, rise = smaller, more
+        return depth
+
+
+def _power_of_three(epoch: int) -> bool:
+    while epoch % 3 == 0:
+        epoch //= 3
+    return epoch == 1

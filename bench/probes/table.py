@@ -1,0 +1,125 @@
+"""What happens inside: each probe watches one training and leaves the network as it found it. `PROBES` lists them.
+
+Gradient norms and branch ratios are here; lesions, path gradients and growth in modules of their own.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.probes.anatomy import Probe, batch_statistics, blocks_of, evenly, rounded
+from bench.probes.growth import Growth
+from bench.probes.lesions import Lesions
+from bench.probes.paths import PathGradients
+from models.blocks import Block, weighted
+from models.network import Network
+
+__all__ = ["PROBES", "BranchRatio", "GradientNorms", "Probe"]
+
+# Layers, blocks and images that are kept of a deep net: enough for a curve, few enough for a small record.
+MOST_LAYERS, MOST_BLOCKS, RATIO_IMAGES = 200, 64, 64
+
+
+class GradientNorms(Probe):
+    """Norm of the loss gradient with respect to each layer's weights, at the initial weights, on one batch.
+
+    In a plain net with BatchNorm it grows by a factor a layer towards the input (Yang et al. 2019, A mean field
+    theory of batch normalization): at some depth a first step of any usual size destroys the net.
+
+    Found: "layers" (names; of deep nets `MOST_LAYERS`, evenly spread, with both ends), "position" (1-based, of each
+    on the main path), "norms", "first" and "last" (the first layer's, the last layer's before the head).
+    """
+
+    def at_start(self) -> None:
+        data = self.images.data
+        n = min(self.trial.batch_size, len(data.train_labels))
+        layers = [(k, m) for k, m in self.network.named_modules() if weighted(m) and "shortcut" not in k.split(".")]
+        weights: list[Any] = [m.weight for _, m in layers]
+        with batch_statistics(self.network):
+            logits = self.network(self.images.prepare(data.train_images[:n])).float()
+            loss = F.cross_entropy(logits, data.train_labels[:n])
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        # In double precision: the squares of a deep plain net's gradients leave the range of a float.
+        norms = [0.0 if g is None else rounded(float(g.double().norm())) for g in gradients]
+        kept = evenly(range(len(layers)), MOST_LAYERS)
+        self.found = {
+            "layers": [layers[i][0] for i in kept], "position": [i + 1 for i in kept],
+            "norms": [norms[i] for i in kept], "first": norms[0],
+            "last": norms[-2] if len(norms) > 1 else norms[0],
+        }  # fmt: skip
+
+
+class BranchRatio(Probe):
+    """How much a block changes what passes through it: norm of the branch's output over norm of the shortcut's.
+
+    On one training batch, normalised by its own statistics, both norms over the whole batch; initially and after
+    epochs 1, 2, 4, 8 ... and the last. With it the standard deviation of the branch's output, before the addition
+    (He et al. 2015, figure 7, takes it after the normalisation, before other operations, as this is in their block):
+    that a plain net has too.
+
+    Found: "block" (indices; of deep nets `MOST_BLOCKS`, evenly spread), "epoch", "ratio" (a list of blocks an epoch;
+    absent for a plain net, which has "skipped" instead), "response_std" (likewise).
+    """
+
+    epoch = 0
+
+    def at_start(self) -> None:
+        blocks = blocks_of(self.network)
+        if not blocks:
+            self.found = {"skipped": "the blocks are a user's own"}
+            return
+        self.found = {"block": evenly(range(len(blocks)), MOST_BLOCKS), "epoch": [], "response_std": []}
+        if blocks[0].shortcut is None:
+            self.found["skipped"] = "a plain net has no shortcut to compare with"
+        else:
+            self.found["ratio"] = []
+        self._measure(self.epoch)
+
+    def after_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        if epoch & (epoch - 1) == 0:
+            self._measure(epoch)
+
+    def at_end(self) -> None:
+        # Training may have ended before its last epoch, at the error that was asked for.
+        self._measure(self.epoch)
+
+    @torch.no_grad()
+    def _measure(self, epoch: int) -> None:
+        if self.found.get("epoch", [epoch])[-1:] == [epoch]:
+            return
+        assert isinstance(self.network, Network)
+        x = self.images.prepare(self.images.data.train_images[:RATIO_IMAGES])
+        at, ratios, deviations = set(self.found["block"]), [], []
+        with batch_statistics(self.network):
+            x = self.network.stem(x)
+            for i, block in enumerate(blocks_of(self.network)):
+                if i not in at:
+                    x = block(x)
+                    continue
+                branch, shortcut = parts(block, x)
+                deviations.append(rounded(float(branch.std()), 3))
+                if shortcut is not None:
+                    ratios.append(rounded(float(branch.norm() / shortcut.norm()), 3))
+                x = block.after(branch if shortcut is None else branch + shortcut)
+        self.found["epoch"].append(epoch)
+        self.found["response_std"].append(deviations)
+        if "ratio" in self.found:
+            self.found["ratio"].append(ratios)
+
+
+def parts(block: Block, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The two sides of a block's addition; no second one in a plain block."""
+    y = block.before(x)
+    return block.branch(y), None if block.shortcut is None else block.shortcut(y if block.projects else x)
+
+
+PROBES: dict[str, type[Probe]] = {
+    "gradient_norms": GradientNorms,
+    "branch_ratio": BranchRatio,
+    "lesions": Lesions,
+    "path_gradients": PathGradients,
+    "growth": Growth,
+}

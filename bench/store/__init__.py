@@ -1,0 +1,1 @@
+"""What is kept: one record per trial, and a study's folder of them. No torch."""

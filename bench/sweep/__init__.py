@@ -1,0 +1,1 @@
+"""How a study is run: order, executors, workers, forecast and display. No torch."""

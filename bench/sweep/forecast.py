@@ -1,0 +1,211 @@
+"""What a study will take, before it is run: time and memory of each trial, from a fit over depth. No torch.
+
+Step time and memory are straight lines in depth (notes, performance: the log-log slope is 1.00 to 1.02), fitted to the
+cost records of the same network family and recipe on the same device. Without such records a rule of thumb stands in,
+and is called that. Where a record is there already, the prediction's error is shown beside it.
+"""
+
+import math
+import os
+import statistics
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.plan.study import Study, Trial
+from bench.store import record
+from bench.store.record import Record, Status
+from models.spec import LAYOUTS, ModelSpec, blocks_per_stage, stage_shapes
+
+# Training images of data sets whose size is fixed; others are looked up in their records.
+N_TRAIN = {
+    "digits": 1437, "synthetic": 256, "cifar10": 50_000, "cifar100": 50_000, "cifar10-jpeg": 50_000,
+    "fashion-mnist": 60_000,
+}  # fmt: skip
+# Channels, height and width of their images; others are taken as CIFAR's.
+IMAGES = {"digits": (1, 8, 8), "synthetic": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
+# One core of an AVX512 server (notes, performance, 3a): FLOPs a second of convolutions, seconds a layer and step
+# whatever its size, and the memory of a process that has loaded torch.
+FLOPS_A_SECOND, DISPATCH_S_A_LAYER, FLOOR_BYTES = 50e9, 0.27e-3, 705 * 2**20
+# Two evaluations and one pass for BatchNorm's statistics, in forward passes of a third of a step each.
+PASSES_AFTER = 1.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line over depth: value = intercept + slope * depth."""
+
+    intercept: float
+    slope: float
+
+    def __call__(self, depth: int) -> float:
+        return self.intercept + self.slope * depth
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one trial is expected to take.
+
+    Attributes:
+        trial: Which.
+        seconds: Of training and evaluation, or of measuring its cost; on one worker.
+        memory_bytes: At its peak, the process's own floor included on a CPU.
+        basis: Where the numbers come from, in words.
+        measured_s: What it took, where there is a record; else None.
+        measured_bytes: Likewise; cost records only.
+    """
+
+    trial: Trial
+    seconds: float
+    memory_bytes: float
+    basis: str
+    measured_s: float | None = None
+    measured_bytes: float | None = None
+
+    @property
+    def error(self) -> float | None:
+        """Predicted over measured seconds, less one."""
+        return self.seconds / self.measured_s - 1 if self.measured_s else None
+
+
+def fit(points: Sequence[tuple[int, float]]) -> Line:
+    """The line through points of (depth, value) with the least squared relative errors; never falling.
+
+    Relative: the deepest net's noise is larger than the shallowest's whole value. One depth gives proportionality.
+    """
+    if len({depth for depth, _ in points}) < 2:
+        depth, value = points[0]
+        return Line(0.0, value / depth)
+    weights = [1 / value**2 for _, value in points]
+    total = sum(weights)
+    x = sum(w * d for w, (d, _) in zip(weights, points, strict=True)) / total
+    y = sum(w * v for w, (_, v) in zip(weights, points, strict=True)) / total
+    spread = sum(w * (d - x) ** 2 for w, (d, _) in zip(weights, points, strict=True))
+    slope = sum(w * (d - x) * (v - y) for w, (d, v) in zip(weights, points, strict=True)) / spread
+    return Line(y - slope * x, slope) if slope > 0 else Line(y, 0.0)
+
+
+def family(trial: Trial) -> tuple[object, ...]:
+    """What must agree for one trial's price to say something about another's."""
+    return (trial.architecture, trial.layout, trial.width, trial.dataset, trial.resize, trial.batch_size,
+            trial.precision, trial.augment, trial.checkpoint_blocks)  # fmt: skip
+
+
+def predict(study: Study, records: Iterable[Record], device_name: str = "") -> list[Prediction]:
+    """Predicts each trial of a study.
+
+    Args:
+        study: What is asked.
+        records: Any; cost records that ended well are used, those of the trial itself left out of its own fit.
+        device_name: Only records of this device are used; empty takes the device that most cost records have.
+    """
+    known = [r for r in records if r.status.final]
+    costs = [r for r in known if r.cost.get("step_times_s")]
+    names = [str(r.environment.get("device_name", "")) for r in costs]
+    chosen = device_name or (statistics.mode(names) if names else "")
+    costs = [r for r, name in zip(costs, names, strict=True) if name == chosen]
+    sizes = N_TRAIN | {r.trial.dataset: int(r.result["n_train"]) for r in known if r.result.get("n_train")}
+    mine = {r.trial: r for r in known if r.environment.get("device_name", "") in ("", chosen) or not chosen}
+    return [_one(trial, costs, sizes, mine.get(trial)) for trial in study.trials]
+
+
+def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record | None) -> Prediction:
+    others = [r for r in costs if family(r.trial) == family(trial) and r.trial.depth != trial.depth]
+    same = [r for r in costs if family(r.trial) == family(trial) and r.trial.depth == trial.depth]
+    used = others + (same if trial.purpose == "train" else [])
+    if used:
+        step = fit([(r.trial.depth, statistics.median(r.cost["step_times_s"])) for r in used])(trial.depth)
+        memory = fit([(r.trial.depth, float(r.cost["peak_memory_bytes"])) for r in used])(trial.depth)
+        depths = sorted({r.trial.depth for r in used})
+        basis = f"fit over depth {', '.join(map(str, depths))}"
+    else:
+        step, memory = rule_of_thumb(trial)
+        basis = "rule of thumb"
+    seconds = step * _steps(trial, sizes)
+    if trial.purpose == "cost" and used:
+        seconds = fit([(r.trial.depth, r.seconds) for r in used])(trial.depth)
+    measured_s = measured_bytes = None
+    if own is not None and own.status is Status.OK:
+        measured_s = own.seconds
+        measured_bytes = own.cost.get("peak_memory_bytes")
+    return Prediction(trial, seconds, memory, basis, measured_s, measured_bytes)
+
+
+def rule_of_thumb(trial: Trial) -> tuple[float, float]:
+    """Seconds of a training step and bytes at its peak, from the network's arithmetic alone, for one core."""
+    channels, height, width = IMAGES.get(trial.dataset.removeprefix("random-labels:"), (3, 32, 32))
+    image = (channels, trial.resize or height, trial.resize or width)
+    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, image, 10)
+    row, counts = LAYOUTS[trial.layout], blocks_per_stage(trial.layout, trial.depth)
+    layers = row.layers(trial.depth)
+    # Multiply-adds of a block and pixel over its squared width: two linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.
+    taps = 2.0 if row.stem == "dense" else 18.0 if row.expansion(trial.depth) == 1 else 17 / 16
+    macs = elements = 0.0
+    for count, shape in zip(counts, stage_shapes(spec)[1:], strict=False):
+        area = math.prod(shape[1:])
+        macs += count * taps * shape[0] ** 2 * area
+        elements += 2.0 * count * layers * shape[0] * area  # kept for backward, measured: 2.0 a layer (notes, 3a)
+    # Backward costs twice the forward pass; a multiply-add is two FLOPs.
+    step = trial.batch_size * 6 * macs / FLOPS_A_SECOND + DISPATCH_S_A_LAYER * trial.depth
+    return step, FLOOR_BYTES + trial.batch_size * elements * 4
+
+
+def _steps(trial: Trial, sizes: dict[str, int]) -> float:
+    """Training steps, and what comes after them in units of a step; a cost trial takes about twelve."""
+    if trial.purpose == "cost":
+        return 12.0
+    inner = trial.dataset.removeprefix("random-labels:")
+    n = trial.train_examples or sizes.get(trial.dataset, sizes.get(inner, 50_000))
+    each = n // trial.batch_size if trial.drop_last else -(-n // trial.batch_size)
+    return each * (trial.epochs + PASSES_AFTER)
+
+
+def memory_here(device: str = "cpu") -> float:
+    """Bytes that a process on this machine may use, of its GPU or of itself; infinite where it is not said."""
+    try:
+        if device == "cuda":
+            command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+            return float(said.split()[0]) * 2**20
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return float(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, subprocess.SubprocessError, KeyError, ValueError, IndexError):
+        return float("inf")
+
+
+def lines(
+    study: Study, folder: Path, workers: int = 0, memory_bytes: float | None = None
+) -> tuple[list[str], list[str]]:
+    """For people: a line a trial (what will not fit says so); and the sum, and how good earlier predictions were.
+
+    Args:
+        study: What is asked.
+        folder: Of the studies' folders of records.
+        workers: Trials at a time; 0 is as a sweep has them: one on a GPU, else one a core.
+        memory_bytes: What a trial may use; None asks the machine.
+    """
+    names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
+    records = [found for name in names for _, found in record.load(folder / name)[0]]
+    found = predict(study, records)
+    kinds = [str(r.environment.get("device", "cpu")) for r in records]
+    kind = statistics.mode(kinds) if kinds else "cpu"
+    workers = workers or (1 if kind == "cuda" else os.cpu_count() or 1)
+    most = memory_here(kind) if memory_bytes is None else memory_bytes
+    text = []
+    for one in found:
+        error = (
+            "" if one.error is None else f"  took {one.measured_s:.1f} s: prediction off by {100 * one.error:+.0f} %"
+        )
+        fits = "  DOES NOT FIT" if one.memory_bytes > most else ""
+        text.append(f"{one.seconds:8.1f} s {one.memory_bytes / 2**20:7.0f} MiB{fits}{error}")
+    training = sum(p.seconds for p in found if p.trial.purpose == "train")
+    measuring = sum(p.seconds for p in found if p.trial.purpose == "cost")
+    bases = ", ".join(sorted({p.basis.split(" over")[0] for p in found}))
+    minutes = (training / workers + measuring) / 60
+    sums = [f"predicted ({bases}), without start-up: {minutes:.1f} min with {workers} trials at a time"]
+    errors = [abs(p.error) for p in found if p.error is not None]
+    if errors:
+        middle = 100 * statistics.median(errors)
+        sums.append(f"predictions were off by {middle:.0f} % in the median of {len(errors)} trials")
+    return text, sums

@@ -1,0 +1,339 @@
+"""Runs a study: which trials are still to do, in what order, and what to make of their ends.
+
+The only writer of records. Trials run elsewhere (`executors.py`); what counts as done is `resume.py`'s
+business; how it looks while it runs is `progress.py`'s.
+"""
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench import faults as rehearsals
+from bench.plan.machine import Machine
+from bench.plan.study import Study, Trial
+from bench.store.folder import Folder, WriteError, plain
+from bench.store.record import Status
+from bench.sweep.display import Display, Forecast, Silent, work
+from bench.sweep.executors import EXECUTORS, Executor, Outcome, Settings
+from bench.sweep.worker import Job, Stop
+from models.spec import unknown
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+# After Ctrl-C a trial may finish its step; the whole sweep must be gone after 5 s.
+GRACE_S = 3.0
+# A time limit means that everything is over by then: so long before it, the sweep begins to stop.
+LIMIT_MARGIN_S = 2 * GRACE_S
+# How often the sweep looks up when nothing happens: the answer to a Ctrl-C, and the pace of the display.
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a study on this machine.
+
+    Attributes:
+        records: Folder of the studies' folders of records.
+        machine: How trials are executed; device "auto" and threads 0 (one) are chosen here.
+        executor: A key of `EXECUTORS`.
+        workers: Trials at a time; 0 chooses: a core each on the CPU, one on a GPU.
+        time_limit_s: Stop cleanly before so many seconds are over; 0 never.
+        trial_time_limit_s: End a trial that takes longer; 0 never.
+        gpus_per_trial: What Ray reserves for a trial.
+        faults: To be rehearsed.
+        function: The trial function, "package.module:name".
+        probe: (machine, trials) -> environment by data set; the function that refuses what cannot run.
+    """
+
+    records: Path
+    machine: Machine
+    executor: str = "process"
+    workers: int = 0
+    time_limit_s: float = 0.0
+    trial_time_limit_s: float = 0.0
+    gpus_per_trial: float = 1.0
+    faults: tuple[rehearsals.Fault, ...] = ()
+    function: str = "bench.runner:run_trial"
+    probe: str = "bench.preflight:environments"
+
+
+@dataclass
+class Summary:
+    """How a sweep ended.
+
+    Attributes:
+        code: The command's exit code.
+        done: Final records that were there before.
+        ended: Records made now, by status.
+        left: Trials that have no record yet.
+        reason: Why it stopped early, in words; empty when it did not.
+    """
+
+    code: int = 0
+    done: int = 0
+    ended: dict[Status, int] = field(default_factory=dict)
+    left: int = 0
+    reason: str = ""
+
+
+def exclusive(trial: Trial) -> bool:
+    """Whether nothing else may run beside a trial: time and memory are measured in it."""
+    return trial.purpose == "cost"
+
+
+def order(jobs: Sequence[Job]) -> list[Job]:
+    """By seed, within a seed the longest first; costs after the training of the first seed.
+
+    Half a study is then already useful, and no worker ends up alone with the longest trial.
+    """
+    first = min((job.trial.seed for job in jobs), default=0)
+
+    def key(job: Job) -> tuple[int, bool, float, int]:
+        seed = first if exclusive(job.trial) else job.trial.seed
+        return seed, exclusive(job.trial), -work(job.trial), job.number
+
+    return sorted(jobs, key=key)
+
+
+class Signals:
+    """Turns SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process at once."""
+
+    def __init__(self, display: Display) -> None:
+        self.reason = ""
+        self.display = display
+        self.executor: Executor | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        self.hold()
+        return self
+
+    def hold(self) -> None:
+        """Installs the handlers, again if need be."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup ignores SIGHUP, and means it.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before.setdefault(number, signal.signal(number, self._handle))
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.reason:
+            with suppress(Exception):  # whatever the first one interrupted may be half done
+                self.display.close()
+            with suppress(Exception):
+                if self.executor:
+                    self.executor.close()
+            os._exit(EXIT_INTERRUPTED)
+        self.reason = signal.Signals(number).name
+
+
+def run(study: Study, options: Options, display: Display | None = None, whole: Study | None = None) -> Summary:
+    """Runs what is not done yet of a study, and writes a record for each trial the moment it ends.
+
+    Args:
+        study: What is asked, perhaps narrowed to some depths or seeds.
+        options: How.
+        display: Told what happens.
+        whole: The study as its file has it, to tell a narrowed study's other records from stale ones.
+
+    Returns:
+        How it ended, with the exit code.
+
+    Raises:
+        ValueError: One line, before any work: the request cannot be served.
+    """
+    begin = time.monotonic()
+    display = display or Silent()
+    with Signals(display) as signals, ExitStack() as opened:
+        opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
+        if options.executor not in EXECUTORS:
+            raise ValueError(unknown("executor", options.executor, EXECUTORS))
+        _check_faults(options, len(study.trials))
+        folders: dict[str, Folder] = {}
+        for name in sorted({trial.study for trial in study.trials}):
+            folders[name] = Folder(options.records / name)
+            opened.callback(folders[name].close)
+        return _Sweep(study, options, display, signals, folders, whole or study, begin).run()
+
+
+def _check_faults(options: Options, trials: int) -> None:
+    for fault in options.faults:
+        if fault.trial > trials:
+            raise ValueError(f"--inject: there is no trial {fault.trial}; the study has {trials}")
+        if options.executor == "inline" and rehearsals.FAULTS[fault.name].deadly:
+            raise ValueError(f"--inject {fault.name}: would end the sweep itself with executor 'inline'; use 'process'")
+
+
+class _Sweep:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        study: Study,
+        options: Options,
+        display: Display,
+        signals: Signals,
+        folders: dict[str, Folder],
+        whole: Study,
+        begin: float,
+    ) -> None:
+        self._study, self._options, self._display, self._signals = study, options, display, signals
+        self._folders, self._whole = folders, whole
+        # An included study's records keep the names that they have by themselves.
+        self._varied = {name: varied([t for t in whole.trials if t.study == name]) for name in folders}
+        # Half of a limit that is shorter than the margin itself (a rehearsal's).
+        margin = min(LIMIT_MARGIN_S, options.time_limit_s / 2)
+        self._deadline = begin + options.time_limit_s - margin if options.time_limit_s else float("inf")
+        self._grace = min(GRACE_S, margin / 2) if options.time_limit_s else GRACE_S
+        self._environments: dict[str, dict[str, Any]] = {}
+        self._forecast = Forecast()
+        self._running: dict[int, Job] = {}
+        self.summary = Summary()
+
+    def _settings(self, workers: int, threads: int) -> Settings:
+        limit = self._options.trial_time_limit_s
+        gpus = self._options.gpus_per_trial
+        return Settings(workers, threads, limit, self._display.step, lambda: bool(self._stop_reason()), gpus)
+
+    def _stop_reason(self) -> str:
+        if self._signals.reason:
+            return self._signals.reason
+        return "time limit" if time.monotonic() >= self._deadline else ""
+
+    def run(self) -> Summary:
+        machine, workers = size(self._options)
+        executor = EXECUTORS[self._options.executor](self._settings(workers, machine.threads))
+        self._signals.executor = executor
+        self._signals.hold()  # Ray takes SIGTERM for itself
+        try:
+            # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
+            uses = {
+                (t.dataset, t.train_examples, t.test_examples, t.batch_size, t.drop_last, t.resize, t.layout,
+                 t.architecture.factory, t.checkpoint_blocks, t.probes): t
+                for t in self._study.trials
+            }  # fmt: skip
+            self._environments = executor.call(self._options.probe, machine, list(uses.values()))
+            device = next(iter(self._environments.values()))["device"]
+            workers = executor.capacity(self._options.workers, device)
+            machine = dataclasses.replace(machine, device=device, workers=workers)
+            jobs = self._plan(machine)
+            self._display.begin(self.summary.done, jobs, workers, self._forecast)
+            self._loop(executor, order(jobs), workers)
+        except WriteError as error:
+            self.summary.reason, self.summary.code = str(error), EXIT_REFUSED
+        except Stop:
+            self.summary.left = len(self._study.trials)
+        except OSError as error:
+            self.summary.reason, self.summary.code = f"cannot run workers: {error}", EXIT_REFUSED
+        finally:
+            executor.close()
+            self._display.close()
+        return self._sum_up()
+
+    def _plan(self, machine: Machine) -> list[Job]:
+        done: set[Trial] = set()
+        for name, folder in self._folders.items():
+            mine = [trial for trial in self._study.trials if trial.study == name]
+            whole = [trial for trial in self._whole.trials if trial.study == name]
+            for record in folder.finished(mine, whole, self._environments):
+                done.add(plain(record.trial))
+                self._forecast.learn(record)
+            for note in folder.notes:
+                self._display.say(note)
+        self.summary.done = len(done)
+        numbered = [(i, trial) for i, trial in enumerate(self._study.trials, 1) if plain(trial) not in done]
+        jobs = []
+        for i, trial in numbered:
+            faults = tuple(f for f in self._options.faults if f.trial == i)
+            path = self._folders[trial.study].checkpoint(trial).absolute()
+            jobs.append(
+                Job(i, trial, dataclasses.replace(machine, checkpoint=str(path)), self._options.function, faults)
+            )
+        return jobs
+
+    def _loop(self, executor: Executor, queue: list[Job], workers: int) -> None:
+        self.summary.left = len(queue)
+        while queue or self._running:
+            if self._stop_reason():
+                for outcome in executor.stop(self._grace):
+                    self._take(outcome)
+                return
+            while job := self._next(queue, workers):
+                queue.remove(job)
+                self._running[job.number] = job
+                self._display.started(job)
+                executor.submit(job)
+            if not self._running:
+                self.summary.reason = "time limit"
+                return
+            for outcome in executor.wait(LOOK_EVERY_S):
+                self._take(outcome)
+            self._display.tick()
+
+    def _next(self, queue: Sequence[Job], workers: int) -> Job | None:
+        """The next job that may start now: what is measured runs alone, and nothing starts that cannot end in time."""
+        if len(self._running) >= workers or any(exclusive(job.trial) for job in self._running.values()):
+            return None
+        left = self._deadline - time.monotonic()
+        job = next((job for job in queue if (self._forecast.seconds(job.trial) or 0.0) < left), None)
+        return None if job and exclusive(job.trial) and self._running else job
+
+    def _take(self, outcome: Outcome) -> None:
+        """Writes an outcome's record; only then is the trial reported as done."""
+        job, record = outcome.job, outcome.record
+        self._running.pop(job.number, None)
+        if record is None:
+            self._display.stopped(job)
+            return
+        # A record that was made without the trial's help still says where it was tried.
+        environment = {**self._environments[job.trial.dataset], **record.environment}
+        record = dataclasses.replace(record, environment=environment)
+        self._folders[job.trial.study].save(record, self._varied[job.trial.study])
+        self._forecast.learn(record)
+        self.summary.ended[record.status] = self.summary.ended.get(record.status, 0) + 1
+        self.summary.left -= 1
+        self._display.ended(job, record)
+
+    def _sum_up(self) -> Summary:
+        summary = self.summary
+        if self._signals.reason:
+            summary.reason = "; ".join(filter(None, [self._signals.reason, summary.reason]))
+            summary.code = EXIT_INTERRUPTED
+        elif summary.left and not summary.reason:
+            summary.reason = "time limit"
+        if not summary.code and any(not status.final for status in summary.ended):
+            summary.code = EXIT_FAILED
+        for folder in self._folders.values():
+            folder.keep = summary.code <= EXIT_FAILED  # then tables are made of it, even of no record
+        return summary
+
+
+def varied(trials: Sequence[Trial]) -> list[str]:
+    """Names of the fields that differ between trials."""
+    return [f.name for f in dataclasses.fields(Trial) if len({getattr(t, f.name) for t in trials}) > 1]
+
+
+# A worker with torch and a net of 1002 layers (width 8, 64 images of 8x8) was seen to take 1.1 GiB.
+WORKER_BYTES = 2 * 2**30
+
+
+def size(options: Options) -> tuple[Machine, int]:
+    """The machine with its threads chosen, and the number of workers.
+
+    One thread a worker, however many there are: sums in another order would be other results, and a table must
+    not depend on how many trials ran side by side. So on the CPU it is a worker a core, as memory allows.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // WORKER_BYTES
+    single = options.machine.device == "cuda" or options.executor == "inline"
+    workers = options.workers or (1 if single else max(1, min(cores, room)))
+    return dataclasses.replace(options.machine, threads=options.machine.threads or 1, workers=workers), workers

@@ -1,0 +1,201 @@
+"""The far side of the process executor: a warm process that runs one trial after another.
+
+Runs as `python -m bench.sweep.worker` in a session of its own, and dies with its parent: by PR_SET_PDEATHSIG
+where Linux has it, else when the lifeline pipe closes. It loads torch only through the trial function
+that it is told to call, and writes no file: what it finds goes back through a pipe.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bench.faults import Fault, Rehearsal
+from bench.plan.machine import Machine
+from bench.plan.study import Trial
+from bench.store.record import Record, Status, decode, encode
+
+Message = Mapping[str, Any]
+TrialFunction = Callable[[Trial, Machine, Callable[[Message], None]], Record]
+
+# At most so often does a worker tell how far it is: a person reads it, and a pipe write costs about 20 us.
+TELL_EVERY_S = 0.1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Stop(BaseException):
+    """Raised out of `progress` at a step's end: the trial is to be left unfinished, and leaves no record.
+
+    Not an `Exception`, so that a trial's own handling of errors lets it through.
+    """
+
+
+class TimeUp(BaseException):
+    """Raised out of `progress` when the trial's time limit is over and nobody else can end it (inline)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run, and how.
+
+    Attributes:
+        number: Place in the study's order, from 1; what `--inject` and the display call it.
+        trial: What is asked.
+        machine: `machine.Machine`: how this machine is to be used.
+        function: "package.module:name" of the trial function.
+        faults: Those to be rehearsed in it.
+    """
+
+    number: int
+    trial: Trial
+    machine: Machine
+    function: str
+    faults: tuple[Fault, ...] = ()
+
+
+def resolve(name: str) -> Callable[..., Any]:
+    """The function behind "package.module:name"."""
+    module, _, attribute = name.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+def answer_of(name: str, arguments: Sequence[Any]) -> Any:
+    """Calls a function and returns its answer as plain data.
+
+    torch's version, say, is a class of torch's that looks like a text: unpickled as it is, it would load torch
+    into the sweep's own process.
+    """
+    return json.loads(json.dumps(resolve(name)(*arguments)))
+
+
+def run(job: Job, tell: Callable[[Message], None]) -> Record:
+    """Calls the trial function; an exception that it lets through becomes a record.
+
+    Args:
+        job: What to run.
+        tell: Gets each progress message; may raise `Stop`.
+    """
+    rehearsed = Rehearsal(job.faults)
+
+    def progress(message: Message) -> None:
+        rehearsed.step(message)
+        tell(message)
+
+    begin, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        function: TrialFunction = resolve(job.function)
+        # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
+        record = decode(encode(function(job.trial, job.machine, progress)))
+        return replace(record, started=record.started or started)
+    except Exception as error:
+        # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
+        status, message = classify(error), describe(error)
+    return Record(job.trial, status, message, seconds=time.monotonic() - begin, started=started)
+
+
+def classify(error: BaseException) -> Status:
+    """Out of memory by its type or torch's words for it; anything else is an error."""
+    words = str(error)
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if memory or "can't allocate memory" in words or "out of memory" in words:
+        return Status.OUT_OF_MEMORY
+    return Status.ERROR
+
+
+def describe(error: BaseException) -> str:
+    """One line: type, first line of the message, and the innermost place in our own or the user's source."""
+    lines = str(error).strip().splitlines()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    words = "".join(c if c.isprintable() else "?" for c in lines[0][:300]) if lines else "no message"
+    return f"{type(error).__name__}: {words}{where}"
+
+
+def die_with(parent: int, lifeline: int) -> None:
+    """Ties this process, and what it may have started, to the life of its parent.
+
+    Args:
+        parent: Its process id.
+        lifeline: The reading end of a pipe whose other end only the parent holds.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before prctl
+        os._exit(1)
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            os.read(lifeline, 1)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+def serve(receiving: Connection, sending: Connection) -> None:
+    """Runs jobs until the connection closes.
+
+    Receives ("job", Job), ("call", name, arguments) or ("stop",); sends ("begun",), ("progress", message),
+    ("record", Record), ("stopped",), ("value", value) or ("failed", one line).
+    """
+
+    told = 0.0
+
+    def tell(message: Message) -> None:
+        nonlocal told
+        while receiving.poll(0):
+            if receiving.recv()[0] == "stop":
+                raise Stop
+        now = time.monotonic()
+        if now - told >= TELL_EVERY_S:
+            told = now
+            sending.send(("progress", dict(message)))
+
+    while True:
+        request = receiving.recv()
+        told = 0.0
+        if request[0] == "job":
+            sending.send(("begun",))
+            try:
+                answer: tuple[Any, ...] = ("record", run(request[1], tell))
+            except Stop:
+                answer = ("stopped",)
+            sending.send(answer)
+        elif request[0] == "call":
+            try:
+                sending.send(("value", answer_of(request[1], request[2])))
+            except Exception as error:
+                # A ValueError's line is meant for the user as it is.
+                sending.send(("failed", str(error) if isinstance(error, ValueError) else describe(error)))
+
+
+def main() -> None:
+    """Arguments: file descriptors to read from, to write to, and of the lifeline; and the parent's process id."""
+    receiving, sending, lifeline, parent = map(int, sys.argv[1:5])
+    for descriptor in (receiving, sending, lifeline):
+        os.set_inheritable(descriptor, False)
+    die_with(parent, lifeline)
+    # A worker is stopped through its connection; a terminal's Ctrl-C is its parent's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        serve(Connection(receiving, writable=False), Connection(sending, readable=False))
+
+
+if __name__ == "__main__":
+    # Under its real name, or there would be two `Stop` classes.
+    from bench.sweep.worker import main as real_main
+
+    real_main()

@@ -1,0 +1,1 @@
+"""How a network is trained: device, execution, step, loop and checkpoints."""

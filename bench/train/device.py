@@ -1,0 +1,142 @@
+"""The one seam between CUDA and CPU: choose, synchronise, peak memory, threads, and what this machine is.
+
+Everything that differs between the two and is not arithmetic stands here, so that the rest of the suite
+reads the same on both.
+"""
+
+import ctypes
+import functools
+import gc
+import hashlib
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What training depends on. A record made by other sources is kept apart: its numbers may differ.
+_SOURCES = (
+    "models/**/*.py",
+    "bench/data/**/*.py",
+    "bench/train/**/*.py",
+    "bench/probes/**/*.py",
+    "bench/cost/**/*.py",
+    "bench/runner.py",
+)
+
+
+def choose(name: str) -> str:
+    """ "auto", "cpu" or "cuda" to "cpu" or "cuda".
+
+    Raises:
+        ValueError: Unknown name, or CUDA asked for and absent, in one line.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}. Known: auto, cpu, cuda.")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        built = "this torch has no CUDA" if torch.version.cuda is None else "torch finds no CUDA device"
+        raise ValueError(f"device cuda: {built}. Use --device cpu (or auto).")
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def synchronize(device: str) -> None:
+    """Waits until the device has done what was asked of it."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def set_threads(threads: int) -> None:
+    """Threads of one process. Two processes of two threads each ran 55 times slower than one (notes, traps)."""
+    torch.set_num_threads(threads)
+
+
+def reset_peak_memory(device: str) -> int:
+    """Sets the high-water mark back to what is in use now, and returns that, in bytes.
+
+    On Linux the mark of a process is VmHWM, reset through /proc/self/clear_refs: without the reset a warm
+    worker's mark would be that of its largest net so far. Freed memory is given back first.
+    """
+    gc.collect()
+    if device == "cuda":
+        # Workspaces of streams long gone; a live graph would know their addresses, so between trials only.
+        torch._C._cuda_clearCublasWorkspaces()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return 0
+    return peak_memory(device)
+
+
+def peak_memory(device: str) -> int:
+    """The high-water mark since `reset_peak_memory`, in bytes; 0 where it cannot be read."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return 0
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def memory_of_others(device: str) -> int:
+    """Bytes of a GPU that this process's tensors do not hold: its context, and what other processes use; else 0."""
+    if device != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free - torch.cuda.memory_reserved()
+
+
+def device_name(device: str) -> str:
+    """The marketing name of GPU or processor."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 over the sources that training depends on."""
+    digest = hashlib.sha256()
+    for pattern in _SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def describe(device: str) -> dict[str, Any]:
+    """What resume compares and the page shows: device, versions, host."""
+    return {
+        "device": device,
+        "device_name": device_name(device),
+        "host": platform.node(),
+        "os": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "suite": metadata.version("depth-ablation") if _installed() else "checkout",
+        "code": code_digest(),
+    }
+
+
+def _installed() -> bool:
+    try:
+        metadata.version("depth-ablation")
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""How a step is executed: eagerly or as a CUDA graph, compiled or not, exactly or fast.
+
+Holds the choice itself and torch's global switches that go with it (TF32, deterministic algorithms). It is no
+part of a trial: a record's environment says how its trial was executed.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench.plan.study import Trial
+
+# cuBLAS is asked once a process, at its first product, whatever mode that is in: later it would be too late.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The way of a step.
+
+    Attributes:
+        graph: Capture the whole step in one CUDA graph.
+        compiled: Compile each block (not the network: time to the first step must not grow with depth).
+        exact: Deterministic algorithms only, no search for the fastest ones: graphed and eager steps, and one
+            run and the next, agree bit for bit.
+        micro_batches: Parts that a batch is run in, one after the other, their gradients summed: less memory, the
+            same update but for BatchNorm, which normalises by what it sees. Only where a whole batch did not fit.
+    """
+
+    graph: bool = False
+    compiled: bool = False
+    exact: bool = False
+    micro_batches: int = 1
+
+    @property
+    def name(self) -> str:
+        """What a record says."""
+        return "+".join([*["graph"] * self.graph, *["compile"] * self.compiled, *["exact"] * self.exact]) or "eager"
+
+
+def usual(trial: Trial, device: str) -> Execution:
+    """What a trial gets: on a CPU the eager step, which is repeatable as it is.
+
+    On CUDA a graph; fp32 exactly, tf32 and bf16 as fast as they go. Compiling fuses BatchNorm, addition and ReLU,
+    and its rounding differs, so it comes with bf16 only. Compiled CPU steps were 1.5 times slower (notes, 3b).
+    """
+    if device != "cuda":
+        return Execution()
+    return Execution(graph=True, compiled=trial.precision == "bf16", exact=trial.precision == "fp32")
+
+
+@contextmanager
+def numerics(precision: str, exact: bool = False) -> Iterator[None]:
+    """torch's global switches for a precision, put back at the end.
+
+    Args:
+        precision: "fp32": IEEE everywhere. "tf32": convolutions in TF32, torch's own default, matrix products not.
+            "bf16": as "tf32" for what autocast leaves in float32. A CPU has no TF32: there it is fp32.
+        exact: Deterministic algorithms, and no benchmark of algorithms.
+    """
+    cudnn, product = torch.backends.cudnn, torch.backends.cuda.matmul
+    convolution: Any = cudnn.conv  # type: ignore[attr-defined] # a module that replaces itself
+    filling: Any = torch.utils.deterministic
+    before = (convolution.fp32_precision, product.fp32_precision, cudnn.benchmark, cudnn.deterministic,
+              torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+              filling.fill_uninitialized_memory)  # fmt: skip
+    try:
+        convolution.fp32_precision = "ieee" if precision == "fp32" else "tf32"
+        product.fp32_precision = "ieee"
+        # Where algorithms need not agree from run to run, cuDNN may look for the fastest.
+        cudnn.benchmark, cudnn.deterministic = not exact and precision != "fp32", exact
+        if exact:
+            # No kernel here reads memory that it did not write; filling it would double the launches.
+            filling.fill_uninitialized_memory = False
+        _deterministic(exact, False)
+        yield
+    finally:
+        convolution.fp32_precision, product.fp32_precision = before[0], before[1]
+        cudnn.benchmark, cudnn.deterministic = before[2], before[3]
+        _deterministic(before[4], before[5])
+        filling.fill_uninitialized_memory = before[6]
+
+
+def _deterministic(mode: bool, warn_only: bool) -> None:
+    """Asks only for what is not so already: the first request imports torch's compiler, five seconds a process."""
+    if (mode, warn_only) != (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    ):  # fmt: skip
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)

@@ -1,0 +1,186 @@
+"""One loop: network, data, recipe to one row an epoch, and the evaluation that claims judge."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.data.images import Images
+from bench.plan.study import Trial
+from bench.train.checkpoint import Keeper
+from bench.train.execution import numerics, usual
+from bench.train.step import Step
+
+# Images a forward pass of evaluation: fewer launches than a training batch, and no gradients to keep.
+EVAL_BATCH = 512
+# How often the loss is looked at: each look waits for the device.
+CHECK_EVERY = {"cpu": 1, "cuda": 50}
+
+Progress = Callable[[Mapping[str, Any]], None]
+OnEpoch = Callable[[nn.Module, int], None]
+
+
+@dataclass
+class Run:
+    """What training gave: rows by epoch, the step at which it diverged, seconds in the loop, how it was executed.
+
+    And whether its time can be trusted: the longest time between two looks at the loss, and the processor time of
+    this process by seconds in the loop (of one thread that nothing disturbs: 1).
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+    steps_planned: int = 0
+    diverged_step: int | None = None
+    seconds: float = 0.0
+    longest_gap_s: float = 0.0
+    cpu_share: float = 0.0
+    execution: str = "eager"
+    execution_note: str = ""
+
+
+def train(
+    network: nn.Module, images: Images, trial: Trial, device: str, progress: Progress,
+    on_epoch: OnEpoch | None = None, keeper: Keeper | None = None, micro_batches: int = 1,
+) -> Run:  # fmt: skip
+    """Trains a network in place.
+
+    Args:
+        network: On the device, in training mode.
+        images: The data, on the device.
+        trial: The recipe.
+        device: "cpu" or "cuda".
+        progress: Told {"epoch", "epochs", "step", "steps", "loss"} after every look at the loss; may raise to stop.
+        on_epoch: Called after each epoch with the network and the epoch; must leave the network as it was.
+        keeper: Keeps epoch checkpoints of a long trial, and gives back the last one.
+        micro_batches: Parts that each batch is run in.
+
+    Returns:
+        The run. A loss that is not finite ends it at once: the step is kept, no epoch is made up.
+    """
+    network.train()
+    execution = replace(usual(trial, device), micro_batches=micro_batches)
+    with numerics(trial.precision, execution.exact):
+        step = Step(network, images, trial, device, execution)
+        try:
+            run = _loop(step, progress, on_epoch, keeper)
+        finally:
+            step.close()
+    run.execution, run.execution_note = step.execution.name, step.note
+    return run
+
+
+def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keeper | None) -> Run:
+    network, images, trial = step.network, step.images, step.trial
+    run = Run(steps_planned=len(step.rates))
+    every = CHECK_EVERY[step.device]
+    start, processor = time.perf_counter(), time.process_time()
+    begun = start
+    if keeper:
+        run.epochs, spent = keeper.resume(step)
+        start -= spent
+    for epoch in range(len(run.epochs) + 1, trial.epochs + 1):
+        began, first = time.perf_counter(), step.done
+        looked, prepared = began, step.preparing_s
+        while step.done < epoch * step.per_epoch:
+            step()
+            if step.done % every == 0 or step.done == epoch * step.per_epoch:
+                loss = float(step.loss)
+                looked, before = time.perf_counter(), looked
+                # Compilation and capture are no stall.
+                run.longest_gap_s = max(run.longest_gap_s, looked - before - (step.preparing_s - prepared))
+                prepared = step.preparing_s
+                progress({"epoch": epoch, "epochs": trial.epochs, "step": step.done, "steps": run.steps_planned,
+                          "loss": loss})  # fmt: skip
+                run.diverged_step = step.diverged_step()
+                if run.diverged_step:
+                    break
+        run.steps = run.diverged_step or step.done
+        if run.diverged_step:
+            break
+        loss, error = step.read()
+        row = {"epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
+               "lr_first": step.rates[first], "lr_last": step.rates[step.done - 1],
+               "seconds": time.perf_counter() - began}  # fmt: skip
+        if trial.test_each_epoch:
+            data = images.data
+            row["test_error"] = evaluate(network, images, data.test_images, data.test_labels)[1]
+        run.epochs.append(row)
+        if on_epoch:
+            on_epoch(network, epoch)
+        if trial.stop_at_train_error and error <= trial.stop_at_train_error:
+            break
+        if keeper and epoch < trial.epochs:
+            keeper.after_epoch(step, run.epochs, trial.epochs, time.perf_counter() - start)
+    ended = time.perf_counter()
+    run.seconds, run.cpu_share = ended - start, (time.process_time() - processor) / (ended - begun)
+    return run
+
+
+def chunks(n: int) -> list[slice]:
+    """Nearly equal slices of at most `EVAL_BATCH`, so that each weighs the same in re-estimated statistics."""
+    count = -(-n // EVAL_BATCH)
+    edges = [n * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+@contextmanager
+def mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Puts a network into a mode, and every module back as it was."""
+    before = {module: module.training for module in network.modules()}
+    network.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before.items():
+            module.training = was
+
+
+@torch.no_grad()
+@numerics("fp32")
+def reestimate(network: nn.Module, images: Images) -> None:
+    """Re-estimates BatchNorm statistics by one pass over the training data, weights fixed, no augmentation.
+
+    Running averages lag behind the weights after a short training, and in a deep plain net the lag makes
+    losses explode: what is judged must not depend on it. Dropout and the like stay off.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    with mode(network, training=False):
+        for norm in norms:
+            if norm.running_mean is not None and norm.running_var is not None:
+                norm.running_mean.zero_()  # or what is not finite would stay
+                norm.running_var.fill_(1.0)
+            norm.train()
+        for k, part in enumerate(chunks(len(images.data.train_labels)) if norms else []):
+            for norm in norms:
+                norm.momentum = 1.0 / (k + 1)  # the mean over the parts
+            network(images.prepare(images.data.train_images[part]))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+@torch.no_grad()
+@numerics("fp32")
+def evaluate(network: nn.Module, images: Images, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Mean loss and share wrong in eval mode, in float32.
+
+    Args:
+        network: On the device.
+        images: How stored images become inputs.
+        x: N x C x H x W, uint8.
+        y: N labels.
+    """
+    loss, wrong = torch.zeros((), dtype=torch.float64, device=x.device), torch.zeros((), device=x.device)
+    with mode(network, training=False):
+        for part in chunks(len(y)):
+            logits = network(images.prepare(x[part])).float()
+            loss += F.cross_entropy(logits, y[part], reduction="sum").double()
+            wrong += (logits.argmax(1) != y[part]).sum()
+    return float(loss) / len(y), float(wrong) / len(y)

@@ -1,0 +1,1 @@
+"""The judges: from tables to findings, by subject."""

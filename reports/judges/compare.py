@@ -1,0 +1,346 @@
+"""Judges that set architectures side by side at the same depth: placements, fully connected nets, random labels.
+
+Twins share seeds, initial weights where shapes agree, and data order, so their differences are paired by seed.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.spec import ARCHITECTURES
+from reports.finding import Finding, Verdict, known, percent, points
+from reports.judges import rules
+from reports.judges.errors import (
+    DENSE,
+    MEASURES,
+    PLACEMENTS,
+    RANDOM,
+    RANDOM_LABELS,
+    apply,
+    convolutional,
+    headline_first,
+    nothing,
+    of_studies,
+)
+from reports.judges.ladders import Ladder, ladders, recipes, study_of, tuned
+from reports.protocol import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
+from results import stats
+from results.tables import Frames
+
+# Where the shortcut leaves and joins (He et al. 2016, figure 4) and what stands on it (their table 1).
+WHERE = tuple(n for n, a in ARCHITECTURES.items() if a.shortcut == "A" and not a.zero_last and a.placement != "post")
+WHAT = tuple(n for n, a in ARCHITECTURES.items() if a.shortcut in ("B", "C", "half", "dropout"))
+
+
+def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind: str = "placements") -> Finding:
+    """Whether variants end within `MARGIN` of the original at every depth, shallow and deep.
+
+    Supported: at every depth, both one-sided bounds of each variant's difference lie within the margin
+    (intersection-union). Refuted: at some finished depth a variant differs by more than the margin (Holm over variants
+    and depths). The effect, where the deepest nets decide, is the interaction: how much more the variant differs deep
+    than shallow; where another depth decides, the difference there. No number stands for nets of which one failed.
+
+    Args:
+        kind: What the variants are, in the plural: the finding's subject.
+    """
+    base = rules.start(claim, measure, original).but(subject=kind)
+    names = {ladder.subject: ladder for ladder in others}
+    depths = [d for d in original.depths if all(d in ladder.depths for ladder in others)]
+    if reason := _unpaired(original, others, depths):
+        return base.but(reason=f"{reason} ({rules.at_steps(original)})")
+    rows, differences = [], []
+    for depth in depths:
+        for other in others:
+            found = _apart(original, other, depth)
+            failed = _failures(original, other, depth) > 0
+            shown = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
+            rows.append(
+                {
+                    "subject": other.subject,
+                    "depth": depth,
+                    **dict(zip(("effect", "low", "high"), shown, strict=True)),
+                    "error": _shown(other, other.depths.index(depth)),
+                    "original": _shown(original, original.depths.index(depth)),
+                    "n": found.n,
+                    "failed": failed,
+                    "state": _side(original, other, depth, found),
+                }
+            )
+            differences.append(found)
+    both = [p for f in differences for p in (f.p_above(MARGIN), _flipped(f).p_above(MARGIN))]
+    adjusted = stats.holm(both)
+    for i, row in enumerate(rows):
+        apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row["state"] == "diverged"
+        row["state"] = ("unfinished" if row["state"] == "unfinished" else "apart") if apart else _within(differences[i])
+    return _alike_verdict(base.but(details=tuple(rows)), original, names, depths)
+
+
+def _failures(original: Ladder, other: Ladder, depth: int) -> int:
+    """Seeds of the two that diverged or broke off at this depth."""
+    places = [(side, side.depths.index(depth)) for side in (other, original)]
+    return sum(side.diverged[j] + side.broken[j] for side, j in places)
+
+
+def _p(value: float) -> float:
+    return value if math.isfinite(value) else 1.0
+
+
+def _flipped(found: stats.Difference) -> stats.Difference:
+    return stats.Difference(-found.value, -found.high, -found.low, found.n, found.reason, found.error, found.freedom)
+
+
+def _within(found: stats.Difference) -> str:
+    return "alike" if found.estimable and found.low > -MARGIN and found.high < MARGIN else "unclear"
+
+
+def _apart(original: Ladder, other: Ladder, depth: int) -> stats.Difference:
+    a, b = other.errors[:, other.depths.index(depth)], original.errors[:, original.depths.index(depth)]
+    return stats.difference(a, b, images=original.images, resolution=original.resolution)
+
+
+def _side(original: Ladder, other: Ladder, depth: int, found: stats.Difference) -> str:
+    """Whether the worse one of the two is unfinished, or mostly diverged (and the other is not)."""
+    sides = (other, original) if found.value >= 0 else (original, other)
+    j, k = sides[0].depths.index(depth), sides[1].depths.index(depth)
+    if not sides[0].settled[j]:
+        return "unfinished"
+    return "diverged" if rules.mostly_diverged(sides[0], j) and not rules.mostly_diverged(sides[1], k) else ""
+
+
+def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
+    if not others:
+        return "no other placement was tried"
+    for ladder in (original, *others):
+        if ladder.missing:
+            return f"{ladder.subject}: {rules.cannot(ladder)}"
+        if ladder.seeds != original.seeds:
+            return f"{ladder.subject} has other seeds than {original.subject}"
+    if len(original.seeds) < 2:
+        return "one seed only: the spread between seeds is unknown"
+    if not depths or depths[0] > REFERENCE:
+        return "not all were tried at 18 layers"
+    if depths[-1] < DEEP:
+        return f"never tried at {DEEP} layers or more"
+    first = original.errors[:, original.depths.index(depths[0])]
+    if first.mean() > NOT_TRAINED:
+        return f"the original of {depths[0]} layers itself does not train ({percent(float(first.mean()))})"
+    return ""
+
+
+def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], depths: list[int]) -> Finding:
+    rows = base.details
+    order = ("apart", "unfinished", "unclear", "alike")
+    worst = next(state for state in order if any(r["state"] == state for r in rows))
+    # A failed net is as far off as can be.
+    row = max(
+        (r for r in rows if r["state"] == worst),
+        key=lambda r: (math.inf if r["failed"] else abs(r["effect"]), r["depth"]),
+    )
+    other = names[row["subject"]]
+    shallow, deep = depths[0], depths[-1]
+    base = base.but(n=row["n"])
+    if row["depth"] != deep:
+        base = base.but(effect=known(row["effect"]), low=known(row["low"]), high=known(row["high"]))
+    elif not any(_failures(original, other, depth) for depth in (shallow, deep)):
+        at_first, at_last = (
+            other.errors[:, other.depths.index(depth)] - original.errors[:, original.depths.index(depth)]
+            for depth in (shallow, deep)
+        )
+        inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
+        base = base.but(effect=known(inter.value), low=known(inter.low), high=known(inter.high))
+    largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
+    told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
+    when = rules.at_steps(original)
+    failed = _failures(original, other, row["depth"])
+    how = f"{failed} of {2 * row['n']} trials failed" if failed else points(row["effect"])
+    which = f"{row['subject']} at {row['depth']} layers ({how})"
+    if worst == "apart":
+        return rules.refuted(base, min((original, other), key=lambda side: side.rates), f"{told}; furthest: {which}")
+    if worst == "unfinished":
+        return base.but(reason=f"{told}, but the worse one of {which} is unfinished {when}")
+    if worst == "unclear":
+        return base.but(reason=f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
+    return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}: all within {points(MARGIN)}, {when}")
+
+
+def _largest(rows: Iterable[dict[str, Any]], depth: int, where: str) -> str:
+    """The largest difference at a depth, in words; pairs of which a net failed have none, and that is said."""
+    here = [row for row in rows if row["depth"] == depth]
+    sizes = [abs(row["effect"]) for row in here if not row["failed"]]
+    failed = len(here) - len(sizes)
+    said = f" (not counting {failed} with failures)" if failed else ""
+    return f"{points(max(sizes)) if sizes else 'no known number'} at {where}{said}"
+
+
+def anywhere(frames: Frames) -> list[Finding]:
+    """`shortcut-anywhere`: the placements first, then what stands on the shortcut; see `alike`."""
+    claim = "shortcut-anywhere"
+    trials = of_studies(convolutional(frames.trials), PLACEMENTS)
+    best, _ = tuned(trials)
+    found = []
+    for subject, variants in (("placements", WHERE), ("shortcut kinds", WHAT)):
+        for measure in MEASURES:
+            for original in ladders(best, measure, ["resnet"]):
+                others = [
+                    ladder
+                    for ladder in ladders(best[best["study"] == original.study], measure, variants)
+                    if ladder.setting == original.setting
+                ]
+                if others or subject == "placements":
+                    found.append(alike(claim, measure, original, others, subject))
+    return headline_first(claim, found, PLACEMENTS, "placements")
+
+
+def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> Finding:
+    """Whether the shortcut does for these nets what it does for convolutional ones, at the deepest depth of both.
+
+    Supported: the residual net trains (as in `rules.trains`) and the plain twin is worse by more than `MARGIN`.
+    Refuted: the finished residual net does not train in most seeds, or the plain twin is worse by less than the margin.
+    """
+    base = rules.start(claim, measure, ladder)
+    when = rules.at_steps(ladder)
+    common = [d for d in ladder.depths if plain is not None and d in plain.depths]
+    if plain is None or not common:
+        return base.but(reason=f"no plain twin of the same depth ({when})")
+    if common[-1] < DEEP:
+        return base.but(reason=f"never tried at {DEEP} layers or more ({when})")
+    j, k = ladder.depths.index(common[-1]), plain.depths.index(common[-1])
+    mine, twin = ladder.errors[:, j], plain.errors[:, k]
+    if ladder.missing or plain.missing or ladder.seeds != plain.seeds:
+        return base.but(reason=f"some trials have no record yet ({when})")
+    found = stats.difference(twin, mine, images=ladder.images, resolution=ladder.resolution)
+    bound = stats.bounds(mine, ladder.resolution)
+    rows = [
+        {"subject": side.subject, "depth": d, "error": _shown(side, side.depths.index(d))}
+        for side in (ladder, plain)
+        for d in common
+    ]
+    base = base.but(n=found.n, details=tuple(rows), trials=(*ladder.trials, *plain.trials))
+    if not any(side.diverged[i] or side.broken[i] for side, i in ((ladder, j), (plain, k))):
+        base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
+    if not found.estimable:
+        return base.but(reason=f"{found.reason} ({when})")
+    worse = rules.mostly_diverged(plain, k) or found.low > MARGIN
+    words = rules.measure_words(measure)
+    ends = [_ends(side, i) for side, i in ((ladder, j), (plain, k))]
+    told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
+    over = int((mine > TRAINED).sum())
+    if 2 * over > found.n and ladder.settled[j]:
+        ends_above = f"the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds"
+        return rules.refuted(base, ladder, f"{told}: {ends_above}")
+    if over or bound.high > TRAINED:
+        return base.but(reason=f"{told}: not below {percent(TRAINED)} for sure, {when}")
+    if worse and plain.settled[k]:
+        return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}, {when}")
+    if worse:
+        return base.but(reason=f"{told}, but plain: {rules.unsettled(plain, k)}")
+    if found.high < MARGIN:
+        return rules.refuted(base, plain, f"{told}: no worse than the margin")
+    return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
+
+
+def _shown(ladder: Ladder, j: int) -> float:
+    """Mean error over seeds, in 0..1; NaN where a seed failed: its worst rank is no error."""
+    return math.nan if ladder.diverged[j] or ladder.broken[j] else float(ladder.errors[:, j].mean())
+
+
+def _ends(ladder: Ladder, j: int) -> str:
+    if ladder.diverged[j]:
+        return f"diverges in {ladder.diverged[j]} of {len(ladder.seeds)} seeds"
+    if ladder.broken[j]:
+        return f"breaks off in {ladder.broken[j]} of {len(ladder.seeds)} seeds"
+    return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
+
+
+def conv_and_dense(frames: Frames) -> list[Finding]:
+    """`conv-and-dense`: the benefit of the shortcut in fully connected nets, then the first claims on them."""
+    claim = "conv-and-dense"
+    trials = frames.trials[(frames.trials["layout"] == "dense") & ~_random(frames.trials)]
+    trials = of_studies(trials, DENSE)
+    if trials.empty:
+        return [nothing(claim, "resnet", DENSE[-1])]
+    best, _ = tuned(trials)
+    found = []
+    for subject in ("resnet", "preact"):
+        for measure in MEASURES:
+            for ladder in ladders(best, measure, [subject]):
+                plains = [
+                    p
+                    for p in ladders(best[best["study"] == ladder.study], measure, ["plain"])
+                    if p.setting == ladder.setting
+                ]
+                found.append(benefit(claim, measure, ladder, plains[0] if plains else None))
+    found = headline_first(claim, found, DENSE, "resnet")
+    for rule, subjects in ((rules.no_harm, ["resnet", "preact"]), (rules.degrades, ["plain"])):
+        words = "no harm" if rule is rules.no_harm else "degrades"
+        found += [f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, trials, subjects)]
+    return found
+
+
+def _random(trials: pd.DataFrame) -> pd.Series:
+    return trials["dataset"].str.startswith(RANDOM_LABELS)
+
+
+def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
+    """Whether deeper nets fit random labels in fewer steps: Page's test, nets that never fit ranked last.
+
+    Supported: steps fall with depth (p under 0.05). That they rise refutes nothing at one learning rate.
+
+    Args:
+        steps: Shape (seeds, depths): step of the first epoch at or under `FITTED`; infinite when never.
+        budget: Steps that each net was given.
+    """
+    base = Finding(claim, subject, "steps_to_fit", Verdict.INCONCLUSIVE, "", unit="step", n=len(steps), steps=budget)
+    worst = np.where(np.isfinite(steps), steps, 10.0 * max(budget, 1))
+    worst = np.where(np.isnan(steps), np.nan, worst)
+    rises, falls = stats.rising(worst), stats.rising(-worst)
+    rows: list[dict[str, Any]] = [
+        {"depth": d, "steps": [float(s) if math.isfinite(s) else None for s in steps[:, j]]}
+        for j, d in enumerate(depths)
+    ]
+    medians = [float(np.median(worst[:, j])) for j in (0, -1)] if steps.size else [math.nan, math.nan]
+    # Between nets that fit: how many steps more the deepest takes.
+    change = medians[1] - medians[0] if medians[0] <= budget and medians[1] <= budget else None
+    base = base.but(details=tuple(rows), effect=change)
+    when = f"at {budget} steps"
+    if rises.reason:
+        return base.but(reason=f"random labels: {rises.reason} ({when})")
+    fitted = [f"{d}: {int(np.isfinite(steps[:, j]).sum())} of {len(steps)}" for j, d in enumerate(depths)]
+    if not np.isfinite(steps).any():
+        return base.but(reason=f"no net fits the random labels {when}")
+    words = [f"{m:.0f} steps" if m <= budget else "never" for m in medians]
+    told = (
+        f"random labels fitted at {percent(1 - FITTED)}: {words[0]} at {depths[0]} layers, {words[1]} at {depths[-1]} "
+        f"(seeds that fit, by depth: {', '.join(fitted)}), {when}"
+    )
+    if falls.p < stats.ALPHA:
+        return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
+    if rises.p < stats.ALPHA:
+        # Random labels are tried at one learning rate, which refutes nothing; see `rules.refuted`.
+        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, but one learning rate was tried")
+    return base.but(reason=f"{told}; no trend")
+
+
+def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Finding]:
+    """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
+    trials = of_studies(frames.trials[_random(frames.trials) & frames.trials["comparable"]], RANDOM)
+    cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
+    found = []
+    for setting, subject, rows in cells:
+        depths, seeds = sorted(rows["depth"].unique()), sorted(rows["seed"].unique())
+        steps = np.full((len(seeds), len(depths)), np.nan)
+        epochs = frames.epochs[frames.epochs["digest"].isin(rows["digest"])]
+        fit = epochs[epochs["train_error"] <= FITTED].groupby("digest")["steps"].min()
+        # A trial that broke off says nothing of how long fitting takes; one that diverged never fits.
+        ended = rows[rows["status"].isin(["ok", "diverged"])]
+        for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
+            steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)
+        budget = rows["steps_planned"].max()
+        finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
+        digests = tuple(sorted(rows["digest"]))
+        finding = finding.but(subject=f"{subject}, random labels", trials=digests)
+        found.append(finding.but(study=study_of(rows), setting=setting))
+    return found

@@ -1,0 +1,196 @@
+"""Judges that compare errors over depth: they cut ladders out of the frames and apply `rules`.
+
+Which records a claim may be judged on is decided here; by which thresholds, in `rules`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from reports.finding import Finding, Verdict
+from reports.judges import rules
+from reports.judges.ladders import Ladder, ladders, tuned
+from results.tables import Frames
+
+RANDOM_LABELS = "random-labels"
+MEASURES = ("train_error", "test_error")
+
+# The document's block first, pre-activation beside it; then what a user brings along.
+RESIDUAL = ("resnet", "preact", "document")
+
+Rule = Callable[[str, str, Ladder], Finding]
+
+
+NO_HARM = ("digits-long", "digits-lr", "digits")
+DEGRADES = ("digits-lr", "digits-long", "digits")
+THOUSAND = ("digits-long", "digits")
+BETTER = ("digits-long", "digits")
+SMALL_FIRST = ("digits-long", "digits")
+GROWTH = ("digits-growth",)
+PLACEMENTS = ("digits-placements",)
+DENSE = ("digits-dense",)
+RANDOM = ("digits-random-labels",)
+COST = ("digits",)
+
+# Studies that were built to decide certain claims; on any other claim they do not speak.
+_DECIDING = {
+    study
+    for studies in (NO_HARM, DEGRADES, THOUSAND, BETTER, SMALL_FIRST, GROWTH, PLACEMENTS, DENSE, RANDOM, COST)
+    for study in studies
+}
+
+
+def of_studies(frame: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
+    """The rows of the studies that decide a claim; when there are none, those of studies that decide no other either.
+
+    So a user's own study, or one on another data set, gives an answer to every claim that its records can feed.
+    """
+    named = frame["study"].isin(studies)
+    return frame[named] if named.any() else frame[~frame["study"].isin(_DECIDING)]
+
+
+def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials on true labels, with convolutions and without controls: what most claims are about."""
+    random = trials["dataset"].str.startswith(RANDOM_LABELS)
+    return trials[~random & (trials["layout"] != "dense") & (trials["clip_norm"] == 0) & (trials["grow_to"] == "")]
+
+
+def residual(trials: pd.DataFrame) -> list[str]:
+    """Residual architectures to judge, the document's first, a user's own last."""
+    own = trials.loc[trials["residual"] & (trials["init"] == "own"), "architecture"].unique()
+    return [*RESIDUAL, *sorted(own)]
+
+
+def headline_first(claim: str, findings: list[Finding], studies: Sequence[str], subject: str) -> list[Finding]:
+    """Sorts by study (the most decisive first), subject as given, training before test error.
+
+    Where the document's own subject was not tried, a finding says so in its place.
+    """
+    rank = {name: i for i, name in enumerate(studies)}
+    ordered = sorted(findings, key=lambda f: (rank.get(f.study, len(rank)), f.measure != "train_error"))
+    mine = [f for f in ordered if f.subject == subject]
+    if not mine:
+        return [nothing(claim, subject, studies[-1], bool(findings)), *ordered]
+    return [mine[0], *(f for f in ordered if f is not mine[0])]
+
+
+def nothing(claim: str, subject: str, study: str, others: bool = False, measure: str = "train_error") -> Finding:
+    """No records to judge on: never a skipped line."""
+    what = f"{subject!r} was not tried here" if others else "no records to judge on"
+    return Finding(claim, subject, measure, Verdict.INCONCLUSIVE, f"{what}: study {study!r} decides this claim")
+
+
+def apply(claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str]) -> list[Finding]:
+    """A rule on every ladder of these subjects, training and test error apart."""
+    best, searched = tuned(trials)
+    found = []
+    for subject in subjects:
+        for measure in MEASURES:
+            for ladder in ladders(best, measure, [subject]):
+                finding = rule(claim, measure, ladder)
+                lrs = {row["depth"]: row for row in searched if _same_arm(row, ladder)}
+                found.append(finding.but(setting=_setting(ladder, bool(lrs)), details=_with_lr(finding, lrs)))
+    return found
+
+
+def _same_arm(row: dict[str, object], ladder: Ladder) -> bool:
+    return (row["study"], row["architecture"]) == (ladder.study, ladder.subject)
+
+
+def _setting(ladder: Ladder, searched: bool) -> str:
+    parts = [part for part in ladder.setting.split(", ") if part and not part.startswith("lr -1")]
+    return ", ".join([*parts, "each depth at its own best lr"] if searched else parts)
+
+
+def _with_lr(finding: Finding, lrs: dict[object, dict[str, object]]) -> tuple[dict[str, object], ...]:
+    extra = ("lr", "tried", "search_seconds", "chosen_seconds")
+    return tuple(
+        {**row, **{name: lrs[row["depth"]][name] for name in extra if row.get("depth") in lrs}}
+        for row in finding.details
+    )
+
+
+def no_harm(frames: Frames) -> list[Finding]:
+    """`residual-no-harm`: see `rules.no_harm`."""
+    claim = "residual-no-harm"
+    trials = of_studies(convolutional(frames.trials), NO_HARM)
+    found = apply(claim, rules.no_harm, trials, residual(trials))
+    return headline_first(claim, found, NO_HARM, "resnet")
+
+
+def degrades(frames: Frames) -> list[Finding]:
+    """`plain-degrades`: see `rules.degrades`; at each depth's own best learning rate where a study tried several.
+
+    The headline's reason names what the verdict depends on: learning rate, clipping, initialisation.
+    """
+    claim = "plain-degrades"
+    trials = of_studies(convolutional(frames.trials), DEGRADES)
+    found = headline_first(claim, apply(claim, rules.degrades, trials, ["plain"]), DEGRADES, "plain")
+    controls = _controls(claim, frames.trials)
+    each = _at_each_lr(claim, trials)
+    told = [*(f"{f.setting}: {f.verdict}" for f in each), *(f"{f.subject}: {f.verdict}" for f in controls)]
+    if told:
+        cost = _search_cost(found[0])
+        others = {f.verdict for f in [*each, *controls]} - {found[0].verdict}
+        depends = "It depends on none of what was tried"
+        if others:
+            open_only = others == {Verdict.INCONCLUSIVE}
+            depends = "Not shown under everything that was tried" if open_only else "It depends on what is tried"
+        found[0] = found[0].but(reason=f"{found[0].reason}{cost}. {depends}: {'; '.join(told)}")
+    return [*found, *controls, *each]
+
+
+def _search_cost(finding: Finding) -> str:
+    rows = [row for row in finding.details if "search_seconds" in row]
+    if not rows:
+        return ""
+    times = sum(row["search_seconds"] for row in rows) / max(sum(row["chosen_seconds"] for row in rows), 1e-9)
+    return f" (the search for learning rates took {times:.1f} times the training)"
+
+
+def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:
+    """Plain nets with gradient clipping, and with an initialisation that keeps signals as they are."""
+    usual = ~trials["dataset"].str.startswith(RANDOM_LABELS) & (trials["layout"] != "dense")
+    found = []
+    clipped = trials[usual & (trials["architecture"] == "plain") & (trials["clip_norm"] > 0)]
+    for clip, rows in clipped.groupby("clip_norm"):
+        name = f"plain, clipped at {clip:g}"
+        found += [f.but(subject=name) for f in apply(claim, rules.degrades, rows, ["plain"])]
+    for name in sorted(trials.loc[usual & ~trials["residual"], "architecture"].unique()):
+        if name != "plain":
+            found += apply(claim, rules.degrades, trials[usual & (trials["architecture"] == name)], [name])
+    return [f for f in found if f.measure == "train_error"]
+
+
+def _at_each_lr(claim: str, trials: pd.DataFrame) -> list[Finding]:
+    """The plain net at one learning rate for all depths, where there is a grid of them."""
+    found = []
+    for study in sorted(trials["study"].unique()):
+        rows = trials[(trials["study"] == study) & (trials["architecture"] == "plain") & trials["comparable"]]
+        if len(tuned(rows)[1]):
+            arms = ladders(rows, "train_error", ["plain"])
+            found += [rules.degrades(claim, "train_error", ladder) for ladder in arms]
+    return found
+
+
+def thousand(frames: Frames) -> list[Finding]:
+    """`thousand-layers`: see `rules.trains`; the plain twin is the one of the same study and recipe."""
+    claim = "thousand-layers"
+    trials = of_studies(convolutional(frames.trials), THOUSAND)
+    plain = ladders(tuned(trials)[0], "train_error", ["plain"])
+
+    def rule(name: str, measure: str, ladder: Ladder) -> Finding:
+        same = [p for p in plain if (p.study, p.setting) == (ladder.study, ladder.setting)]
+        return rules.trains(name, measure, ladder, next(iter(same), None))
+
+    found = apply(claim, rule, trials, residual(trials))
+    # The claim is about training only: "easy to train".
+    return headline_first(claim, [f for f in found if f.measure == "train_error"], THOUSAND, "resnet")
+
+
+def better(frames: Frames) -> list[Finding]:
+    """`deeper-is-better`: see `rules.better`, for each family; and how fast random labels are fitted."""
+    claim = "deeper-is-better"
+    trials = of_studies(convolutional(frames.trials), BETTER)
+    found = apply(claim, rules.better, trials, [*residual(trials), "plain"])
+    return headline_first(claim, found, BETTER, "resnet")

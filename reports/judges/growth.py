@@ -1,0 +1,185 @@
+"""The judge of growth by blocks that change nothing: is a deeper net at least as good as the one inside it?
+
+Apart from `inside` since it asks another thing of other nets. What the probe measured is said in `bench.probes.growth`.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reports.finding import Finding, Verdict, known, percent, points
+from reports.judges.errors import GROWTH, headline_first, nothing, of_studies
+from reports.judges.ladders import recipes, steps_of, study_of
+from reports.protocol import DEEP, MARGIN, SAME_FUNCTION, TRAINED
+from results import stats
+from results.tables import Frames
+
+SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
+
+
+def grown(
+    base: Finding,
+    depths: list[int],
+    change: NDArray[np.float64],
+    error: NDArray[np.float64],
+    control: NDArray[np.float64],
+    resolution: float = 0.0,
+) -> Finding:
+    """Whether a trained net can be grown by blocks that change nothing, and never ends worse for it.
+
+    Supported: at each step the outputs agree within `SAME_FUNCTION` in all seeds, and the one-sided 95 % upper bound of
+    the grown net's error above the ungrown one's, trained on as long, is under `MARGIN`. Refuted: outputs change more,
+    or the grown net is worse by more than the margin (Holm over the steps), or diverges in most seeds. Nothing is told
+    where an ungrown net fails: it is what the grown ones are held against.
+
+    Args:
+        depths: Depth after each step.
+        change: Shape (seeds, steps): largest change of an output at the insertion, over the largest output.
+        error, control: Shape (seeds, steps): training error of the grown and of the ungrown net, 1.0 where it diverged.
+        resolution: Smallest step that the errors can make.
+    """
+    if not depths:
+        return base.but(reason="no growth was tried")
+    compared = [stats.difference(error[:, j], control[:, j], resolution=resolution) for j in range(len(depths))]
+    failed, unfit = ((side >= 1).sum(axis=0) for side in (error, control))
+    base = base.but(n=len(error), details=tuple(_steps_of_growth(depths, change, compared, failed, unfit)))
+    worst = max(compared, key=lambda f: f.high if f.estimable else math.inf)
+    if not (failed.any() or unfit.any()):
+        base = _decided_by(base, worst)
+    path = " to ".join(map(str, depths))
+    if not np.isfinite(change).all():
+        return base.but(reason=f"grown to {path} layers: the change of the outputs was not measured everywhere")
+    furthest = float(change.max())
+    told = f"grown to {path} layers, outputs change by {furthest:.2g} of the largest"
+    if furthest > SAME_FUNCTION:
+        return base.but(verdict=REFUTED, reason=f"{told}: the new blocks are not the identity")
+    if unfit.any():
+        lost = f"{unfit.max()} of {len(control)} ungrown nets diverged"
+        return base.but(reason=f"{told}, but {lost}: nothing to compare with")
+    if failed.any():
+        verdict = REFUTED if 2 * failed.max() > len(error) else INCONCLUSIVE
+        lost = f"{failed.max()} of {len(error)} seeds diverged when trained on"
+        return base.but(verdict=verdict, reason=f"{told}, but {lost}")
+    if (control > TRAINED).any():
+        lost = f"trained on, the ungrown net ends at up to {percent(float(control.max()))}"
+        return base.but(reason=f"{told}, but {lost}: it does not train itself")
+    if depths[-1] < DEEP:
+        return base.but(reason=f"{told}, but never to {DEEP} layers or more")
+    if np.ptp([error, control]) == 0:
+        same = f"all errors are equal ({percent(float(error[0, 0]))})"
+        base = base.but(effect=None, low=None, high=None)
+        return base.but(reason=f"{told}; trained on, {same}: nothing tells grown from ungrown")
+    return _after_growth(base, told, depths, compared)
+
+
+def _steps_of_growth(
+    depths: list[int],
+    change: NDArray[np.float64],
+    compared: list[stats.Difference],
+    failed: NDArray[np.int64],
+    unfit: NDArray[np.int64],
+) -> list[dict[str, Any]]:
+    """A row a step; no number for a difference of which a net, grown (`failed`) or not (`unfit`), diverged."""
+    rows = []
+    for j, found in enumerate(compared):
+        shown = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
+        rows.append(
+            {
+                "depth": depths[j],
+                "change": float(change[:, j].max()),
+                **dict(zip(("effect", "low", "high"), shown, strict=True)),
+                "n": found.n,
+                "diverged": int(failed[j]),
+                "ungrown_diverged": int(unfit[j]),
+            }
+        )
+    return rows
+
+
+def _decided_by(base: Finding, found: stats.Difference) -> Finding:
+    return base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
+
+
+def _after_growth(base: Finding, told: str, depths: list[int], compared: list[stats.Difference]) -> Finding:
+    """The second half of `grown`: outputs are the same and all nets train; is a grown one worse in the end?"""
+    adjusted = stats.holm([found.p_above(MARGIN) for found in compared])
+    sure = [j for j, p in enumerate(adjusted) if p < stats.ALPHA]
+    if sure:
+        j = max(sure, key=lambda i: compared[i].value)
+        reason = f"{told}, but trained on, it is {points(compared[j].value)} worse at {depths[j]} layers"
+        return _decided_by(base, compared[j]).but(verdict=REFUTED, reason=reason)
+    if all(f.estimable and f.high < MARGIN for f in compared):
+        most = max(f.high for f in compared)
+        return base.but(
+            verdict=SUPPORTED, reason=f"{told}; trained on, it ends at most {points(most)} above the ungrown net"
+        )
+    why = next((f.reason for f in compared if not f.estimable), f"the interval reaches over {points(MARGIN)}")
+    return base.but(reason=f"{told}; against the ungrown net: {why}")
+
+
+def identity_growth(frames: Frames) -> list[Finding]:
+    """`identity-growth`: see `grown`; residual nets, and the plain net with its best chance."""
+    claim = "identity-growth"
+    probes = frames.probes[frames.probes["probe"] == "growth"]
+    trials = frames.trials[frames.trials["comparable"] & (frames.trials["grow_to"] != "")]
+    found = []
+    for setting, recipe in recipes(of_studies(trials, GROWTH)):
+        for subject in ("resnet", "preact", "plain"):
+            for depth, nets in recipe[recipe["architecture"] == subject].groupby("depth", sort=True):
+                mine = probes[probes["digest"].isin(nets["digest"])]
+                # A trial with depths to grow to need not ask for the probe; one that failed leaves none.
+                if mine.empty and (nets["status"] == "ok").all():
+                    continue
+                steps = steps_of(nets)
+                several = f"from {depth} layers" if recipe["depth"].nunique() > 1 else ""
+                base = Finding(claim, subject, "train_error", INCONCLUSIVE, "", n=len(nets), study=study_of(nets),
+                               steps=steps, setting=", ".join(filter(None, (setting, several))),
+                               trials=tuple(sorted(nets["digest"])))  # fmt: skip
+                finding = base.but(reason=reason) if (reason := _ungrown(nets)) else _growth(base, mine, nets)
+                found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
+    if not found:
+        return [nothing(claim, "resnet", GROWTH[-1])]
+    return headline_first(claim, found, GROWTH, "resnet")
+
+
+def _ungrown(nets: pd.DataFrame) -> str:
+    """Why these nets cannot show what growth does to a trained net; empty when they can."""
+    gone = int((nets["status"] != "ok").sum())
+    if gone:
+        return f"{gone} of {len(nets)} seeds diverged or broke off: the others are survivors"
+    errors = nets["train_error"]
+    if not (errors <= TRAINED).all():
+        worst = percent(float(errors.max())) if errors.notna().all() else "no number"
+        return f"the net to be grown does not train itself: {worst} training error in the worst of {len(nets)} seeds"
+    return ""
+
+
+def _growth(base: Finding, mine: pd.DataFrame, nets: pd.DataFrame) -> Finding:
+    """Arrays of seeds by steps out of the long frame, in the form of `bench.probes.growth`."""
+    wanted = ("to", "max_logit_difference", "max_logit", "grown_error", "ungrown_error")
+    tables = {
+        name: mine[mine["quantity"] == f"steps.{name}"].pivot_table(
+            index="seed", columns="index", values="value", aggfunc="mean", dropna=False
+        )
+        for name in wanted
+    }
+    skipped = mine[mine["quantity"] == "skipped"]["name"]
+    if tables["to"].empty:
+        return base.but(reason=skipped.iloc[0] if len(skipped) else "the records hold no growth that can be judged")
+    # A seed whose net diverged was not grown further: judged up to the step that all seeds reached.
+    reached = tables["to"].dropna(axis="columns").columns
+    if not len(reached):
+        return base.but(reason=f"not every seed could be grown: {''.join(skipped[:1])}")
+    to, difference, largest, error, control = (
+        tables[name].reindex(columns=reached, index=tables["to"].index).to_numpy(dtype=float) for name in wanted
+    )
+    # A net that diverged while it was trained on has no error: it ranks worst.
+    error, control = (np.where(np.isfinite(values), values, 1.0) for values in (error, control))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = difference / largest
+    images = nets["n_train"].max()
+    resolution = 1 / images if images > 0 else 0.0
+    return grown(base.but(n=len(to)), [int(depth) for depth in to[0]], change, error, control, resolution)

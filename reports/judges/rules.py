@@ -1,0 +1,358 @@
+"""The rules by which ladders of errors are judged: pure functions from a ladder to a finding.
+
+No frames and no files, so that `planted` can put made-up truths of known answer through the very rules that
+judge the records. Thresholds are in `thresholds`, their statistics in `results.stats`.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from reports.finding import Finding, Verdict, known, percent, points
+from reports.judges.ladders import Ladder
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, THOUSAND, TRAINED
+from results import stats
+
+SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
+
+
+def start(claim: str, measure: str, ladder: Ladder) -> Finding:
+    """A finding with everything but the judgement."""
+    return Finding(
+        claim,
+        ladder.subject,
+        measure,
+        INCONCLUSIVE,
+        "",
+        n=len(ladder.seeds),
+        steps=ladder.steps or None,
+        study=ladder.study,
+        setting=ladder.setting,
+        trials=ladder.trials,
+    )
+
+
+def at_steps(ladder: Ladder) -> str:
+    """Every verdict on a training says after how many steps."""
+    return f"at {ladder.steps} steps" if ladder.steps else "at an unknown number of steps"
+
+
+def cannot(ladder: Ladder, deep: int = DEEP) -> str:
+    """Why no rule on depth can be applied to this ladder; empty when one can."""
+    if ladder.missing:
+        depth, seed = ladder.missing[0]
+        return f"{len(ladder.missing)} trials have no record yet, such as {depth} layers with seed {seed}"
+    if len(ladder.depths) < 2:
+        return f"one depth only ({ladder.depths[0]} layers)" if ladder.depths else "no depths"
+    if ladder.depths[0] > REFERENCE:
+        return f"no net of 18 layers to compare with: the shallowest has {ladder.depths[0]}"
+    if ladder.depths[-1] < deep:
+        return f"never tried at {deep} layers or more"
+    if len(ladder.seeds) < 2:
+        return "one seed only: the spread between seeds is unknown"
+    if ladder.broken[0]:
+        trials = f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers"
+        return f"{trials} broke off: nothing to compare with"
+    if sum(ladder.diverged) == ladder.errors.size:
+        return "every trial diverged: nothing tells the depths apart"
+    if np.ptp(ladder.errors) == 0:
+        return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
+    return ""
+
+
+def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, dict[str, Any]]:
+    """Depth number `j` against depth number `reference`: the paired difference, and its row of details."""
+    found = stats.difference(
+        ladder.errors[:, j], ladder.errors[:, reference], images=ladder.images, resolution=ladder.resolution
+    )
+    # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
+    failed = any(ladder.diverged[i] or ladder.broken[i] for i in (j, reference))
+    shown = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
+    return found, {
+        "depth": ladder.depths[j],
+        **dict(zip(("effect", "low", "high"), shown, strict=True)),
+        "n": found.n,
+        "diverged": ladder.diverged[j],
+        "broken": ladder.broken[j],
+        "settled": ladder.settled[j],
+    }
+
+
+def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
+    """The verdict "refuted" at these steps, with its reason; inconclusive where one learning rate was tried.
+
+    At one rate for all depths a ladder compares recipes, not depths: the net that does badly may have been given a
+    rate that does not suit it.
+    """
+    if ladder.rates < 2:
+        return base.but(reason=f"{told}, {at_steps(ladder)}, but one learning rate was tried")
+    return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder)}")
+
+
+def mostly_diverged(ladder: Ladder, j: int) -> bool:
+    """Whether more than half of the seeds diverged: then the typical net of this depth has no error at all.
+
+    The t interval of two failures and a success is wider than the scale, so this is said apart.
+    """
+    return 2 * ladder.diverged[j] > len(ladder.seeds)
+
+
+def unsettled(ladder: Ladder, j: int) -> str:
+    """Why a "worse" at this depth does not count, in words, with the steps."""
+    if ladder.broken[j]:
+        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials broke off, {at_steps(ladder)}"
+    return f"unfinished {at_steps(ladder)}"
+
+
+def _but_unsettled(said: str, ladder: Ladder, j: int) -> str:
+    """A reason that ends with why depth number `j` does not count; trials that broke off are told in `said` already."""
+    return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {unsettled(ladder, j)}"
+
+
+def _untrained(ladder: Ladder, measure: str) -> str:
+    """Why no difference says anything good of depth: the shallowest net, which they are counted from, fails itself.
+
+    A seed that diverged there is enough, as one that broke off is for `cannot`: its worst rank flatters each deeper
+    net. Empty when the shallowest net trains.
+    """
+    error, failed = float(ladder.errors[:, 0].mean()), ladder.diverged[0]
+    if error <= NOT_TRAINED and not failed:
+        return ""
+    how = f"{failed} of {len(ladder.seeds)} seeds diverged" if failed else f"{percent(error)} {measure_words(measure)}"
+    return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder)}"
+
+
+def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
+    """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
+
+    Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
+    that is finished, most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them
+    refutes). Worse but unfinished, or a shallowest net that does not train itself: inconclusive.
+    """
+    base = start(claim, measure, ladder)
+    if reason := cannot(ladder):
+        return base.but(reason=f"{reason} ({at_steps(ladder)})")
+    if reason := _untrained(ladder, measure):
+        return base.but(reason=reason)
+    compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
+    adjusted = stats.holm([found.p_above(MARGIN) for found, _ in compared])
+    details = []
+    for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
+        worse = mostly_diverged(ladder, j) or p < stats.ALPHA
+        row["holm_p"] = p
+        row["state"] = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
+        if worse and not ladder.settled[j]:
+            row["state"] = "unfinished"
+        details.append(row)
+    return _no_harm_verdict(base.but(details=tuple(details)), ladder)
+
+
+def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
+    rows, shallow, when = base.details, ladder.depths[0], at_steps(ladder)
+    states = {row["state"] for row in rows}
+    worst = next(state for state in ("worse", "unfinished", "unclear", "no harm") if state in states)
+    row = max(
+        (r for r in rows if r["state"] == worst), key=lambda r: (_or_infinite(r["high"]), _or_infinite(r["effect"]))
+    )
+    base = base.but(effect=known(row["effect"]), low=known(row["low"]), high=known(row["high"]), n=row["n"])
+    words = measure_words(base.measure)
+    said = _compared(row, shallow, words)
+    if worst == "worse":
+        first = min(r["depth"] for r in rows if r["state"] == "worse")
+        since = f" (worse already at {first} layers)" if first < row["depth"] else ""
+        return refuted(base, ladder, f"{said}{since}")
+    if worst == "unfinished":
+        return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row["depth"])))
+    if worst == "unclear":
+        why = f"the interval reaches over the margin of {points(MARGIN)}"
+        if row["low"] > MARGIN:
+            why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row['holm_p']:.2g})"
+        return base.but(reason=f"{said}: {why}, {when}")
+    return base.but(
+        verdict=SUPPORTED,
+        reason=f"at every depth from {rows[0]['depth']} to {rows[-1]['depth']} layers the {words} is less than "
+        f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row['high'])}), {when}",
+    )
+
+
+def measure_words(measure: str) -> str:
+    """ "train_error" as a reader says it."""
+    return {"train_error": "training error", "test_error": "test error"}.get(measure, measure.replace("_", " "))
+
+
+def _compared(row: dict[str, Any], shallow: int, words: str) -> str:
+    """A depth against the shallowest one, from its row of details; failures are told instead of a number."""
+    failures = [f"{row['diverged']} of {row['n']} seeds diverged"] if row["diverged"] else []
+    failures += [f"{row['broken']} of {row['n']} trials broke off"] if row["broken"] else []
+    if failures:
+        return f"at {row['depth']} layers {' and '.join(failures)}"
+    if not math.isfinite(row["effect"]):
+        # Only of a depth that is worse for all that: see `degrades`.
+        return f"at {row['depth']} layers the {words} is above that of {shallow} layers, though a seed diverged there"
+    bounds = f" (at least {points(row['low'])}, at most {points(row['high'])})" if math.isfinite(row["high"]) else ""
+    side = "above" if row["effect"] >= 0 else "below"
+    return (
+        f"at {row['depth']} layers the {words} is {points(abs(row['effect']))} {side} that of {shallow} layers{bounds}"
+    )
+
+
+def _or_infinite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
+    """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
+
+    Supported: both (the intersection needs no correction), the deepest finished. Refuted: no depth is worse than the
+    shallowest by the margin (as `no_harm`), and the shallowest trains itself.
+    """
+    base = start(claim, measure, ladder)
+    if reason := cannot(ladder):
+        return base.but(reason=f"{reason} ({at_steps(ladder)})")
+    trend = stats.rising(ladder.errors)
+    compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
+    last, row = compared[-1]
+    when = at_steps(ladder)
+    base = base.but(
+        effect=known(row["effect"]),
+        low=known(row["low"]),
+        high=known(row["high"]),
+        n=last.n,
+        details=tuple(row for _, row in compared),
+    )
+    if trend.reason:
+        return base.but(reason=f"no trend can be tested: {trend.reason}, {when}")
+    said = f"{_compared(row, ladder.depths[0], measure_words(measure))}, Page's trend p = {trend.p:.2g}"
+    deepest = len(ladder.depths) - 1
+    if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
+        if not ladder.settled[deepest]:
+            return base.but(reason=_but_unsettled(said, ladder, deepest))
+        return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
+    if reason := _untrained(ladder, measure):
+        return base.but(reason=reason)
+    if all(found.estimable and found.high < MARGIN for found, _ in compared):
+        limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
+        told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
+        return refuted(base, ladder, f"{told}, Page's trend p = {trend.p:.2g}")
+    return base.but(reason=f"neither shown nor excluded: {said}, {when}")
+
+
+def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Finding:
+    """Whether a net of about 1000 layers trains and its plain twin does not.
+
+    Supported: the error is at most `TRAINED` in all seeds and so is the upper bound of its mean; the twin's is above
+    `NOT_TRAINED` in all seeds and so is its lower bound (or most of its seeds diverged), and the twin is finished.
+    Refuted: the finished net stays above `TRAINED` in most seeds, or the twin trains in all seeds as well.
+    """
+    base = start(claim, measure, ladder)
+    deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
+    if not deep:
+        return base.but(reason=f"never tried at about 1000 layers ({at_steps(ladder)})")
+    j = ladder.depths.index(deep[-1])
+    errors = ladder.errors[:, j]
+    when = at_steps(ladder)
+    if np.isnan(errors).any():
+        return base.but(reason=f"{int(np.isnan(errors).sum())} seeds have no record yet at {deep[-1]} layers ({when})")
+    if len(errors) < 2:
+        return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
+    bound = stats.bounds(errors, ladder.resolution)
+    worst = float(errors.max())
+    base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
+    if not (ladder.diverged[j] or ladder.broken[j]):
+        shown = (known(100 * value) for value in (bound.value, bound.low, bound.high))
+        base = base.but(**dict(zip(("effect", "low", "high"), shown, strict=True)), unit="%")
+    over = int((errors > TRAINED).sum())
+    words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
+    if over:
+        if 2 * over > bound.n and ladder.settled[j]:
+            failed = f", {ladder.diverged[j]} diverged" if ladder.diverged[j] else ""
+            stay = f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers"
+            return refuted(base, ladder, stay)
+        above = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
+        if not ladder.settled[j]:
+            return base.but(reason=f"{above}, but {unsettled(ladder, j)}")
+        return base.but(reason=f"{above}, the others train, {when}")
+    if bound.high > TRAINED:
+        return base.but(reason=f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
+    return _twin(base, words, ladder, deep[-1], twin)
+
+
+def _seeds(ladder: Ladder, j: int) -> list[dict[str, Any]]:
+    rows = zip(ladder.seeds, ladder.errors[:, j], strict=True)
+    subject, depth = ladder.subject, ladder.depths[j]
+    return [
+        {
+            "subject": subject,
+            "depth": depth,
+            "seed": s,
+            "error": float(e) if e < 1 else math.nan,
+            "failed": bool(e >= 1),
+        }
+        for s, e in rows
+    ]
+
+
+def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | None) -> Finding:
+    """The second half of `trains`: the residual net does; what of the plain one?"""
+    when = at_steps(ladder)
+    if twin is None or depth not in twin.depths:
+        return base.but(reason=f"{words}, but no plain net of that depth and recipe was tried, {when}")
+    j = twin.depths.index(depth)
+    errors = twin.errors[:, j]
+    base = base.but(details=(*base.details, *_seeds(twin, j)), trials=(*base.trials, *twin.trials))
+    if np.isnan(errors).any() or len(errors) < 2:
+        return base.but(reason=f"{words}, but the plain twin has too few seeds, {when}")
+    if twin.broken[j]:
+        return base.but(reason=f"{words}; of the plain twin, {unsettled(twin, j)}")
+    bound = stats.bounds(errors, twin.resolution)
+    low = 1.0 if mostly_diverged(twin, j) else bound.low
+    failed = f"{twin.diverged[j]} of {len(errors)} diverged"
+    if errors.min() > NOT_TRAINED and (low > NOT_TRAINED or float(np.ptp(errors)) == 0):
+        how = failed if twin.diverged[j] else f"best {percent(float(errors.min()))}"
+        if not twin.settled[j]:
+            return base.but(reason=f"{words}; the plain twin does not ({how}), but: {unsettled(twin, j)}")
+        return base.but(verdict=SUPPORTED, reason=f"{words}; the plain twin does not train ({how}), {when}")
+    if errors.max() <= TRAINED and bound.high <= TRAINED:
+        return refuted(base, twin, f"{words}, but so does the plain twin ({percent(float(errors.max()))})")
+    between = failed if twin.diverged[j] else f"{percent(float(errors.mean()))} on average"
+    return base.but(reason=f"{words}; the plain twin ends between: {between}, {when}")
+
+
+def better(claim: str, measure: str, ladder: Ladder) -> Finding:
+    """Whether the deepest net is better than the shallowest by more than `MARGIN`.
+
+    Supported: the lower bound of the gain is above the margin, and the shallowest is finished. Refuted: the deepest is
+    finished and the gain's upper bound is under the margin. A shallowest net that does not train: inconclusive.
+    """
+    base = start(claim, measure, ladder)
+    if reason := cannot(ladder):
+        return base.but(reason=f"{reason} ({at_steps(ladder)})")
+    if reason := _untrained(ladder, measure):
+        return base.but(reason=reason)
+    last = len(ladder.depths) - 1
+    found = stats.difference(
+        ladder.errors[:, 0], ladder.errors[:, last], images=ladder.images, resolution=ladder.resolution
+    )
+    when = at_steps(ladder)
+    rows = tuple(row for _, row in (against(ladder, j) for j in range(1, last + 1)))
+    base = base.but(n=found.n, details=rows)
+    words = f"{ladder.diverged[last]} of {found.n} seeds diverged at {ladder.depths[-1]} layers"
+    if ladder.broken[last]:
+        words = f"{ladder.broken[last]} of {found.n} trials broke off at {ladder.depths[-1]} layers"
+    elif not ladder.diverged[last]:
+        gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
+        words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
+        base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
+    if found.estimable and found.low > MARGIN:
+        if not ladder.settled[0]:
+            return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
+        return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
+    shallow = float(ladder.errors[:, 0].mean())
+    little = f" ({ladder.depths[0]} layers err {percent(shallow)}: less than the margin to gain)"
+    margin = f"the margin of {points(MARGIN)}{little if shallow < MARGIN else ''}"
+    if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
+        if not ladder.settled[last]:
+            return base.but(reason=_but_unsettled(words, ladder, last))
+        return refuted(base, ladder, f"{words}: not better by {margin}")
+    return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")

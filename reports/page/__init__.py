@@ -1,0 +1,1 @@
+"""The page: findings, figures and facts as one HTML file."""

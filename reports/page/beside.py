@@ -1,0 +1,100 @@
+"""What the page holds the records against: published points, the document's own figures, and planted truths.
+
+Own file since nothing here was measured by the study. Tables only; a table with no row is not shown.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from models.spec import ARCHITECTURES, ModelSpec, stage_shapes
+from reports.page.words import NOTHING, number, percent
+from results import literature, stats
+from results.tables import Frames
+
+PLANTED = Path(__file__).parents[1] / "judges" / "planted.json"
+
+# The document's training of its ResNet-18 (d2l.ai, section 8.6): what its text prints, and how it is measured there.
+FROM_THE_DOCUMENT = (
+    ("loss", 0.015, "running mean over the last epoch, train mode"),
+    ("training accuracy", 0.996, "running mean over the last epoch, train mode"),
+    ("test accuracy", 0.903, "eval mode, running statistics as training left them"),
+    ("examples/s", 1749.4, "training images of all epochs over the seconds of their steps; another machine"),
+)
+
+SHAPES = "64x56x56, 64x56x56, 128x28x28, 256x14x14, 512x7x7, 512x1x1, 512, 10"
+
+
+def document(frames: Frames) -> dict[str, Any]:
+    """The document's figures beside ours, where its network was trained on its data; else no rows."""
+    trials, epochs = frames.trials, frames.epochs
+    ours = trials[(trials["architecture"] == "document") & trials["dataset"].str.startswith("fashion-mnist")]
+    ours = ours[(ours["status"] == "ok") & ours["comparable"]]
+    rows = []
+    for (study, part), seeds in ours.groupby(["study", "train_examples"], sort=True):
+        mine = epochs[epochs["digest"].isin(seeds["digest"])].sort_values("epoch")
+        last = mine.groupby("digest").tail(1)
+        images = seeds.set_index("digest")["n_train"] * mine.groupby("digest")["epoch"].max()
+        measured = {
+            "loss": seeds["train_loss_running"],
+            "training accuracy": 1 - seeds["train_error_running"],
+            "test accuracy": 1 - last["test_error"],
+            "examples/s": images / mine.groupby("digest")["seconds"].sum(),
+        }
+        what = f"{study}, {part:,} images only" if part else str(study)
+        for name, theirs, how in FROM_THE_DOCUMENT:
+            found = stats.mean_interval(measured[name].dropna().to_numpy())
+            spread = f"{number(found.low, 4)} to {number(found.high, 4)}" if math.isfinite(found.low) else NOTHING
+            rows.append([name, number(theirs, 5), number(found.value, 4), spread, str(found.n), what, how])
+        rows.append(_shapes(seeds.iloc[0].to_dict(), what))
+    heads = ["figure", "document", "here, mean", "95 % interval", "seeds", "study", "measured as"]
+    return {"heads": heads, "rows": rows}
+
+
+def _shapes(trial: dict[str, Any], study: str) -> list[str]:
+    """The trained network's shapes, stage by stage, for the image that the document shows them for."""
+    spec = ModelSpec(
+        ARCHITECTURES["document"], str(trial["layout"]), int(trial["depth"]), int(trial["width"]), (1, 224, 224), 10
+    )
+    ours = ", ".join("x".join(map(str, shape)) for shape in stage_shapes(spec))
+    return ["stage shapes, 1x224x224", SHAPES, ours, NOTHING, NOTHING, study, "computed from the layout, not timed"]
+
+
+def published(frames: Frames) -> dict[str, Any]:
+    """Published test errors of the networks in the records, and how far their protocol is from ours."""
+    trials = frames.trials
+    points = literature.points()
+    near = points[points["architecture"].isin(trials["architecture"].unique())] if len(trials) else points.iloc[:0]
+    near = near.sort_values(["architecture", "dataset", "depth", "source"], kind="stable")
+    rows = [
+        [
+            *(p["architecture"], p["net"] or NOTHING, str(p["depth"]), p["dataset"], p["layout"]),
+            f"{'above ' if p['statistic'] == 'above' else ''}{percent(p['test_error'])}",
+            p["statistic"] + (f" (± {percent(p['spread'])})" if math.isfinite(p["spread"]) else ""),
+            p["source"] + (", second hand" if p["read"] == "second hand" else ""),
+            p["protocol"],
+        ]
+        for p in near.to_dict("records")
+    ]
+    heads = ["architecture", "net", "depth", "data", "layout", "test error (%)", "of", "source", "protocol"]
+    return {"heads": heads, "rows": rows, "apart": literature.distance(trials)}
+
+
+def planted() -> dict[str, Any]:
+    """How often each judge says what on made-up studies of known answer; no rows where that was never run."""
+    try:
+        saved = json.loads(PLANTED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"heads": [], "rows": [], "seeds": 0}
+    rows = [
+        [
+            *(row["claim"], row["truth"], row["promise"], "yes" if row["kept"] else "NO"),
+            *(percent(row[verdict], 1) for verdict in ("supported", "refuted", "inconclusive")),
+            f"{row['draws']}",
+        ]
+        for row in saved["rows"]
+    ]
+    heads = ["claim", "what is true in the made-up study", "promised", "kept"]
+    heads += ["supported (%)", "refuted (%)", "inconclusive (%)", "draws"]
+    return {"heads": heads, "rows": rows, "seeds": saved["seeds"]}

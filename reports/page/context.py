@@ -1,0 +1,342 @@
+"""What the page says, as plain data: cards, sections, tables, facts. Everything comes from records and study.
+
+Own file so that the template holds markup only and `render` turns data into bytes only. It judges nothing
+and draws nothing: findings come from `claims`, pictures from `results.figures.table`.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.plan.study import Study, Trial
+from reports.finding import Finding
+from reports.page.words import NOTHING, listed, number, percent
+from results.figures import errors as error_figures
+from results.figures import style
+from results.tables import Frames
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a page is made of.
+
+    Attributes:
+        study: The study.
+        argument: How the command line named it; the commands on the page repeat it.
+        recipe: Text of its TOML file.
+        frames: All tables of its records.
+        findings: By claim, the headline first.
+    """
+
+    study: Study
+    argument: str
+    recipe: str
+    frames: Frames
+    findings: dict[str, list[Finding]]
+
+
+# ---- the machine, and what was run ------------------------------------------------------------------------
+
+_MACHINE = (
+    ("device_name", "device"),
+    ("host", "host"),
+    ("os", "system"),
+    ("cores", "cores"),
+    ("threads", "threads a worker"),
+    ("workers", "workers"),
+    ("python", "Python"),
+    ("torch", "PyTorch"),
+    ("suite", "suite"),
+    ("code", "code (SHA-256)"),
+    ("data", "data (SHA-256)"),
+    ("execution", "execution"),
+)
+
+
+def environment(frames: Frames) -> list[tuple[str, str]]:
+    """Machine, versions and dates, as the records have them; several values with how many records have each."""
+    columns = [column for column, _ in _MACHINE]
+    both = pd.concat([frames.trials[[*columns, "started"]], frames.cost[[*columns, "started"]]])
+    lines = []
+    for column, label in _MACHINE:
+        values = both[column].dropna() if both[column].dtype == float else both[column][both[column] != ""]
+        counts = values.value_counts().sort_index()
+        if len(counts):
+            said = [str(number(v) if isinstance(v, float) else v) for v in counts.index]
+            said = [f"{v[:16]}…" if label.endswith("(SHA-256)") and len(v) > 17 else v for v in said]
+            many = len(counts) > 1
+            counted = [f"{v} ({n} records)" if many else v for v, n in zip(said, counts, strict=True)]
+            lines.append((label, ", ".join(counted)))
+    dates = sorted(both["started"][both["started"] != ""])
+    if dates:
+        lines.append(("started", f"first trial {dates[0]}, last {dates[-1]}"))
+    return lines
+
+
+def networks(frames: Frames) -> list[str]:
+    """Labels of the networks, in the order of the figures' legends."""
+    labels = frames.trials.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
+    return [labels[name] or name for name in style.styles(labels)]
+
+
+def facts(source: Source) -> list[tuple[str, str]]:
+    """One line of what was run: label and value, from the records."""
+    trials, cost = source.frames.trials, source.frames.cost
+    if trials.empty and cost.empty:
+        return [("records", "none yet")]
+    both = pd.concat([trials[["device_name", "torch"]], cost[["device_name", "torch"]]])
+    machine = " + ".join(sorted(n for n in both["device_name"].unique() if n))
+    done = trials["status"].value_counts()
+    ended = ", ".join(f"{done[s]} {s.replace('_', ' ')}" for s in sorted(done.index, key=lambda s: (s != "ok", s)))
+    lines = [
+        ("machine", machine),
+        ("trials", f"{len(trials)}: {ended}" if len(trials) else "none"),
+        ("depths", listed(sorted(trials["depth"].unique()))),
+        ("networks", "; ".join(networks(source.frames))),
+        ("seeds", listed(sorted(trials["seed"].unique()))),
+        ("data", listed(sorted(trials["dataset"].unique()))),
+        ("steps", listed(f"{n:g}" for n in sorted(trials["steps_planned"].dropna().unique()))),
+        ("cost trials", str(len(cost))),
+    ]
+    return [(label, value) for label, value in lines if value]
+
+
+def command(source: Source, study: str, digest: str, seed: int | None = None) -> str:
+    """What to type to run a trial again, in a folder of its own so that the old record does not answer for it.
+
+    Args:
+        source: The page's.
+        study: The trial's own, which may be an included one.
+        digest: The trial's.
+        seed: Where it is not one of the study's.
+    """
+    name = source.argument if study == source.study.name else study
+    words = ["python", "-m", "bench", "run", name, "--only", digest]
+    if seed is not None:
+        words += ["--seeds", f"{seed},"]
+    return shlex.join([*words, "--records", "rerun"])
+
+
+# ---- tables -----------------------------------------------------------------------------------------------
+
+_SHOWN = {"architecture", "depth", "seed", "study", "purpose", "probes", "grow_to"}
+
+
+def _varied(frame: pd.DataFrame) -> list[str]:
+    """Trial fields that differ between rows of a study, those with a column of their own left out."""
+    asked = [f for f in frame.columns if f in Trial.__dataclass_fields__ and f not in _SHOWN]
+    counts = frame.groupby("study")[asked].nunique()
+    return [f for f in asked if (counts[f] > 1).any()]
+
+
+def trial_table(source: Source) -> dict[str, Any]:
+    """Every training trial: heads and rows of texts, the last one the command that reruns it."""
+    trials = source.frames.trials
+    varied = _varied(trials)
+    seeds = {trial.seed for trial in source.study.trials}
+    several = trials["study"].nunique() > 1
+    heads = [*(["study"] if several else []), "architecture", "depth", "seed", *[f.replace("_", " ") for f in varied]]
+    heads += ["status", "training error (%)", "test error (%)", "training loss", "steps", "time (s)", "reason"]
+    heads += ["run it again"]
+    rows = []
+    for t in trials.to_dict("records"):
+        apart = "" if t["comparable"] else "kept apart: another machine, version or batch"
+        reason = "; ".join(filter(None, (t["message"] or apart, t["disturbed"] and f"time {t['disturbed']}")))
+        rows.append(
+            [
+                *([t["study"]] if several else []),
+                t["architecture"],
+                str(t["depth"]),
+                str(t["seed"]),
+                *[number(t[f], 6) for f in varied],
+                t["status"].replace("_", " "),
+                percent(t["train_error"]),
+                percent(t["test_error"]),
+                number(t["train_loss"]),
+                number(t["steps"]),
+                number(t["seconds"]),
+                reason,
+                command(source, t["study"], t["digest"], None if t["seed"] in seeds else t["seed"]),
+            ]
+        )
+    return {"heads": heads, "rows": rows}
+
+
+def cell_table(frames: Frames) -> dict[str, Any]:
+    """Mean and interval of every cell, as the figures draw them."""
+    cells = frames.cells
+    varied = _varied(cells)
+    if cells["study"].nunique() > 1:
+        varied = ["study", *varied]
+    heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], "seeds", "failed"]
+    heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "finished"]
+    rows = []
+    # A t interval of few seeds may reach beyond what an error can be.
+    sides = [f"{column}_{side}" for column in ("train_error", "test_error") for side in ("low", "high")]
+    cells = cells.assign(**cells[sides].clip(0.0, 1.0))
+    for c in cells.sort_values(["architecture", "depth"], kind="stable").to_dict("records"):
+        pairs = []
+        for column in ("train_error", "test_error"):
+            low, high = percent(c[f"{column}_low"]), percent(c[f"{column}_high"])
+            pairs += [percent(c[f"{column}_mean"]), NOTHING if NOTHING in (low, high) else f"{low} to {high}"]
+        finished = "yes" if c["finished"] else f"no, at {number(c['steps'])} steps"
+        counts = [str(c["n"]), str(c["n_failed"])]
+        rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, finished])
+    return {"heads": heads, "rows": rows}
+
+
+_COST = (
+    ("step_time_s", "step time (s)", 1.0),
+    ("images_per_s", "images/s", 1.0),
+    ("peak_memory_bytes", "peak memory (MiB)", 2.0**-20),
+    ("net_memory_bytes", "above the floor (MiB)", 2.0**-20),
+    ("saved_activation_bytes", "saved activations (MiB)", 2.0**-20),
+    ("flops_per_image", "FLOP/image (forward)", 1.0),
+    ("parameters", "parameters", 1.0),
+    ("energy_j_per_step", "energy (J/step)", 1.0),
+    ("kernels_per_step", "kernels/step", 1.0),
+)
+
+
+def cost_table(frames: Frames) -> dict[str, Any]:
+    """Every cost record, only with the columns that any of them has."""
+    cost = frames.cost
+    columns = [(c, label, factor) for c, label, factor in _COST if cost[c].notna().any()]
+    told = ("study", "layout", "width", "batch_size", "precision", "device_name")
+    varied = [f for f in told if cost[f].nunique() > 1]
+    heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], *[label for _, label, _ in columns]]
+    heads += ["status"]
+    rows = [
+        [
+            c["architecture"],
+            str(c["depth"]),
+            *[number(c[f]) for f in varied],
+            *[number(c[column] * factor, 4) for column, _, factor in columns],
+            ": ".join(filter(None, (c["status"], c["message"], c["disturbed"]))),
+        ]
+        for c in cost.sort_values(["architecture", "depth"], kind="stable").to_dict("records")
+    ]
+    return {"heads": heads, "rows": rows}
+
+
+# ---- what a reader must know to trust it ------------------------------------------------------------------
+
+
+def missing(source: Source) -> list[str]:
+    """What the study asks for and the records do not have, a line an architecture and purpose."""
+    have = set(source.frames.trials["digest"]) | set(source.frames.cost["digest"])
+    gone: dict[str, list[Trial]] = {}
+    for trial in source.study.trials:
+        if trial.digest not in have:
+            gone.setdefault(f"{trial.architecture.name}, {trial.purpose}", []).append(trial)
+    return [
+        f"{name}: {len(left)} trial{'s' * (len(left) != 1)}, depths {listed(sorted({t.depth for t in left}))},"
+        f" seeds {listed(sorted({t.seed for t in left}))}"
+        for name, left in sorted(gone.items())
+    ]
+
+
+def strangers(source: Source) -> int:
+    """Records of trials that the study does not have, whatever the seed: left from an earlier recipe."""
+    both = pd.concat([source.frames.trials[["digest", "seed"]], source.frames.cost[["digest", "seed"]]])
+    unknown = both[~both["digest"].isin([trial.digest for trial in source.study.trials])]
+    kinds = {dataclasses.replace(trial, seed=0) for trial in source.study.trials}
+    known = {dataclasses.replace(t, seed=int(s)).digest for s in unknown["seed"].unique() for t in kinds}
+    return int((~unknown["digest"].isin(known)).sum())
+
+
+# Step times whose quartiles are further apart than this share of the median were measured on a busy machine.
+NOISE = 0.10
+
+
+def warnings(source: Source) -> list[str]:
+    """Reasons to read with care, from the records alone."""
+    frames = source.frames
+    lines = list(frames.warnings)
+    lines += [f"{name} could not be read: {reason}" for name, reason in frames.damaged]
+    stale = strangers(source)
+    if stale:
+        lines.append(
+            f"{stale} records are of no trial that the study asks for as it stands now: another recipe or depth."
+        )
+    few = frames.cells[frames.cells["n"] < 3]
+    if len(few):
+        lines.append(f"{len(few)} of {len(frames.cells)} settings have fewer than 3 seeds: wide intervals, or none.")
+    names = {n for n in [*frames.trials["device_name"].unique(), *frames.cost["device_name"].unique()] if n}
+    if len(names) > 1:
+        lines.append(f"The records come from {len(names)} kinds of device: {listed(sorted(names))}.")
+    cost = frames.cost
+    noisy = cost[(cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]]
+    if len(noisy):
+        lines.append(
+            f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
+            " the machine was busy, or its clock changed."
+        )
+    for what, measured, rows in (("cost", "Measurements", cost), ("training", "Times", frames.trials)):
+        hurt = rows[rows["disturbed"] != ""]
+        if len(hurt):
+            first = hurt.sort_values("path").iloc[0]
+            lines.append(
+                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
+                f" {first['disturbed']}{' ...' if len(hurt) > 1 else ''}. What they learned is not touched; to measure"
+                " again, delete the record."
+            )
+    broken = frames.trials[~frames.trials["status"].isin(["ok", "diverged"])]
+    if len(broken):
+        lines.append(f"{len(broken)} trials neither ended nor diverged: see their reasons in the table of trials.")
+    return lines
+
+
+def architectures(source: Source) -> list[dict[str, str]]:
+    """The networks of the study, with where each is from."""
+    rows = {t.architecture.name: t.architecture for t in source.study.trials}
+    told = ("name", "label", "shortcut", "placement", "init", "source")
+    return [{field: getattr(row, field) for field in told} for row in rows.values()]
+
+
+def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) -> str:
+    """An error figure in words, for those who cannot see it: of what it draws, and of nothing else.
+
+    Args:
+        frames, architectures: As `error_figures.drawn_part` takes them.
+        column: "train_error" or "test_error".
+    """
+    part = error_figures.drawn_part(frames, architectures)
+    if part is None:
+        return ""
+    said, _, drawn = part
+    lines = []
+    for name, cells in drawn.sort_values("depth").groupby("architecture", sort=True):
+        means, words = cells[cells[f"{column}_mean"].notna()], []
+        if len(means):
+            ends = [f"{percent(c[f'{column}_mean'], 1)} % at {c['depth']}" for _, c in means.iloc[[0, -1]].iterrows()]
+            words.append(f"{ends[0]} layers" + (f", {ends[1]}" if ends[1] != ends[0] else ""))
+        bad = cells[cells["n_failed"] > 0]
+        if len(bad):
+            failed, count = int(bad["n_failed"].sum()), int(cells["n"].sum())
+            words.append(f"{failed} of {count} trials failed, the shallowest at {bad['depth'].min()} layers")
+        if words:
+            lines.append(f"{name}: {'; '.join(words)}.")
+    return " ".join(filter(None, (said and f"{said}.", *lines)))
+
+
+def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float, unit: str) -> str:
+    """A cost figure in words: of the rows that it draws (`cost_figures.cost_part`, `roofline_part`)."""
+    if part is None:
+        return ""
+    lines = []
+    for name, rows in part[1].sort_values("depth").groupby("architecture", sort=True):
+        known, words = rows[(rows[column] > 0) & (rows["status"] == "ok")], []
+        if len(known):
+            ends = [f"{number(c[column] * factor)} {unit} at {c['depth']}" for _, c in known.iloc[[0, -1]].iterrows()]
+            words.append(f"{ends[0]} layers" + (f", {ends[1]}" if ends[1] != ends[0] else ""))
+        failed = rows[rows["status"] != "ok"]
+        if len(failed):
+            words.append(f"did not finish at {listed(failed['depth'])} layers")
+        if words:
+            lines.append(f"{name}: {'; '.join(words)}.")
+    return " ".join(filter(None, (part[0] and f"{part[0]}.", *lines)))

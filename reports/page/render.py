@@ -1,0 +1,224 @@
+"""From findings and frames to one self-contained HTML file: the same records give the same bytes.
+
+The file asks for nothing: no font, no script, no picture from elsewhere. What is said is gathered in
+`context`, markup and looks are in `template.html`, the script in `page.js`.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from reports.claims import Claim, Finding
+from reports.page import beside, context, verdicts
+from reports.page.context import Source
+from reports.page.inline import inline, visible
+from results.figures import cost as cost_figures
+from results.figures import errors as error_figures
+from results.figures import style
+from results.figures import table as figures
+from results.tables import Frames, summarize
+
+HERE = Path(__file__).parent
+
+SECTIONS = {
+    "errors": "More of the errors",
+    "curves": "How training went",
+    "cost": "What depth costs",
+    "inside": "Inside the networks",
+}
+
+# Figures of the page that a claim is read from, beside the one of its judged numbers.
+CLAIM_FIGURES: dict[str, tuple[str, ...]] = {
+    "residual-no-harm": ("train-error-by-depth", "test-error-by-depth"),
+    "plain-degrades": ("train-error-by-depth", "learning-rates", "gradient-norms"),
+    "thousand-layers": ("train-error-by-depth", "loss-curves"),
+    "deeper-is-better": ("test-error-by-depth", "steps-to-fit"),
+    "cost-grows": ("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
+    "small-net-first": ("lesions", "branch-ratio", "gradient-norms"),
+    "shortcut-anywhere": ("placements", "train-error-by-depth"),
+    "conv-and-dense": ("other-settings",),
+}
+
+# Which arms a card's small figure shows.
+_CARD_ARMS = {
+    "residual-no-harm": ("resnet", "preact"),
+    "plain-degrades": ("plain",),
+    "thousand-layers": ("plain", "resnet", "preact"),
+    "deeper-is-better": ("plain", "resnet", "preact"),
+}
+
+
+def _visible(value: Any) -> Any:
+    """Of every value that reaches the page: control characters of a text written out; markup of ours as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def page(source: Source) -> str:
+    """The whole page.
+
+    Args:
+        source: Study, frames and findings.
+
+    Returns:
+        HTML, in which every user-given text is escaped and no request is made.
+    """
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    light, dark = style.palette_css()
+    values = {
+        **_said(source),
+        **_pictures(source),
+        "script": Markup(script),
+        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
+        " base-uri 'none'; form-action 'none'",
+        "light": Markup(_css(light)),
+        "dark": Markup(_css(dark)),
+    }
+    return environment.get_template("template.html").render(values)
+
+
+def _css(variables: dict[str, str]) -> str:
+    return ";".join(f"{name}:{value}" for name, value in variables.items())
+
+
+def _said(source: Source) -> dict[str, Any]:
+    """Everything on the page that is not a picture of frames."""
+    judged = verdicts.judged_here(source.study, source.findings)
+    names = verdicts.labels(source.frames)
+    cards = [_card(source, claim, findings) for claim, findings in judged]
+    return {
+        "title": source.study.title,
+        "study": source.study.name,
+        "description": source.study.description,
+        "facts": context.facts(source),
+        "cards": cards,
+        "tally": verdicts.tally(cards),
+        "elsewhere": verdicts.elsewhere(source.study, source.findings, names),
+        "trials": context.trial_table(source),
+        "cells": context.cell_table(source.frames),
+        "costs": context.cost_table(source.frames),
+        "environment": context.environment(source.frames),
+        "recipe": source.recipe,
+        "architectures": context.architectures(source),
+        "missing": context.missing(source),
+        "warnings": context.warnings(source),
+        "document": beside.document(source.frames),
+        "published": beside.published(source.frames),
+        "planted": beside.planted(),
+        "rerun": f"python -m bench run {shlex.quote(source.argument)}",
+    }
+
+
+# A card has room for so many findings beside its headline.
+MOST_BESIDE = 3
+
+
+def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
+    names = verdicts.labels(source.frames)
+    views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
+    # Beside the headline: the same measure on other networks of the same study first, then other studies and measures.
+    ranked = sorted(views[1:], key=lambda v: (v["measure"] != views[0]["measure"], v["where"] != views[0]["where"]))
+    figure = verdicts.picture(findings, names)
+    title = f"{claim.title}: the numbers judged"
+    return {
+        "claim": claim,
+        "head": views[0],
+        "beside": ranked[:MOST_BESIDE],
+        "more": ranked[MOST_BESIDE:],
+        "views": views,
+        "figures": CLAIM_FIGURES.get(claim.id, ()),
+        "small": _small(source.frames, claim, findings),
+        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(findings, names)),
+        "title": title,
+        "change": verdicts.what_would_change(claim, findings),
+    }
+
+
+def _judged_words(findings: list[Finding], names: dict[str, str]) -> str:
+    """A figure of judged numbers in words: of the findings drawn, and of no other."""
+    views = [verdicts.finding_view(finding, names) for finding in verdicts.drawn(findings)]
+    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views)
+
+
+def _svg(figure: Any, prefix: str, title: str, words: str) -> Markup:
+    return inline(style.svg(figure), prefix, title, words)
+
+
+def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | None:
+    """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
+    if claim.id == "cost-grows":
+        figure = cost_figures.small_cost(frames)
+        words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s a step")
+    elif claim.id in _CARD_ARMS:
+        column = "test_error" if findings[0].measure == "test_error" else "train_error"
+        arms = _CARD_ARMS[claim.id]
+        frames = _judged(frames, [f for f in findings if f is findings[0] or f.subject in arms])
+        figure = error_figures.small_errors(frames, arms, column)
+        words = context.error_words(frames, column, arms)
+    else:
+        names = verdicts.labels(frames)
+        figure = verdicts.picture(findings, names, small=True)
+        words = _judged_words(findings, names)
+    return None if figure is None else _svg(figure, f"card-{claim.id}", f"{claim.title}: the data at a glance", words)
+
+
+def _judged(frames: Frames, findings: list[Finding]) -> Frames:
+    """Only the trials that the headline and its like in the same study rest on; all where it has none."""
+    head = findings[0]
+    alike = [f for f in findings if (f.study, f.setting, f.measure) == (head.study, head.setting, head.measure)]
+    trials = frames.trials[frames.trials["digest"].isin({digest for f in alike for digest in f.trials})]
+    return frames if trials.empty else dataclasses.replace(frames, trials=trials, cells=summarize(trials))
+
+
+# Inches beyond which a figure takes a row of the page for itself.
+WIDE = 5.0
+
+
+def _pictures(source: Source) -> dict[str, Any]:
+    """Every figure drawn once, by name, and the sections that they stand in."""
+    drawn: dict[str, dict[str, Any]] = {}
+    for name, chart in figures.FIGURES.items():
+        figure = chart.draw(source.frames)
+        svg = None
+        if figure is not None:
+            svg = _svg(figure, f"fig-{name}", chart.title, _words(source.frames, name))
+        wide = figure is not None and figure.get_figwidth() > WIDE
+        note = error_figures.protocol_note(source.frames) if name == "test-error-by-depth" else ""
+        drawn[name] = {"name": name, "chart": chart, "svg": svg, "wide": wide, "note": note}
+    sections = [
+        {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
+        for key, title in SECTIONS.items()
+    ]
+    return {"figures": drawn, "sections": sections, "hero": drawn["train-error-by-depth"]}
+
+
+def _words(frames: Frames, name: str) -> str:
+    """What a figure shows, in words, for those who cannot see it."""
+    caption = figures.FIGURES[name].caption
+    if name in ("train-error-by-depth", "test-error-by-depth"):
+        return f"{context.error_words(frames, name.replace('-by-depth', '').replace('-', '_'))} {caption}"
+    for figure, column, factor, unit in (
+        ("step-time", "step_time_s", 1.0, "s"),
+        ("throughput", "images_per_s", 1.0, "images/s"),
+        ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
+        ("energy", "energy_j_per_step", 1.0, "J"),
+        ("roofline", "roof_share", 100.0, "% of the roof"),
+    ):
+        if figure == name:
+            part = (cost_figures.roofline_part if name == "roofline" else cost_figures.cost_part)(frames)
+            return f"{context.cost_words(part, column, factor, unit)} {caption}"
+    return caption

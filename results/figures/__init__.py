@@ -1,0 +1,1 @@
+"""Every figure: a function from tables to a matplotlib figure."""

@@ -1,0 +1,269 @@
+"""Figures of what depth costs: time, memory, energy, operations, and what a point of accuracy costs.
+
+Apart from `figures` for length only; `figures.FIGURES` lists them. Lines are fitted by `stats`, from the rows
+that the claim is judged on.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from results import stats
+from results.figures import style
+from results.figures.panels import (
+    canvas,
+    failures,
+    labels_of,
+    legend,
+    looks_of,
+    main_part,
+    marks,
+    rounded,
+    styled,
+    thin,
+)
+from results.figures.style import Style
+from results.metrics import METRICS
+from results.tables import Frames, one_each
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Costs are compared when these agree; the learning rate and the like do not change them.
+_ALIKE = ("study", "dataset", "layout", "width", "resize", "batch_size", "precision", "checkpoint_blocks")
+
+MOST_DEPTHS = 8
+
+
+def cost_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
+    """What sets the largest part of comparable costs apart, in words, and its rows: one a network and depth."""
+    cost = frames.cost[frames.cost["comparable"]]
+    if cost.empty:
+        return None
+    split = [name for name in _ALIKE if cost[name].nunique() > 1]
+    unique = one_each(cost, [*_ALIKE, "architecture", "depth"])
+    if not split:
+        return "", unique
+    groups = sorted(unique.groupby(split, sort=True), key=lambda group: -len(group[1]))
+    words = [f"{n.replace('_', ' ')} {v}" if n != "study" else str(v) for n, v in zip(split, groups[0][0], strict=True)]
+    return ", ".join(words), groups[0][1]
+
+
+def cost_chart(column: str, factor: float, label: str) -> Callable[[Frames], "Figure | None"]:
+    """A figure of one measured cost against depth, on log axes with the fitted law."""
+
+    @styled
+    def draw(frames: Frames) -> "Figure | None":
+        part = cost_part(frames)
+        if part is None or not (part[1][column] > 0).any():
+            return None
+        said, cost = part
+        figure, axes = canvas(1, 1, 4.8, 3.5)
+        laws = metric_panel(axes[0, 0], cost, column, factor)
+        axes[0, 0].set_title(said, loc="left")
+        axes[0, 0].set_ylabel(label)
+        legend(figure, cost, notes=laws)
+        return figure
+
+    return draw
+
+
+def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, label: bool = True) -> dict[str, str]:
+    """A cost against depth on log axes: each record's median, and its law as a line.
+
+    Returns:
+        By architecture, the law in words: the power of the depth that the cost grows with.
+    """
+    looks = looks_of(cost)
+    drawn = cost.assign(x=cost["depth"], y=(cost[column] * factor)).sort_values("depth")
+    whole = drawn[(drawn["y"] > 0) & (drawn["status"] == "ok")]
+    axes.set_yscale("log")
+    laws = {}
+    for name, group in whole.groupby("architecture", sort=True):
+        laws[str(name)] = _law(axes, group, looks[str(name)], straight=column == "net_memory_bytes")
+    marks(axes, whole.assign(y=whole["y"].map(rounded)), looks, 30)
+    failed = drawn[drawn["status"] != "ok"]
+    low, high = axes.get_ylim()
+    if len(failed):
+        style.failure_band(axes, high, high * (high / low) ** 0.14, "did not finish")
+        failures(axes, failed.assign(y=high * (high / low) ** 0.07), looks)
+    style.depth_axis(axes, cost["depth"], label)
+    style.plain_log_ticks(axes.yaxis)
+    return laws
+
+
+def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
+    """Draws the power law through the points (of memory: the straight line, curved on log axes), and says it."""
+    depth, cost = group["depth"].to_numpy(dtype=float), group["y"].to_numpy(dtype=float)
+    line, power = stats.line(depth, cost), stats.log_line(depth, cost)
+    x = np.geomspace(depth.min(), depth.max(), 40)
+    if straight and line.slope.estimable:
+        y, said = line.intercept + line.slope.value * x, f"{line.slope.value:.3g} MiB a layer"
+        # A log axis has no place for what the line falls to near its root.
+        x, y = x[y > cost.min() / 2], y[y > cost.min() / 2]
+    elif not straight and power.slope.estimable:
+        y, said = np.exp(power.intercept) * x**power.slope.value, f"∝ depth^{power.slope.value:.2f}"
+    else:
+        x, y, said = depth, cost, ""
+    drawn = [rounded(value) for value in y]
+    axes.plot(x.round(2), drawn, color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7)
+    return said
+
+
+def small_cost(frames: Frames) -> "Figure | None":
+    """Step time against depth in a card's size."""
+    part = cost_part(frames)
+    return _small_cost(part[1]) if part is not None and (part[1]["step_time_s"] > 0).any() else None
+
+
+@styled
+def _small_cost(cost: pd.DataFrame) -> "Figure":
+    figure, axes = canvas(1, 1, 2.7, 1.15)
+    metric_panel(axes[0, 0], cost, "step_time_s", 1.0, label=False)
+    axes[0, 0].set(xlabel="", ylabel="")
+    return figure
+
+
+@styled
+def operators(frames: Frames) -> "Figure | None":
+    """Time of a step by kind of operation, stacked, a bar a depth, a panel a network."""
+    part = cost_part(frames)
+    if part is None:
+        return None
+    found = frames.operators[frames.operators["digest"].isin(part[1]["digest"]) & (frames.operators["self_time_s"] > 0)]
+    if found.empty:
+        return None
+    found = found.assign(what=found["kind"] + np.where(found["stage"] != "", ", " + found["stage"], ""))
+    totals = found.groupby("what")["self_time_s"].sum().sort_values(ascending=False, kind="stable")
+    kinds = list(totals.index[: len(style.SHADES) - 1])
+    found["what"] = found["what"].where(found["what"].isin(kinds), "the rest")
+    kinds += ["the rest"] if (found["what"] == "the rest").any() else []
+    names = list(looks_of(found))
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = canvas(rows, columns, 2.5 * columns + 0.5, 2.3 * rows + 0.7, sharey=True)
+    for place, name in zip(axes.flat, names, strict=False):
+        _stack(place, found[found["architecture"] == name], kinds)
+        place.set_title(labels_of(found)[name], loc="left", fontsize=8.5)
+    for place in axes.flat[len(names) :]:
+        place.set_axis_off()
+    axes[0, 0].set_ylim(0, 100)
+    figure.supylabel("share of the time (%)", fontsize=9)
+    figure.supxlabel("depth (weighted layers)", fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(3, columns + 1))
+    return figure
+
+
+def _stack(axes: "Axes", found: pd.DataFrame, kinds: list[str]) -> None:
+    """Shares in percent of each depth's total; an absolute scale would show the deepest net only."""
+    table = found.pivot_table(index="depth", columns="what", values="self_time_s", aggfunc="sum").reindex(columns=kinds)
+    table = table.fillna(0.0).sort_index()
+    table = table.iloc[thin(len(table), MOST_DEPTHS)]
+    shares = (100 * table.div(table.sum(axis=1), axis=0)).round(2)
+    bottom = np.zeros(len(shares))
+    for color, kind in zip(style.SHADES, kinds, strict=False):
+        heights = shares[kind].to_numpy()
+        place = np.arange(len(shares))
+        axes.bar(
+            place, heights, bottom=bottom, color=color, width=0.82, label=kind, edgecolor=style.GROUND, linewidth=0.5
+        )
+        bottom = bottom + heights
+    axes.set_xticks(np.arange(len(shares)), [str(depth) for depth in shares.index], fontsize=7.5)
+    axes.grid(visible=False, axis="x")
+
+
+@styled
+def accuracy_price(frames: Frames) -> "Figure | None":
+    """Test error against seconds of training: each trained net, named by depth, and the front that nothing beats."""
+    part = main_part(frames)
+    if part is None:
+        return None
+    said, _, cells = part
+    timed = cells[cells["train_seconds_mean"] > 0]
+    known = timed[timed["test_error_mean"].notna()]
+    if known.empty:
+        return None
+    known = known.assign(x=known["train_seconds_mean"].map(rounded), y=(100 * known["test_error_mean"]).map(rounded))
+    looks = looks_of(timed)
+    figure, axes = canvas(1, 1, 4.8, 3.5)
+    place = axes[0, 0]
+    front = known.sort_values(["x", "y"])
+    front = front[front["y"] < front["y"].cummin().shift(fill_value=np.inf)]
+    place.step(front["x"], front["y"], where="post", color=style.MUTED, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+    marks(place, known, looks, 34)
+    failed = timed[timed["n_failed"] > 0]
+    place.set_ylim(-3, 101)
+    if len(failed):
+        style.failure_band(place, 104, 122, "")  # the legend names the marks: they may stand anywhere
+        failures(place, failed.assign(x=failed["train_seconds_mean"].map(rounded), y=113.0), looks)
+        place.set_ylim(-3, 122)
+    place.set_yticks([0, 20, 40, 60, 80, 100])
+    ends = known.sort_values("depth").groupby("architecture")
+    for _, cell in pd.concat([front, ends.tail(1)]).drop_duplicates(["architecture", "depth"]).iterrows():
+        place.annotate(f"{cell['depth']}", (cell["x"], cell["y"]), (4, 4), textcoords="offset points", fontsize=7)
+    place.set_xscale("log")
+    style.plain_log_ticks(place.xaxis)
+    place.set_xlabel("training time (s), mean over the seeds that ended")
+    place.set_ylabel(f"{METRICS['test_error'].label} (%), mean over the same")
+    place.set_title(said, loc="left")
+    legend(figure, timed, line=False, failed=len(failed) > 0)
+    return figure
+
+
+def roofline_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
+    """As `cost_part`, those that stand under a roof, with `roof_share`: their rate as a fraction of the lower ceiling.
+
+    The ceilings are the medians of the records' own.
+    """
+    part = cost_part(frames)
+    if part is None:
+        return None
+    said, cost = part
+    cost = cost[(cost["flops_per_s"] > 0) & (cost["flops_per_byte"] > 0) & (cost["copy_bytes_per_s"] > 0)]
+    if cost.empty:
+        return None
+    bandwidth, product = cost["copy_bytes_per_s"].median(), cost["matmul_flops_per_s"].median()
+    roof = np.minimum(product, cost["flops_per_byte"] * bandwidth)
+    return said, cost.assign(roof_share=cost["flops_per_s"] / roof)
+
+
+@styled
+def roofline(frames: Frames) -> "Figure | None":
+    """Rate of a training step under the device's two ceilings, and the share of the lower one against depth."""
+    part = roofline_part(frames)
+    if part is None:
+        return None
+    said, cost = part
+    bandwidth, product = cost["copy_bytes_per_s"].median(), cost["matmul_flops_per_s"].median()
+    figure, axes = canvas(1, 2, 8.6, 3.7)
+    plane, shares = axes[0]
+    looks = looks_of(cost)
+    knee = product / bandwidth
+    ends = np.array(
+        [min(float(cost["flops_per_byte"].min()), knee) / 3, knee, max(cost["flops_per_byte"].max(), knee) * 3]
+    )
+    plane.plot(ends, np.minimum(product, ends * bandwidth) / 1e9, color=style.INK, linewidth=1.0)
+    for place, y, known in (
+        (plane, cost["flops_per_s"] / 1e9, cost.assign(x=cost["flops_per_byte"].map(rounded))),
+        (shares, 100 * cost["roof_share"], cost.assign(x=cost["depth"])),
+    ):
+        known = known.assign(y=y.map(rounded)).sort_values("depth")
+        for name, group in known.groupby("architecture", sort=True):
+            look = looks[str(name)]
+            place.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
+        marks(place, known, looks, 30)
+    plane.set_xscale("log")
+    plane.set_yscale("log")
+    for axis in (plane.xaxis, plane.yaxis):
+        style.plain_log_ticks(axis)
+    plane.set_xlabel("operations a byte (FLOP/B)")
+    plane.set_ylabel("rate of a training step (GFLOP/s)")
+    plane.set_title(said, loc="left")
+    style.depth_axis(shares, cost["depth"])
+    shares.set_ylim(0, max(float(100 * cost["roof_share"].max()) * 1.15, 1.0))
+    shares.set_ylabel("share of the roof (%)")
+    legend(figure, cost)
+    return figure

@@ -1,0 +1,211 @@
+"""What the figures share: an empty canvas, parts that may be drawn together, thinning, failure marks, legend.
+
+Own file so that `figures` holds figures only. Plain matplotlib and pandas; draws no data of its own.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from results.figures import style
+from results.figures.style import Style
+from results.tables import ARCHITECTURE, SETTING, Frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What is drawn is thinned, never what is judged: of more than these, evenly spaced ones are drawn, with the extremes.
+MOST_SEEDS = 12
+MOST_CURVES = 5
+MOST_PANELS = 8
+MOST_EPOCHS = 120
+
+
+def canvas(rows: int, columns: int, width: float, height: float, **more: Any) -> "tuple[Figure, np.ndarray]":
+    """An empty figure of rows x columns axes, inches, under the settings of `style.rc` (no pyplot: no global state)."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(style.rc()):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **more)
+    return figure, axes
+
+
+def styled(draw: Callable[..., "Figure | None"]) -> Callable[..., "Figure | None"]:
+    """The function under `style.rc`, whatever the caller's matplotlib settings are."""
+
+    def under(*arguments: Any) -> "Figure | None":
+        import matplotlib
+
+        with matplotlib.rc_context({"backend": "agg", **style.rc()}):
+            return draw(*arguments)
+
+    under.__doc__ = draw.__doc__
+    return under
+
+
+def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Splits a frame into parts in which (architecture, depth) names one setting.
+
+    Returns:
+        (what sets the part apart, in words; its rows), the main one first: on true labels and with convolutions, with
+        plain and residual nets side by side, with most of the ladder. Only the fields that differ between rows of
+        equal architecture and depth are named; data set and layout always split.
+    """
+    fields = [f for f in SETTING if f not in ("architecture", "depth", "grow_to", *ARCHITECTURE) and f in frame]
+    several = [f for f in fields if frame[f].nunique() > 1]
+    grouped = frame.groupby(["architecture", "depth"], observed=True)
+    split = [f for f in several if f in ("dataset", "layout", "study") or bool((grouped[f].nunique() > 1).any())]
+    if not split:
+        return [("", frame)] if len(frame) else []
+    parts = []
+    for values, part in frame.groupby(split, observed=True, sort=True):
+        known = dict(zip(split, values, strict=True))
+        # Said is what sets a part apart from the others of its study: the study's name stands for the rest.
+        own = frame[frame["study"] == known["study"]] if "study" in known else frame
+        said = [_said(f, value) for f, value in known.items() if f == "study" or own[f].nunique() > 1]
+        parts.append((", ".join(said), part))
+    return sorted(parts, key=lambda part: (*_rank(part[1]), part[0]))
+
+
+def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
+    aside = bool((part["layout"] == "dense").all() or part["dataset"].str.startswith("random-labels").all())
+    return aside, part["residual"].nunique() < 2, -len(part.groupby(["architecture", "depth"]))
+
+
+def _said(field: str, value: Any) -> str:
+    word = f"{value:g}" if isinstance(value, float) else str(value)
+    return word if field in ("study", "dataset", "layout") else f"{field.replace('_', ' ')} {word}"
+
+
+def thin(count: int, most: int) -> list[int]:
+    """Positions of at most so many of `count` sorted things, evenly spaced, first and last among them."""
+    if count <= most:
+        return list(range(count))
+    if most < 2:
+        return list(range(most))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def looks_of(frame: pd.DataFrame) -> dict[str, Style]:
+    return style.styles(frame["architecture"].unique())
+
+
+def labels_of(frame: pd.DataFrame) -> dict[str, str]:
+    known = frame.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
+    return {name: label or name for name, label in known.items()}
+
+
+def legend(
+    figure: "Figure",
+    frame: pd.DataFrame,
+    line: bool = True,
+    failed: bool = False,
+    published: bool = False,
+    notes: dict[str, str] | None = None,
+    bars: str = "",
+) -> None:
+    """Above the axes: every network's mark, a few words after its name where `notes` has them; what bars are."""
+    from matplotlib.lines import Line2D
+
+    labels = {
+        name: f"{label}: {note}" if (note := (notes or {}).get(name)) else label
+        for name, label in labels_of(frame).items()
+    }
+    handles = [
+        Line2D(
+            [], [], color=look.color, marker=look.marker, linestyle=look.dash if line else "none", label=labels[name]
+        )
+        for name, look in looks_of(frame).items()
+    ]
+    if failed:
+        handles.append(_failure_mark())
+    if published:
+        star: dict[str, Any] = {"color": style.MUTED, "marker": "*", "markersize": 8, "markerfacecolor": "none"}
+        handles.append(Line2D([], [], linestyle="none", label="published", **star))
+    if bars:
+        handles.append(Line2D([], [], color=style.MUTED, linewidth=1.6, label=bars))
+    # About 0.055 inch a letter at 8 pt, and the mark: as many columns as fit.
+    widest = max((len(str(handle.get_label())) for handle in handles), default=1) * 0.055 + 0.45
+    columns = max(1, min(4, int(figure.get_figwidth() / widest)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
+
+
+def _failure_mark() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D(
+        [], [], color=style.MUTED, marker="X", markerfacecolor=style.GROUND, linestyle="none", label="failed: no number"
+    )
+
+
+def failures(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 30) -> None:
+    """Trials without a number: the architecture's mark, hollow and crossed out."""
+    for name, group in points.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        at = (group["x"], group["y"])
+        axes.scatter(
+            *at, marker=look.marker, s=size, facecolors=style.GROUND, edgecolors=look.color, linewidths=1, zorder=4
+        )
+        axes.scatter(*at, marker="x", s=size * 0.45, color=look.color, linewidths=1, zorder=5)
+
+
+def dodged(depth: pd.Series, architecture: pd.Series, looks: dict[str, Style]) -> pd.Series:
+    """Depths moved apart by architecture, so that marks of equal height do not hide each other."""
+    names = list(looks)
+    spread = math.log(depth.max() / depth.min()) if depth.nunique() > 1 else 1.0
+    step = min(0.022, 0.08 / max(len(names), 1)) * spread / 2
+    place = architecture.map({name: (i - (len(names) - 1) / 2) * step for i, name in enumerate(names)})
+    return (depth * np.exp(place.astype(float))).round(3)
+
+
+def guessing(axes: "Axes", trials: pd.DataFrame, words: bool) -> None:
+    """The error of a net that has learnt nothing, where all trials have the same number of classes."""
+    classes = trials["classes"].dropna().unique()
+    if len(classes) == 1 and classes[0] > 1:
+        chance = 100 * (1 - 1 / float(classes[0]))
+        axes.axhline(chance, color=style.MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        if words:
+            at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 7.5, "color": style.MUTED}
+            axes.text(0.008, chance - 1, f"guessing: {chance:.3g} %", va="top", **at)
+
+
+def main_part(frames: Frames) -> tuple[str, pd.DataFrame, pd.DataFrame] | None:
+    """The part of the trials with most of the ladder, and its cells."""
+    used = frames.trials[frames.trials["comparable"]]
+    parts = facets(used)
+    if not parts:
+        return None
+    said, trials = parts[0]
+    return said, trials, cells_of(frames.cells, trials)
+
+
+def cells_of(cells: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The cells of these trials' settings."""
+    settings = trials[list(SETTING)].drop_duplicates()
+    return settings.merge(cells, on=list(SETTING), how="left", validate="one_to_one")
+
+
+def marks(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26) -> None:
+    """Points at columns x and y, each as its architecture's mark."""
+    for name, group in points.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        axes.scatter(
+            *(group["x"], group["y"]),
+            marker=look.marker,
+            color=look.color,
+            s=size,
+            linewidth=0.5,
+            edgecolor=style.GROUND,
+            zorder=3,
+        )
+
+
+def rounded(value: float, digits: int = 5) -> float:
+    """To so many significant digits: what is drawn must not hang on the last bit."""
+    return float(f"{value:.{digits}g}")

@@ -1,0 +1,222 @@
+"""Every figure: from frames to a matplotlib Figure. This file and its `*_figures` import seaborn, nothing else does.
+
+`FIGURES` is the table; a function there returns None when the frames hold nothing for it, and `needs` says
+what study would. Figures draw numbers that `tables` and `stats` computed; a trial without a number is drawn
+as a failure mark, since seaborn drops NaN in silence. Looks and axes are in `style`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.store import record
+from results.figures import style
+from results.figures.cost import accuracy_price, cost_chart, operators, roofline
+from results.figures.curves import document_curve, loss_curves
+from results.figures.errors import error_chart, other_settings
+from results.figures.probes import branch_ratio, gradient_norms, lesions
+from results.figures.studies import learning_rates, placements, steps_to_fit
+from results.tables import Frames
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A row of `FIGURES`.
+
+    Attributes:
+        section: Part of the page that it stands in.
+        title: As the page heads it.
+        caption: How to read it, in a sentence or two.
+        needs: What would fill it, said where the records do not.
+        study: A built-in study that does; empty where it takes another machine.
+        draw: Frames -> Figure; None when they hold nothing for it.
+    """
+
+    section: str
+    title: str
+    caption: str
+    needs: str
+    study: str
+    draw: Callable[[Frames], "Figure | None"]
+
+
+_COST = 'cost trials (purpose = "cost")'
+
+FIGURES: dict[str, Chart] = {
+    "train-error-by-depth": Chart(
+        "hero",
+        "Training error against depth",
+        "Each mark is one trained network (one seed); lines join means of those that ended; bars are two-sided "
+        "95 % intervals. Marks are moved sideways a little so that they do not hide each other.",
+        "training trials",
+        "digits",
+        error_chart("train_error"),
+    ),
+    "test-error-by-depth": Chart(
+        "errors",
+        "Test error against depth",
+        "As above, on images that were not trained on. Intervals include the sampling of the test set. Published points"
+        " (stars) stand only on plots of the same data.",
+        "training trials",
+        "digits",
+        error_chart("test_error"),
+    ),
+    "other-settings": Chart(
+        "errors",
+        "Training error in the study's other settings",
+        "The same axes for each further learning rate, data set or other field that the study varies.",
+        "a study that varies more than the depth",
+        "digits-lr",
+        other_settings,
+    ),
+    "learning-rates": Chart(
+        "errors",
+        "Training error against learning rate",
+        "Means over the seeds that ended with two-sided 95 % intervals, a panel a depth. A crossed-out mark: seeds of"
+        " that setting failed, all of them where no mean stands below it.",
+        "trials at several learning rates",
+        "digits-lr",
+        learning_rates,
+    ),
+    "placements": Chart(
+        "errors",
+        "Placements and shortcuts, shallow and deep",
+        "Mean training error of each residual network at each depth, over the seeds that ended. A row that"
+        " darkens to the right is a placement that works only when shallow.",
+        "three or more residual networks at several depths",
+        "digits-placements",
+        placements,
+    ),
+    "steps-to-fit": Chart(
+        "errors",
+        "How fast random labels are fitted",
+        "Steps until the running training error is at the bound that the study stops at; lines join medians.",
+        "trials on random labels that stop when they are fitted",
+        "digits-random-labels",
+        steps_to_fit,
+    ),
+    "loss-curves": Chart(
+        "curves",
+        "Training loss by epoch, a panel a depth",
+        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was not a number.",
+        "training trials",
+        "digits",
+        loss_curves,
+    ),
+    "document-curve": Chart(
+        "document",
+        "The document's curve",
+        "Loss and accuracies by epoch as the document plots them: training values are running means in train mode.",
+        "trials of the document's network that test each epoch",
+        "document",
+        document_curve,
+    ),
+    "step-time": Chart(
+        "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic.", _COST, "digits",
+        cost_chart("step_time_s", 1.0, "step time (s)"),
+    ),
+    "throughput": Chart(
+        "cost", "Training throughput", "Images a second at the study's batch size.", _COST, "digits",
+        cost_chart("images_per_s", 1.0, "images / s"),
+    ),
+    "peak-memory": Chart(
+        "cost",
+        "Peak memory",
+        "Of the whole process on a CPU, of the device on CUDA; taken off is what was in use before the net was built,"
+        " of each record its own. The line is the straight one that is judged.",
+        _COST,
+        "digits",
+        cost_chart("net_memory_bytes", 1 / 2**20, "peak memory above the floor (MiB)"),
+    ),
+    "energy": Chart(
+        "cost", "Energy of a training step", "As the device's own meter reports it.",
+        "a run on a device that reports energy (NVML)", "", cost_chart("energy_j_per_step", 1.0, "energy (J / step)"),
+    ),
+    "operators": Chart(
+        "cost",
+        "Time by kind of operation",
+        "Shares of the profiled operators' own time, a bar a depth. Profiling slows a step: compare shares, not times.",
+        _COST,
+        "digits",
+        operators,
+    ),
+    "roofline": Chart(
+        "cost",
+        "Under the machine's two ceilings",
+        "Left: FLOPs of a training step (three forward passes) over its time, against FLOPs over the bytes that it must"
+        " move at least (what backward needs, written and read once; weights, gradients and momentum). The line is what"
+        " a copy and a matrix product reached on the same machine: no step can be above it. Right: how near it is."
+        " What is missing goes to launches, dispatch and traffic beyond the least.",
+        "cost trials that measure the machine's ceilings",
+        "digits",
+        roofline,
+    ),
+    "accuracy-price": Chart(
+        "cost",
+        "What a point of accuracy costs",
+        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both."
+        " A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, and"
+        " the time is that until they failed.",
+        "training trials",
+        "digits",
+        accuracy_price,
+    ),
+    "gradient-norms": Chart(
+        "inside",
+        "Gradient norm by layer, before the first step",
+        "A line a net, log axis. Where the line climbs towards the input, a first step changes the first layers most.",
+        'training trials with probes = ["gradient_norms"]',
+        "digits",
+        gradient_norms,
+    ),
+    "branch-ratio": Chart(
+        "inside",
+        "How much each block changes what passes through it",
+        "Norm of the branch over norm of the shortcut, by block and epoch, median over seeds. A small number is a block"
+        " that nearly passes its input on.",
+        'training trials with probes = ["branch_ratio"]',
+        "digits",
+        branch_ratio,
+    ),
+    "lesions": Chart(
+        "inside",
+        "What deleting blocks does to a trained network",
+        "Above: one block deleted, dotted line the intact net. Below: more and more random blocks, from none on."
+        " Only nets that trained can be cut.",
+        'training trials with probes = ["lesions"]',
+        "digits",
+        lesions,
+    ),
+}  # fmt: skip
+
+
+def write_all(frames: Frames, folder: Path) -> list[Path]:
+    """Writes every figure that the frames can fill as SVG and PNG.
+
+    Args:
+        frames: All tables of a study.
+        folder: Exists already.
+
+    Returns:
+        The files written, sorted.
+
+    Raises:
+        ValueError: One line: one of them cannot be written.
+    """
+    written = []
+    for name, chart in FIGURES.items():
+        figure = chart.draw(frames)
+        if figure is None:
+            continue
+        for kind, data in (("svg", style.svg(figure, ground="white").encode()), ("png", style.png(figure))):
+            path = folder / f"{name}.{kind}"
+            try:
+                record.write(path, data)
+            except OSError as error:
+                raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
+            written.append(path)
+    return sorted(written)

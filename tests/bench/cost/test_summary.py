@@ -1,0 +1,144 @@
+"""The summary's numbers: the document's shapes, published FLOPs, and activations as a real forward pass keeps them."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.cost.summary import image_size, rows, table
+from models.network import build
+from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec
+
+
+def spec(name: str, layout: str, depth: int, image: tuple[int, int, int], classes: int = 10) -> ModelSpec:
+    return ModelSpec(ARCHITECTURES[name], layout, depth, LAYOUTS[layout].width, image, classes)
+
+
+def test_the_documents_shapes_appear_as_they_stand_there() -> None:
+    found = rows(build(spec("document", "imagenet", 18, (1, 224, 224)), device="meta"), (1, 224, 224))
+    shapes = ["x".join(map(str, row.shape)) for row in found]
+    assert shapes == ["64x56x56", "64x56x56", "128x28x28", "256x14x14", "512x7x7", "512x1x1", "512", "10"]
+    text = table("document", 18, "1x224x224", layout="imagenet")
+    assert all(f" {shape} " in text for shape in shapes)
+    assert "11,178,378" in text
+    assert "fvcore" in text
+
+
+# torchvision's model pages, "GFLOPS" (multiply-adds counted once), at 3x224x224 and 1000 classes.
+@pytest.mark.parametrize(("depth", "billions"), [(18, 1.814), (34, 3.664), (50, 4.089), (101, 7.801), (152, 11.514)])
+def test_flops_are_the_published_ones(depth: int, billions: float) -> None:
+    network = build(spec("resnet-b", "imagenet", depth, (3, 224, 224), 1000), device="meta")
+    assert sum(row.macs for row in rows(network, (3, 224, 224))) / 1e9 == pytest.approx(billions, abs=6e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_saved_activations_and_shapes_are_those_of_a_real_forward_pass(name: str) -> None:
+    """Part by part: the input of a part counts in it, too."""
+    image = (3, 16, 16)
+    found = rows(build(spec(name, "cifar", 20, image), device="meta"), image)
+    network = build(spec(name, "cifar", 20, image))
+    parameters = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in parameters:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    x = torch.randn(2, *image)
+    for row, part in zip(found, [network.stem, *stages(network)], strict=False):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            x = part(x)
+        assert tuple(x.shape[1:]) == row.shape
+        # A dropout mask is kept as booleans or floats, as the device likes.
+        real = sum(t.untyped_storage().nbytes() for t in kept.values()) // 2
+        assert row.saved_bytes == pytest.approx(real, rel=0.25 if name == "resnet-dropout" else 0.01), row.name
+        x = x.detach().requires_grad_()
+
+
+def stages(network: nn.Module) -> list[nn.Sequential]:
+    blocks = list(network.blocks)  # type: ignore[arg-type]
+    return [nn.Sequential(*blocks[i : i + 3]) for i in (0, 3, 6)]
+
+
+@pytest.mark.parametrize("name", ["resnet-c", "preact", "document"])
+def test_multiply_adds_are_those_that_the_cost_of_a_step_is_told_by(name: str) -> None:
+    """`profiling` counts with torch's own counter, at two a multiply-add: the page and the summary must agree."""
+    network = build(spec(name, "four-stage", 18, (1, 8, 8)), device="meta")
+    found = rows(network, (1, 8, 8))
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(2, 1, 8, 8, device="meta"))
+    assert counter.get_total_flops() == 2 * 2 * sum(row.macs for row in found)
+
+
+def test_flops_of_a_layer_by_hand() -> None:
+    found = rows(build(spec("plain", "cifar", 8, (3, 8, 8)), device="meta"), (3, 8, 8))
+    macs = [row.macs for row in found]
+    later = [4 * 4 * 32 * (144 + 288), 2 * 2 * 64 * (288 + 576)]
+    assert macs == [8 * 8 * 16 * 27, 2 * 8 * 8 * 16 * 144, *later, 0, 0, 640]
+
+
+def test_a_network_without_parts_is_one_row() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(12, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.gelu(self.linear(x.flatten(1)))
+
+    with torch.device("meta"):
+        (row,) = rows(Own(), (3, 2, 2))
+    assert (row.shape, row.macs, row.parameters) == ((5,), 60, 65)
+
+
+def test_a_thousand_layers_take_seconds_and_no_weights() -> None:
+    """In a process of its own, imports included; CPU time, since the tests' machine may be busy."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "bench", "summary", "resnet", "--depth=1002", "--input=3x32x32", "--width=64"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "782,298,698" in done.stdout  # 3.1 GB, were they allocated
+    assert after.ru_maxrss < 1.5e6  # kB
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
+
+
+@pytest.mark.parametrize("text", ["", "3", "3x32", "3x32x32x1", "0x8x8", "-1x8x8", "3x8xx8", "1e3x8x8"])
+def test_image_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="channels x height x width"):
+        image_size(text)
+
+
+def test_whatever_a_block_of_ones_own_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+from torch import nn
+def signature(a, b): return nn.Identity()
+class Bad(nn.Module):
+    def forward(self, x): raise TypeError("no\\nsuch")
+def forward(in_channels, out_channels, stride): return Bad()
+"""
+    (tmp_path / "bad_blocks.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, words in (("signature", "cannot be built"), ("forward", "cannot take images of 1x8x8: no")):
+        with pytest.raises(ValueError, match=rf"\Abad_blocks:{name} {words}[^\n]*\Z"):
+            table(f"bad_blocks:{name}", 18, "1x8x8")
+
+
+def test_faults_are_one_line() -> None:
+    for arguments in (("resnet", 19, "3x8x8"), ("resnett", 18, "3x8x8"), ("nowhere:block", 18, "3x8x8")):
+        with pytest.raises(ValueError, match=r"\A[^\n]+\Z"):
+            table(*arguments)
+    for changes in ({"width": 10**9}, {"classes": 9 * 10**18}):
+        with pytest.raises(ValueError, match=r"\Aresnet cannot be built: [^\n]+\Z"):
+            table("resnet", 18, "3x8x8", **changes)
+    with pytest.raises(ValueError, match="layout"):
+        table("resnet", 18, "3x8x8", layout="four")

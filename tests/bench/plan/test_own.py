@@ -1,0 +1,145 @@
+"""A user's own block, from a folder outside the tree: found, run, recorded, and never imported by who only reads."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.plan import own, study
+from bench.plan.machine import Machine
+from bench.preflight import environments
+from bench.store import record
+from models.network import build
+from models.spec import ModelSpec
+
+ROOT = Path(study.__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("rezero", "own_block"):
+        sys.modules.pop(name, None)
+    for name in ("rezero.py", "rezero.toml"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    return tmp_path
+
+
+def command(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = (sys.executable, *words)
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_example_is_under_thirty_lines() -> None:
+    assert len((EXAMPLES / "rezero.py").read_text().splitlines()) < 30
+
+
+@pytest.mark.slow
+def test_the_example_runs_from_a_folder_outside_the_tree(outside: Path) -> None:
+    text = (
+        (outside / "rezero.toml")
+        .read_text()
+        .replace('"resnet", "plain"', "")
+        .replace("epochs = 5", "epochs = 1")
+        .replace("[0.1, 0.01]", "0.1")
+    )
+    (outside / "rezero.toml").write_text(text + 'purpose = "train"\n')
+    words = ("run", str(outside / "rezero.toml"), "--depths=18", "--seeds=1", "--workers=1", "--records=out")
+    (outside / "elsewhere").mkdir()
+    done = command("-m", "bench", *words, "--device=cpu", "--no-live", cwd=outside / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    good, bad = record.load(outside / "elsewhere" / "out" / "rezero")
+    assert not bad
+    assert len(good) == 1
+    for _, found in good:
+        assert found.status == "ok"
+        assert found.trial.architecture.name == "rezero"
+        assert "alpha" in found.trial.architecture.source
+    # After an edit of the source it is another trial.
+    assert study.load(str(outside / "rezero.toml"), seeds=[0], depths=[18]).trials == (good[0][1].trial,)
+    with (outside / "rezero.py").open("a") as file:
+        file.write("# changed\n")
+    assert study.load(str(outside / "rezero.toml")).trials[0].digest not in {r.trial.digest for _, r in good}
+
+
+def test_reading_a_study_does_not_import_its_code(outside: Path) -> None:
+    (outside / "rezero.py").write_text('raise SystemExit("imported")\ndef rezero():\n    """What it is."""\n')
+    code = (
+        "import sys; from bench.plan import study; t = study.load(sys.argv[1]).trials; print(t[0].architecture.source)"
+    )
+    done = command("-c", code, str(outside / "rezero.toml"), cwd=outside)
+    assert (done.returncode, done.stdout.strip()) == (0, "rezero:rezero: What it is.")
+    (outside / "rezero.py").unlink()
+    done = command("-c", code, str(outside / "rezero.toml"), cwd=outside)
+    assert (done.returncode, done.stdout.strip()) == (0, "rezero:rezero")
+
+
+def test_at_the_start_it_is_the_identity_and_twins_start_equal(outside: Path) -> None:
+    row = study.load(str(outside / "rezero.toml")).trials[0].architecture
+    spec = ModelSpec(row, "four-stage", 34, 8, (1, 8, 8), 10)
+    one, two = build(spec, seed=1).state_dict(), build(spec, seed=1).state_dict()
+    assert all((one[k] == two[k]).all() for k in one)
+    assert sum(float(v) for k, v in one.items() if k.endswith("alpha")) == 0.0
+    assert any((one[k] != v).any() for k, v in build(spec, seed=2).state_dict().items())
+    assert all(p.is_meta for p in build(spec, device="meta").parameters())
+
+
+def write(outside: Path, text: str) -> list[study.Trial]:
+    (outside / "own_block.py").write_text("import torch\nfrom torch import nn\n" + text)
+    toml = 'architecture = "own_block:block"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
+    (outside / "mine.toml").write_text(toml)
+    return list(study.load(str(outside / "mine.toml")).trials)
+
+
+def test_a_whole_network_of_ones_own(outside: Path) -> None:
+    text = "def block(spec):\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(spec.classes))\n"
+    (trial,) = write(outside, text)
+    assert environments(Machine(), [trial])["synthetic"]["data"]
+    assert trial.architecture.name == "block"
+
+
+def test_it_is_tried_on_the_images_that_it_will_see(outside: Path) -> None:
+    text = "def block(spec):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))\n"  # 1x8x8, four classes
+    (trial,) = write(outside, text)
+    assert environments(Machine(), [trial])
+    with pytest.raises(ValueError, match="block': RuntimeError"):
+        environments(Machine(), [dataclasses.replace(trial, resize=16)])
+    with pytest.raises(ValueError, match="checkpoint_blocks"):
+        environments(Machine(), [dataclasses.replace(trial, checkpoint_blocks=True)])
+
+
+def test_a_module_of_too_long_a_name_is_only_not_found() -> None:
+    row = study.architecture("m" * 300 + ":block")
+    assert own.described(row, Path()) == row
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def block(a, b):\n    return nn.Identity()\n", "TypeError"),
+        ("def block(in_channels, out_channels, stride):\n    return 3\n", "must return a torch.nn.Module, not int"),
+        ("def block(in_channels, out_channels, stride):\n    return nn.Identity()\n", "RuntimeError"),
+        ("def block(spec):\n    return nn.Flatten()\n", "gives"),
+        ("block = 3\n", "not a function"),
+        ("raise SystemExit('bye')\n", "SystemExit: bye"),
+        ("import nothing_of_this_name\n", "ModuleNotFoundError"),
+        ("def block(:\n", "SyntaxError"),
+    ],
+)
+def test_faults_in_it_are_one_line_before_any_work(text: str, words: str, outside: Path) -> None:
+    (trial,) = write(outside, text)
+    with pytest.raises(ValueError, match=words) as caught:
+        environments(Machine(), [trial])
+    assert "\n" not in str(caught.value)
+    assert "own_block:block" in str(caught.value)
+
+
+def test_it_may_not_take_the_name_of_a_row(outside: Path) -> None:
+    with pytest.raises(ValueError, match="already"):
+        study.architecture("own_block:resnet")

@@ -1,0 +1,206 @@
+"""A study is data: what it can mean is run as it says, and what it cannot mean is refused before any work."""
+
+import dataclasses
+import math
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.plan import study
+from bench.plan.study import Trial
+from models.spec import ARCHITECTURES, MAX_DEPTH, blocks_per_stage
+
+GRID: dict[str, Any] = {"architecture": "plain", "depth": 18, "seed": 0}
+
+
+def parse(**changes: Any) -> study.Study:
+    return study.parse("s", {**GRID, **changes})
+
+
+@pytest.mark.parametrize("name", study.known_studies())
+def test_every_built_in_study_expands_to_trials_that_can_be_run(name: str) -> None:
+    found = study.load(name)
+    assert found.trials
+    assert found.title != name, "a study has a title for its page"
+    assert len({trial.digest for trial in found.trials}) == len(found.trials)
+    for trial in found.trials:
+        study.check(trial)
+        assert pickle.loads(pickle.dumps(trial)) == trial
+        assert Trial.from_json(trial.to_json()) == trial
+        if trial.layout != "dense":
+            assert blocks_per_stage(trial.layout, trial.depth)
+
+
+def test_every_value_of_a_built_in_study_says_where_it_is_from() -> None:
+    """Recipe values have a comment on their line or in the lines just above."""
+    chosen = ("epochs", "batch_size", "lr", "width", "momentum", "weight_decay", "warmup_epochs", "clip_norm")
+    for name in study.known_studies():
+        lines = (study.STUDIES / f"{name}.toml").read_text().splitlines()
+        for number, line in enumerate(lines):
+            if line.split("=")[0].strip() in chosen:
+                near = lines[max(0, number - 3) : number + 1]
+                assert any("#" in text for text in near), f"{name}.toml, line {number + 1}: {line}"
+
+
+def test_lists_multiply_and_twins_are_paired() -> None:
+    found = parse(architecture=["plain", "resnet"], depth=[18, 34], seed=[0, 1], purpose="train", epochs=2)
+    assert len(found.trials) == 8
+    assert found.varied == ("architecture", "depth", "seed")
+    pairs: dict[tuple[int, int], list[Trial]] = {}
+    for trial in found.trials:
+        pairs.setdefault((trial.depth, trial.seed), []).append(trial)
+    for one, other in pairs.values():
+        assert dataclasses.replace(one, architecture=other.architecture) == other
+
+
+def test_grids_override_and_add_up() -> None:
+    found = parse(purpose="train", epochs=1, grid=[{"depth": [18, 34], "lr": 0.1}, {"depth": 66, "lr": 1}])
+    assert [(trial.depth, trial.lr) for trial in found.trials] == [(18, 0.1), (34, 0.1), (66, 1.0)]
+
+
+def test_cost_is_measured_once_a_setting_and_without_training() -> None:
+    found = parse(seed=[3, 4], epochs=5, probes=["lesions"])
+    costs = [trial for trial in found.trials if trial.purpose == "cost"]
+    assert [(trial.seed, trial.epochs, trial.probes) for trial in costs] == [(3, 0, ())]
+
+
+def test_include_brings_the_other_studys_trials_with_their_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('include = ["digits"]\n')
+    found = study.load(str(path), seeds=[0])
+    assert {trial.study for trial in found.trials} == {"digits"}
+    assert found.trials == study.load("digits", seeds=[0]).trials
+
+
+def test_depths_of_any_included_study_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "both.toml").write_text('include = ["digits", "digits-lr"]')
+    ours, theirs = (set(study.load(name).trials) for name in ("digits", "digits-lr"))
+    depth = min({t.depth for t in ours} ^ {t.depth for t in theirs})
+    found = study.load(str(tmp_path / "both.toml"), depths=[depth]).trials
+    assert set(found) == {t for t in ours | theirs if t.depth == depth}
+
+
+def test_studies_of_several_parts_vary_what_varies_within_a_part() -> None:
+    """Or each of their trials would be called by its layout, width and data set, which its study's name says."""
+    assert "study" not in study.load("digits").varied
+    whole = study.load("digits-all")
+    assert "study" in whole.varied
+    assert not {"layout", "width", "dataset", "momentum"} & set(whole.varied)
+    assert set(study.load("digits-lr").varied) <= set(whole.varied)
+
+
+@pytest.mark.parametrize("name", study.known_studies())
+def test_a_rehearsal_has_everything_that_could_fail_and_no_size(name: str) -> None:
+    whole, small = study.load(name), study.rehearsed(study.load(name))
+    kinds = ("study", "architecture", "layout", "depth", "purpose", "dataset", "resize", "precision", "augment",
+             "checkpoint_blocks", "grow_to", "probes", "schedule")  # fmt: skip
+    assert {tuple(getattr(t, k) for k in kinds) for t in small.trials} == {
+        tuple(getattr(t, k) for k in kinds) for t in whole.trials
+    }
+    assert len(set(small.trials)) == len(small.trials)
+    assert len({t.seed for t in small.trials}) == 1
+    assert all(t.width == 2 and t.epochs <= 1 and t.train_examples == 40 for t in small.trials)
+    assert not {t.digest for t in small.trials} & {t.digest for t in whole.trials}
+    for trial in small.trials:
+        study.check(trial)
+
+
+NOT_WHOLE = [True, "18", "18.5", 18.5, math.nan, None, [[18]], {"a": 1}]
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    *[({"depth": depth}, "depth") for depth in [0, -1, 19, 10**9, 2**70, MAX_DEPTH + 8, *NOT_WHOLE]],
+    *[({"seed": seed}, "seed") for seed in [-1, 2**31, *NOT_WHOLE]],
+    *[({"seed": [0, 1, 0]}, "twice"), ({"depth": [18, 18]}, "twice"), ({"seed": []}, "seed")],
+    *[({name: bad}, name) for name in ("epochs", "batch_size", "width") for bad in [0, -1, 1.5, "1", True, math.nan]],
+    *[({name: bad}, name) for name in ("lr", "momentum") for bad in [-1.0, math.nan, math.inf, "1", True]],
+    ({"lr": 0}, "lr"),
+    ({"architecture": "plane"}, "'plain'"),
+    ({"architecture": 1}, "architecture"),
+    ({"architecture": "os:system('x')"}, "package.module:function"),
+    ({"architecture": "a:<b>"}, "package.module:function"),
+    ({"layout": "for-stage"}, "'four-stage'"),
+    ({"layout": "cifar", "depth": 19}, "14, 20"),
+    ({"schedule": "cosinus"}, "'cosine'"),
+    ({"precision": "fp16"}, "bf16"),
+    ({"augment": "flip-crop"}, "crop-flip"),
+    ({"purpose": "trian"}, "'train'"),
+    ({"learning_rate": 0.1}, "unknown key"),
+    ({"epoch": 3}, "'epochs'"),
+    ({"study": "other"}, "unknown key"),
+    ({"probes": "lesions"}, "list"),
+    ({"probes": [1]}, "a text each"),
+    ({"probes": [["lesions"]]}, "a text each"),
+    ({"grow_to": ["34"]}, "a whole number each"),
+    ({"grow_to": [18]}, "must rise, from above depth 18"),
+    ({"grow_to": [130, 34]}, "must rise"),
+    ({"label_smoothing": 2.0}, "label_smoothing is a fraction"),
+    ({"stop_at_train_error": 5}, "5 % is 0.05"),
+    ({"warmup_epochs": 50}, "warmup_epochs 50 is more than the 1 epochs"),
+    ({"grow_to": [19]}, "depth"),
+    ({"grid": [{"lrr": 1.0}]}, "'lr'"),
+    ({"grid": {"lr": 1.0}}, "grid"),
+    ({"grid": [3]}, "grid"),
+    ({"include": ["nope"]}, "unknown study"),
+    ({"include": "digits"}, "include"),
+    ({"title": 3}, "title"),
+    ({"claims": "cost-grows"}, "claims"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "words"), REFUSED, ids=lambda x: repr(x) if isinstance(x, dict) else "")
+def test_what_cannot_be_run_is_refused_in_one_line(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)) as raised:
+        study.parse("s", {**GRID, "epochs": 1, **changes})
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "", ".hidden", "-rf", "x" * 65, "a\nb", "<script>", "=cmd()", "a b", "ü"]
+)
+def test_a_studys_name_becomes_a_folder_and_a_cell_so_it_is_plain(name: str) -> None:
+    with pytest.raises(ValueError, match="study name"):
+        study.parse(name, GRID)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"depth = ", "cannot read"),
+        (b"depth = 18\ndepth = 34", "cannot read"),
+        (b"\xff\xfe", "cannot read"),
+        (b"", "'architecture' is missing"),
+        (b'architecture = "plain"\nseed = 0', "'depth' is missing"),
+        (b"depth = " + b"[" * 100_000, "cannot read"),
+        (b"depth = " + b"9" * 5000, "cannot read"),
+        (b'depth = !!python/object/apply:os.system ["x"]', "cannot read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="mine") as raised:
+        study.load(str(path))
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_study_is_answered_with_the_nearest_known() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'digits'"):
+        study.load("digit")
+
+
+def test_a_user_s_own_architecture_is_a_row_of_its_own() -> None:
+    found = parse(architecture="mypackage.nets:tower", purpose="train", epochs=1)
+    row = found.trials[0].architecture
+    assert (row.name, row.factory) == ("tower", "mypackage.nets:tower")
+    assert row not in ARCHITECTURES.values()
+
+
+def test_digest_tells_apart_every_field() -> None:
+    trial = parse(purpose="train", epochs=1).trials[0]
+    changes: dict[str, Any] = {"depth": 34, "seed": 1, "lr": 0.2, "width": 4, "dataset": "synthetic", "study": "other"}
+    changes |= {"drop_last": False, "probes": ("lesions",), "architecture": ARCHITECTURES["resnet"]}
+    digests = {dataclasses.replace(trial, **{name: value}).digest for name, value in changes.items()}
+    assert len(digests | {trial.digest}) == len(changes) + 1

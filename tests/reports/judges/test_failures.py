@@ -1,0 +1,258 @@
+"""Failed nets decide nothing in depth's favour, survivors do not speak for them, and neither is shown as a number."""
+
+import math
+from typing import Any
+
+import pytest
+from made_cases import (
+    FLAT,
+    dense,
+    failing,
+    grown,
+    headline,
+    lesions,
+    paths,
+    placements,
+    searched,
+    study,
+    wobble,
+)
+from made_up import frames, train_record
+
+from bench.store.record import Record, Status
+from reports.claims import Finding, judge
+from reports.page.verdicts import picture, rows_of
+
+FAILED = [Status.DIVERGED, Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.ERROR]
+
+
+def shallow(trial: Any) -> bool:
+    return bool(trial.depth == 18)
+
+
+def some(records: list[Record], claim: str, subject: str = "", measure: str = "train_error") -> Finding:
+    found = judge(frames(records), (claim,))[claim]
+    return next(f for f in found if subject in f.subject and f.measure == measure)
+
+
+def blank(row: dict[str, Any], *names: str) -> bool:
+    """Whether a row of details has no number there."""
+    return all(row[name] is None or math.isnan(row[name]) for name in names)
+
+
+# The shallowest net, from which differences are counted.
+
+
+@pytest.mark.parametrize("status", FAILED)
+@pytest.mark.parametrize("claim", ["deeper-is-better", "plain-degrades", "residual-no-harm"])
+def test_deeper_nets_win_nothing_over_a_net_of_18_layers_that_failed(claim: str, status: Status):
+    finding = headline(claim, failing(study({"resnet": FLAT, "plain": FLAT}), shallow, status))
+    assert finding.verdict == "inconclusive"
+    assert "18 layers" in finding.reason
+    assert "3 of 3" in finding.reason
+    assert finding.effect is None
+    assert "100.0" not in finding.reason
+
+
+def test_a_part_of_the_shallow_nets_that_diverged_flatters_the_deeper_ones_too():
+    """4 of 10: the mean is under 50 %, and its bound far above the deeper nets' 3 %."""
+    records = study({"resnet": FLAT, "plain": FLAT}, seeds=range(10))
+    records = failing(records, lambda t: t.depth == 18 and t.seed < 4)
+    for claim in ("deeper-is-better", "plain-degrades", "residual-no-harm"):
+        finding = headline(claim, records)
+        assert finding.verdict == "inconclusive"
+        assert "4 of 10 seeds diverged" in finding.reason
+
+
+def test_plain_nets_that_train_at_no_depth_do_not_refute_degradation():
+    finding = headline("plain-degrades", study({"plain": dict.fromkeys(FLAT, 0.9)}))
+    assert finding.verdict == "inconclusive"
+    assert "itself does not train" in finding.reason
+
+
+def test_plain_nets_of_which_the_shallow_one_fails_as_well_still_degrade():
+    """A seed of 18 layers diverges, all of 258 do: that is no gain of depth, and it is told without a number."""
+    records = study({"plain": {18: 0.05, 66: 0.3, 258: 0.8}}, seeds=range(6))
+    finding = headline("plain-degrades", failing(records, lambda t: t.depth == 258 or (t.depth, t.seed) == (18, 0)))
+    assert finding.verdict == "supported"
+    assert "6 of 6 seeds diverged" in finding.reason
+    assert all(blank(row, "effect", "low", "high") for row in finding.details)
+
+
+def test_a_shallow_net_that_is_unfinished_is_not_beaten():
+    errors = {18: 0.30, 258: 0.10, 1002: 0.05}
+    open_end = headline("deeper-is-better", study({"resnet": errors}, unfinished=[("resnet", 18)]))
+    assert open_end.verdict == "inconclusive"
+    assert "18 layers is unfinished at 55 steps" in open_end.reason
+    assert headline("deeper-is-better", study({"resnet": errors})).verdict == "supported"
+
+
+# Survivors.
+
+
+def test_two_survivors_of_five_are_no_small_nets():
+    records = lesions(0.2, 0.002, seeds=range(5))
+    assert headline("small-net-first", records).verdict == "supported"
+    finding = headline("small-net-first", failing(records, lambda t: t.depth == 258 and t.seed in (1, 3, 4)))
+    assert finding.verdict == "inconclusive"
+    assert "no net of 258 layers or more trained" in finding.reason
+
+
+def test_nets_that_all_diverged_were_tried_all_the_same():
+    finding = headline("small-net-first", failing(lesions(0.2, 0.002), lambda t: t.depth == 258))
+    assert finding.verdict == "inconclusive"
+    assert "never tried" not in finding.reason
+
+
+def test_survivors_do_not_show_what_growth_does():
+    fine = {to: (lambda s: 0.05 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
+    records = grown(fine, seeds=range(5))
+    assert headline("identity-growth", records).verdict == "supported"
+    finding = headline("identity-growth", failing(records, lambda t: t.seed < 3))
+    assert finding.verdict == "inconclusive"
+    assert "3 of 5 seeds" in finding.reason
+    assert finding.n == 5
+
+
+def test_nets_that_all_diverged_before_growth_are_not_called_missing():
+    fine = {to: (lambda s: 0.05 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
+    finding = headline("identity-growth", failing(grown(fine), lambda t: True))
+    assert finding.verdict == "inconclusive"
+    assert "3 of 3 seeds diverged" in finding.reason
+
+
+def test_gradient_paths_of_nets_that_did_not_train_say_nothing():
+    for records in (paths(20, error=0.16), failing(paths(20), lambda t: (t.depth, t.seed) == (258, 1))):
+        finding = some(records, "small-net-first", measure="path_length")
+        assert finding.verdict == "inconclusive"
+        assert "15.0 % training error" in finding.reason
+        assert finding.effect is None
+    assert some(paths(20, error=0.14), "small-net-first", measure="path_length").verdict == "supported"
+
+
+# Growth against nets that fail themselves.
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_growth_against_an_ungrown_net_that_diverged_is_inconclusive(lost: int):
+    def control(seed: int) -> float:
+        return math.nan if seed < lost else 0.05
+
+    for error in (0.05, math.nan):
+        steps = {to: (lambda s, e=error: e + wobble(s), control) for to in (34, 258)}
+        finding = headline("identity-growth", grown(steps))
+        assert finding.verdict == "inconclusive"
+        assert f"{lost} of 3 ungrown nets diverged" in finding.reason
+        assert finding.effect is None
+
+
+def test_growth_of_a_net_that_does_not_train_is_inconclusive():
+    even = {to: (lambda s: 0.05 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
+    finding = headline("identity-growth", grown(even, base=0.40))
+    assert finding.verdict == "inconclusive"
+    assert "the net to be grown does not train itself" in finding.reason
+    chance = {to: (lambda s: 0.9 + wobble(s), lambda s: 0.9 - wobble(s)) for to in (34, 258)}
+    finding = headline("identity-growth", grown(chance))
+    assert finding.verdict == "inconclusive"
+    assert "does not train itself" in finding.reason
+
+
+# No number for what has none.
+
+
+def test_a_grown_net_that_diverged_has_no_error_in_the_details():
+    def error(seed: int) -> float:
+        return math.nan if seed == 2 else 0.05
+
+    finding = headline("identity-growth", grown({34: (lambda s: 0.05, lambda s: 0.05), 258: (error, lambda s: 0.05)}))
+    assert finding.effect is None
+    good, lost = finding.details
+    assert good["effect"] == pytest.approx(0.0)
+    assert blank(lost, "effect", "low", "high")
+    assert (lost["diverged"], lost["ungrown_diverged"]) == (1, 0)
+
+
+def test_a_net_whose_outputs_changed_shows_no_number_for_divergence_either():
+    records = grown({to: (lambda s: math.nan, lambda s: 0.05 - wobble(s)) for to in (34, 258)})
+    for record in records:
+        for row in record.probes.get("growth", {}).get("steps", []):
+            row["max_logit_difference"] = 1.0
+    finding = headline("identity-growth", records)
+    assert finding.verdict == "refuted"
+    assert "not the identity" in finding.reason
+    assert finding.effect is None
+
+
+@pytest.mark.parametrize("status", FAILED)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_placement_that_failed_is_no_difference_in_points(seeds: int, status: Status):
+    records = failing(
+        placements(0.03, 0.03),
+        lambda t: (t.architecture.name, t.depth) == ("bn-after-add", 258) and t.seed < seeds,
+        status,
+    )
+    finding = headline("shortcut-anywhere", searched(records))
+    assert finding.effect is None
+    row = next(r for r in finding.details if (r["subject"], r["depth"]) == ("bn-after-add", 258))
+    assert blank(row, "effect", "low", "high", "error")
+    assert row["original"] == pytest.approx(0.03, abs=0.002)
+    assert f"{seeds} of 6 trials failed" in finding.reason
+    assert "97.0 points" not in finding.reason
+    assert finding.verdict == ("refuted" if (seeds, status) == (3, Status.DIVERGED) else "inconclusive")
+
+
+def test_an_original_that_failed_has_no_error_either():
+    records = failing(placements(0.03, 0.03), lambda t: (t.architecture.name, t.depth) == ("resnet", 258))
+    finding = headline("shortcut-anywhere", records)
+    deep = [row for row in finding.details if row["depth"] == 258]
+    assert all(blank(row, "effect", "low", "high", "original") for row in deep)
+    assert all(row["error"] == pytest.approx(0.03, abs=0.002) for row in deep)
+    assert "no known number at 258" in finding.reason
+
+
+@pytest.mark.parametrize("status", FAILED)
+def test_a_fully_connected_twin_that_failed_has_no_error(status: Status):
+    plain = failing(dense(0.05, 0.6), lambda t: (t.architecture.name, t.depth) == ("plain", 258), status)
+    finding = headline("conv-and-dense", plain)
+    assert finding.effect is None
+    row = next(r for r in finding.details if (r["subject"], r["depth"]) == ("plain", 258))
+    assert blank(row, "error")
+    assert "100.0" not in finding.reason
+
+
+@pytest.mark.parametrize("claim", ["residual-no-harm", "plain-degrades", "deeper-is-better", "thousand-layers"])
+@pytest.mark.parametrize("status", FAILED[1:])
+def test_nets_that_broke_off_are_counted_once_and_have_no_number(claim: str, status: Status):
+    records = failing(study({"resnet": FLAT, "plain": FLAT}), lambda t: t.depth == 1002, status)
+    finding = headline(claim, records)
+    assert finding.verdict == "inconclusive"
+    assert finding.effect is None
+    assert finding.reason.count("broke off") == 1
+    for row in finding.details:
+        if row["depth"] == 1002:
+            assert blank(row, "error" if claim == "thousand-layers" else "effect")
+
+
+def test_a_twin_that_broke_off_has_no_best_error():
+    records = study({"resnet": FLAT, "plain": FLAT})
+    records = failing(records, lambda t: (t.architecture.name, t.depth) == ("plain", 1002), Status.TIMEOUT)
+    finding = headline("thousand-layers", records)
+    assert finding.verdict == "inconclusive"
+    assert "100.0" not in finding.reason
+    assert "3 of 3 trials broke off" in finding.reason
+
+
+def test_a_depth_of_which_one_seed_diverged_is_marked_in_the_figure_and_not_dropped():
+    def some_diverge(record: Record) -> Record:
+        asked = record.trial
+        lost = asked.purpose == "train" and asked.depth == 514 and asked.seed == 1
+        return train_record(asked, None) if lost else record
+
+    finding = headline("residual-no-harm", [some_diverge(r) for r in study({"resnet": FLAT})])
+    rows = rows_of([finding], {})
+    assert {row["depth"]: row["failed"] for row in rows}[514]
+    assert sum(row["failed"] for row in rows) == 1
+    figure = picture([finding], {})
+    assert figure is not None
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert any("no number" in word for word in words)

@@ -1,0 +1,105 @@
+"""Judges of lesions, gradient paths and growth, on made-up probes."""
+
+import math
+from typing import Any
+
+import pytest
+from made_cases import grown, growth, headline, lesions, paths, study, with_probe, wobble
+from made_up import frames
+
+from bench.store.record import Record
+from reports.claims import judge
+
+
+def test_lesions_of_nets_that_did_not_train_say_nothing():
+    finding = headline("small-net-first", lesions(0.2, 0.002, intact=0.4))
+    assert "trained" in finding.reason
+
+
+def test_growth_names_the_step_that_decides():
+    """At 34 layers it is surely 10 points worse; at 258 worse by 1 on average, and noisy."""
+    steps = {
+        34: (lambda s: 0.15 + wobble(s), lambda s: 0.05 - wobble(s)),
+        258: (lambda s: (0.05, 0.13, 0.0)[s], lambda s: 0.05),
+    }
+    finding = headline("identity-growth", grown(steps))
+    assert finding.verdict == "refuted"
+    assert "10.0 points worse at 34 layers" in finding.reason
+    assert finding.effect == pytest.approx(0.10, abs=0.002)
+
+
+def test_growth_where_all_errors_are_equal_tells_nothing_apart():
+    """As ladders do; where only some are equal, they spread as their rounding does."""
+    zero = {to: (lambda s: 0.0, lambda s: 0.0) for to in (34, 258)}
+    finding = headline("identity-growth", grown(zero))
+    assert finding.verdict == "inconclusive"
+    assert "all errors are equal (0.0 %)" in finding.reason
+    assert finding.effect is None
+    almost = {34: (lambda s: 0.0, lambda s: s / 1437), 258: (lambda s: 0.0, lambda s: 0.0)}
+    finding = headline("identity-growth", grown(almost))
+    assert finding.verdict == "supported"
+    last = finding.details[-1]
+    # One image of 1437 on each side, rounded: two thirds of a step for three seeds.
+    assert last["high"] == pytest.approx(2.92 * (1 / 1437) * (2 / 12 / 3) ** 0.5, rel=0.01)
+
+
+def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():
+    finding = headline("identity-growth", growth(1e-6, 0.10))
+    assert finding.verdict == "refuted"
+    assert "worse" in finding.reason
+
+
+def test_a_net_that_cannot_be_grown_says_why():
+    records = with_probe(
+        study({"plain": {18: 0.03}}, "digits-growth", grow_to=(34,)),
+        "growth",
+        lambda record: {"steps": [], "skipped": "18 to 34: a plain bottleneck cannot be an identity"},
+    )
+    found = judge(frames(records), ("identity-growth",))["identity-growth"]
+    plain = next(f for f in found if f.subject == "plain")
+    assert plain.verdict == "inconclusive"
+    assert "cannot be an identity" in plain.reason
+
+
+def test_growth_that_diverges_is_worse_than_none():
+    records = with_probe(
+        study({"resnet": {18: 0.03}}, "digits-growth", grow_to=(34,)),
+        "growth",
+        lambda record: {"steps": [{"to": 34, "max_logit_difference": 0.0, "max_logit": 1.0, "grown_error": math.nan,
+                                   "ungrown_error": 0.05 + wobble(record.trial.seed)}]},
+    )  # fmt: skip
+    finding = headline("identity-growth", records)
+    assert finding.verdict == "refuted"
+    assert "diverged" in finding.reason
+
+
+def test_growth_is_judged_up_to_where_all_seeds_came():
+    """The third seed diverges at 34 layers and is not grown to 258."""
+
+    def content(record: Record) -> Any:
+        row = {"max_logit_difference": 0.0, "max_logit": 1.0, "ungrown_error": 0.05 + wobble(record.trial.seed)}
+        good = {"grown_error": 0.05, **row}
+        if record.trial.seed == 2:
+            return {"steps": [{"to": 34, **row, "grown_error": math.nan}], "skipped": "training on diverged"}
+        return {"steps": [{"to": 34, **good}, {"to": 258, **good}]}
+
+    records = with_probe(study({"resnet": {18: 0.03}}, "digits-growth", grow_to=(34, 258)), "growth", content)
+    finding = headline("identity-growth", records)
+    assert finding.verdict == "inconclusive"
+    assert "1 of 3 seeds diverged" in finding.reason
+
+
+def test_growth_to_few_layers_only_is_inconclusive():
+    records = growth(1e-6, 0.0)
+    shallow = with_probe(records, "growth", lambda r: {"steps": r.probes["growth"]["steps"][:1]})
+    finding = headline("identity-growth", shallow)
+    assert finding.verdict == "inconclusive"
+    assert "never to 258" in finding.reason
+
+
+def test_gradient_through_short_paths():
+    for high, verdict in ((20, "supported"), (120, "refuted")):
+        found = judge(frames(paths(high)), ("small-net-first",))["small-net-first"]
+        finding = next(f for f in found if f.measure == "path_length")
+        assert finding.verdict == verdict
+        assert finding.effect == pytest.approx(high, abs=0.1)

@@ -1,0 +1,110 @@
+"""Only trials of one recipe are judged together: what a study varies beside depth tells findings apart."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from made_cases import grown, lesions, paths, study, wobble
+from made_up import frames, train_record, trial
+
+from bench.store.record import Record
+from reports.claims import Finding, judge
+
+
+def by_setting(records: list[Record], claim: str, measure: str, subject: str = "resnet") -> dict[str, Finding]:
+    found = judge(frames(records), (claim,))[claim]
+    return {f.setting: f for f in found if f.subject.startswith(subject) and f.measure == measure and f.trials}
+
+
+def random_labels(fit: dict[int, int], **more: Any) -> list[Record]:
+    """Nets that fit random labels at this epoch, by depth; seed 2 an epoch later."""
+
+    def record(depth: int, seed: int) -> Record:
+        asked = trial("resnet", depth, seed, "digits-random-labels", dataset="random-labels:digits", **more)
+        made = train_record(asked, 0.05)
+        first = fit[depth] + (seed == 2)
+        rows = [{**row, "train_error": 0.9 if row["epoch"] < first else 0.05} for row in made.epochs]
+        return dataclasses.replace(made, epochs=rows)
+
+    return [record(d, s) for d in fit for s in range(3)]
+
+
+SOONER, LATER = {18: 9, 34: 7, 66: 5, 130: 3}, {18: 3, 34: 5, 66: 7, 130: 9}
+
+
+@pytest.mark.parametrize("varied", ["lr", "weight_decay"])
+def test_random_labels_at_two_settings_are_two_findings(varied: str):
+    records = random_labels(SOONER, epochs=10, **{varied: 0.1}) + random_labels(LATER, epochs=10, **{varied: 0.01})
+    found = by_setting(records, "deeper-is-better", "steps_to_fit")
+    assert {setting: str(f.verdict) for setting, f in found.items()} == {
+        f"{varied} 0.01": "inconclusive", f"{varied} 0.1": "supported",
+    }  # fmt: skip
+    assert "rises, p = " in found[f"{varied} 0.01"].reason
+    assert all(len(f.trials) == 12 for f in found.values())
+
+
+def test_random_labels_at_one_setting_name_none():
+    found = by_setting(random_labels(SOONER, epochs=10), "deeper-is-better", "steps_to_fit")
+    assert [(s, str(f.verdict)) for s, f in found.items()] == [("", "supported")]
+
+
+@pytest.mark.parametrize("varied", ["lr", "batch_size", "epochs"])
+def test_lesions_of_two_recipes_are_not_averaged(varied: str):
+    """A tenth of the depth counts under one recipe, eight tenths under the other."""
+    one, other = {"lr": (0.01, 0.05), "batch_size": (32, 64), "epochs": (5, 20)}[varied]
+    records = lesions(0.1, 0.002, name="mine", **{varied: one}) + lesions(0.8, 0.002, name="mine", **{varied: other})
+    found = by_setting(records, "small-net-first", "effective_depth")
+    assert {setting: str(f.verdict) for setting, f in found.items()} == {
+        f"{varied} {one:g}": "supported", f"{varied} {other:g}": "refuted",
+    }  # fmt: skip
+    assert found[f"{varied} {one:g}"].effect == pytest.approx(25.8, abs=1)
+
+
+def test_a_recipe_under_which_seeds_diverge_does_not_spoil_the_other():
+    bad = [
+        train_record(r.trial, None) if r.trial.purpose == "train" and r.trial.depth == 258 else r
+        for r in lesions(0.1, 0.002, name="mine", lr=0.5)
+    ]
+    found = by_setting([*bad, *lesions(0.1, 0.002, name="mine", lr=0.05)], "small-net-first", "effective_depth")
+    assert found["lr 0.05"].verdict == "supported"
+
+
+def test_gradient_paths_of_two_recipes_are_told_apart():
+    def at(high: float, lr: float) -> list[Record]:
+        records = paths(high)
+        return [dataclasses.replace(r, trial=dataclasses.replace(r.trial, study="mine", lr=lr)) for r in records]
+
+    found = by_setting(at(20, 0.01) + at(120, 0.05), "small-net-first", "path_length")
+    assert {s: str(f.verdict) for s, f in found.items()} == {"lr 0.01": "supported", "lr 0.05": "refuted"}
+
+
+@pytest.mark.parametrize("varied", ["lr", "width"])
+def test_growth_under_two_recipes_is_not_averaged(varied: str):
+    one, other = {"lr": (0.01, 0.05), "width": (8, 16)}[varied]
+    good = {to: (lambda s: 0.05 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
+    bad = {to: (lambda s: 0.15 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
+    found = by_setting(grown(good, **{varied: one}) + grown(bad, **{varied: other}), "identity-growth", "train_error")
+    assert {s: str(f.verdict) for s, f in found.items()} == {
+        f"{varied} {one:g}": "supported", f"{varied} {other:g}": "refuted",
+    }  # fmt: skip
+
+
+def test_growth_from_two_depths_is_not_averaged():
+    def start(depth: int, worse: float) -> list[Record]:
+        steps = {to: (lambda s: 0.05 + worse + wobble(s), lambda s: 0.05 - wobble(s)) for to in (130, 258)}
+        records = grown(steps)
+        return [dataclasses.replace(r, trial=dataclasses.replace(r.trial, depth=depth)) for r in records]
+
+    found = by_setting(start(18, 0.0) + start(34, 0.1), "identity-growth", "train_error")
+    assert {s: str(f.verdict) for s, f in found.items()} == {"from 18 layers": "supported", "from 34 layers": "refuted"}
+
+
+def test_a_plain_net_of_another_recipe_is_no_twin():
+    """Published nowhere: a long residual training set against a short plain one."""
+    errors = {"preact": {18: 0.03, 1002: 0.05}, "plain": {18: 0.05, 1002: 0.8}}
+    short = study(errors, "mine", epochs=5)
+    long = study({"preact": errors["preact"]}, "mine", epochs=20)
+    found = by_setting([*short, *long], "thousand-layers", "train_error", "preact")
+    assert found["epochs 5"].verdict == "supported"
+    assert found["epochs 20"].verdict == "inconclusive"
+    assert "no plain net of that depth and recipe" in found["epochs 20"].reason

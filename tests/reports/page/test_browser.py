@@ -1,0 +1,255 @@
+"""The page in a real browser: looks, keyboard, sorting, copying, accessibility, and that nothing hostile runs.
+
+Needs Debian's chromium and Playwright; skips with the reason where one is absent.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_page import HOSTILE, hostile
+
+from reports.page import render
+
+CHROMIUM = Path("/usr/bin/chromium")
+# As a container needs it, and nothing that would reach for the network.
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there (Debian package chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(page: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "made-up.html"
+    path.write_text(page, encoding="utf-8")
+    return path.as_uri()
+
+
+class Tab:
+    """A tab that writes down every console error and every request."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.view = self.context.new_page()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.view.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.view.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.view.on("dialog", lambda d: (self.errors.append(f"dialog {d.message}"), d.dismiss()))
+        self.view.on("request", lambda r: self.requests.append(r.url))
+        self.view.goto(address)
+
+    def column(self, head: str) -> list[str]:
+        """The texts of a column of the trials' table, of rows that are shown."""
+        return list(
+            self.view.evaluate(
+                """head => {
+                  const table = document.querySelector("table.trials");
+                  const at = [...table.tHead.rows[0].cells].findIndex((c) => c.textContent.trim() === head);
+                  return [...table.tBodies[0].rows].filter((r) => !r.hidden).map((r) => r.cells[at].textContent.trim());
+                }""",
+                head,
+            )
+        )
+
+
+@pytest.fixture
+def tab(browser: Any, address: str) -> Iterator[Tab]:
+    opened = Tab(browser, address, permissions=["clipboard-read", "clipboard-write"])
+    yield opened
+    assert opened.errors == []
+    assert opened.requests == [address]
+    opened.context.close()
+
+
+LOOKS = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}},
+    "wide": {"viewport": {"width": 1600, "height": 1000}},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_first_screen(browser: Any, address: str, look: str) -> None:
+    tab = Tab(browser, address, **LOOKS[look])
+    view = tab.view
+    width = view.viewport_size["width"]
+    assert view.evaluate("document.documentElement.scrollWidth") <= width
+    assert view.locator("h1").is_visible()
+    first = view.locator(".card").first.bounding_box()
+    assert first is not None
+    assert first["y"] < view.viewport_size["height"]
+    assert first["x"] + first["width"] <= width
+    ground, ink = view.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    dark = [sum(map(int, c[4:-1].split(","))) < 3 * 128 for c in (ground, ink)]
+    assert dark == [look == "dark", look != "dark"]
+    # The figures' text is big enough to be read, if need be by scrolling inside the figure.
+    smallest = view.evaluate(
+        """() => Math.min(...[...document.querySelectorAll("#depth svg text, .card svg text")]
+             .map((t) => t.getBoundingClientRect().height).filter((h) => h > 0))"""
+    )
+    assert smallest > 7.5
+    assert tab.errors == []
+    assert tab.requests == [address]
+    tab.context.close()
+
+
+def test_figures_take_the_ink_of_the_page(browser: Any, address: str) -> None:
+    inks = []
+    for scheme in ("light", "dark"):
+        tab = Tab(browser, address, color_scheme=scheme)
+        inks.append(tab.view.evaluate("getComputedStyle(document.querySelector('#depth svg text')).fill"))
+        tab.context.close()
+    assert inks[0] != inks[1]
+
+
+def test_on_paper_everything_is_open_and_nothing_is_cut(tab: Tab) -> None:
+    tab.view.emulate_media(media="print", color_scheme="dark")
+    assert not tab.view.locator("nav").is_visible()
+    assert not tab.view.locator(".tools").is_visible()
+    assert tab.view.evaluate("getComputedStyle(document.querySelector('.card')).color") == "rgb(27, 31, 36)"
+    tab.view.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.view.evaluate("[...document.querySelectorAll('main details')].every((d) => d.open)")
+    tab.view.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.view.evaluate("[...document.querySelectorAll('main details')].every((d) => !d.open)")
+
+
+def test_sorting_by_mouse_and_by_keyboard(tab: Tab) -> None:
+    head = tab.view.locator("table.trials th", has_text="training error")
+    head.locator("button").click()
+    errors = tab.column("training error (%)")
+    numbers = [float(e) for e in errors if e != "–"]
+    assert numbers == sorted(numbers)
+    assert errors[-6:] == ["–"] * 6, "trials without a number come last"
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.locator("button").focus()
+    tab.view.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    errors = tab.column("training error (%)")
+    assert errors[-6:] == ["–"] * 6
+    assert float(errors[0]) == max(numbers)
+    depth = tab.view.locator("table.trials th", has_text="depth")
+    depth.locator("button").focus()
+    tab.view.keyboard.press("Space")
+    assert tab.column("depth") == sorted(tab.column("depth"), key=int)
+    assert head.get_attribute("aria-sort") is None
+    assert "Sorted by depth" in tab.view.locator("#said").text_content()
+
+
+def test_filtering_and_copying_what_is_left(tab: Tab) -> None:
+    search = tab.view.get_by_label("Filter")
+    search.fill("plain 258")
+    assert set(tab.column("architecture")) == {"plain"}
+    assert set(tab.column("depth")) == {"258"}
+    assert tab.view.locator(".tools output").text_content() == "3 of 45 trials"
+    search.press("Escape")
+    assert len(tab.column("depth")) == 45
+    tab.view.get_by_label("Status").select_option("diverged")
+    assert set(tab.column("status")) == {"diverged"}
+    tab.view.get_by_role("button", name="Copy as CSV").click()
+    tab.view.get_by_role("button", name="Copied").wait_for()
+    rows = list(csv.reader(io.StringIO(tab.view.evaluate("navigator.clipboard.readText()"))))
+    assert len(rows) == 1 + 6
+    assert rows[0][:4] == ["architecture", "depth", "seed", "status"]
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert rows[1][-2] == "diverged at step 7: loss is nan"
+    assert rows[1][-1].startswith("python -m bench run made-up --only ")
+
+
+def test_the_keyboard_reaches_verdicts_folds_and_tables(tab: Tab) -> None:
+    tab.view.keyboard.press("Tab")
+    assert tab.view.evaluate("document.activeElement.textContent") == "Skip to the verdicts"
+    fold = tab.view.locator("#claim-plain-degrades summary")
+    fold.focus()
+    tab.view.keyboard.press("Enter")
+    assert tab.view.locator("#claim-plain-degrades details").evaluate("d => d.open")
+    tab.view.get_by_role("button", name="Open all folds").press("Enter")
+    assert tab.view.evaluate("[...document.querySelectorAll('main details')].every((d) => d.open)")
+    # A region that scrolls can be scrolled without a mouse.
+    assert tab.view.evaluate("[...document.querySelectorAll('main .scroll')].every((r) => r.tabIndex === 0)")
+
+
+def test_without_javascript_nothing_is_missing(browser: Any, address: str) -> None:
+    tab = Tab(browser, address, java_script_enabled=False)
+    assert tab.view.locator(".card").count() >= 4
+    assert tab.view.locator("table.trials tbody tr").count() == 45
+    assert tab.view.locator("main button").count() == 0
+    fold = tab.view.locator("#depth details")
+    fold.locator("summary").click()
+    assert fold.locator("table").is_visible()
+    assert tab.errors == []
+    tab.context.close()
+
+
+def test_an_injected_script_is_refused(browser: Any, address: str) -> None:
+    """The policy in the page stops what escaping might one day let through."""
+    tab = Tab(browser, address)
+    tab.view.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.hacked = 1";
+          document.body.append(script);
+          const image = new Image();
+          image.src = "https://example.org/x.png";
+          document.body.append(image);
+        }"""
+    )
+    tab.view.wait_for_timeout(50)
+    assert tab.view.evaluate("window.hacked") is None
+    assert len(tab.errors) == 2
+    assert all("Content Security Policy" in error for error in tab.errors)
+    tab.context.close()
+
+
+def test_hostile_names_run_nothing_and_are_read_as_they_are(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.html"
+    path.write_text(render.page(hostile()), encoding="utf-8")
+    tab = Tab(browser, path.as_uri())
+    assert tab.view.evaluate("window.hacked") is None
+    shown = tab.view.locator("body").inner_text()
+    for name in HOSTILE[:4]:
+        assert name in shown
+    assert "\u202e" not in tab.view.content()
+    assert tab.view.evaluate("document.images.length") == 0
+    assert tab.errors == []
+    assert tab.requests == [path.as_uri()]
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Any, address: str, scheme: str) -> None:
+    package = pytest.importorskip(
+        "axe_playwright_python", reason="axe-playwright-python, which ships axe-core, is absent"
+    )
+    script = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    tab = Tab(browser, address, color_scheme=scheme)
+    tab.view.evaluate(script)
+    # All rules, with all folds open, in light; in dark only what a colour can change.
+    if scheme == "light":
+        tab.view.get_by_role("button", name="Open all folds").click()
+    only = "" if scheme == "light" else ", runOnly: ['color-contrast']"
+    found = tab.view.evaluate(f"axe.run(document, {{resultTypes: ['violations']{only}}})")["violations"]
+    told = [(v["impact"], v["id"], v["nodes"][0]["html"][:120], len(v["nodes"])) for v in found]
+    assert [v for v in told if v[0] in ("serious", "critical")] == []
+    tab.context.close()
