@@ -25,7 +25,8 @@ from bench.plan.study import Study, Trial
 from bench.reference import Reference, interleaved, threads
 from bench.store.record import Record, Status
 from bench.sweep import run as sweep
-from bench.sweep.executors import Process, Settings
+from bench.sweep.executor import Settings
+from bench.sweep.process import Process
 from bench.sweep.worker import Job
 from bench.train import device as seam
 from bench.train.loop import train

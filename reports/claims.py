@@ -1,7 +1,7 @@
 """The document's claims, each with its source, its rule and its judge.
 
 The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
-`inside`, `growth`), their numbers in `thresholds`. A claim is judged on the nets that the studies trained, never on
+`inside`, `growth`), their numbers in `protocol`. A claim is judged on the nets that the studies trained, never on
 fresh ones.
 """
 

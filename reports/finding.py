@@ -1,6 +1,6 @@
 """What a judge says: one verdict with its numbers, as frozen data.
 
-Thresholds are in `thresholds`, the rules that turn ladders into findings in `rules`.
+Thresholds are in `protocol`, the rules that turn ladders into findings in `rules`.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
 """Every number that a verdict turns on, with where it is from.
 
-Fixed by their meaning before the first full run and never widened after a look (design.md, "What is measured").
+Fixed by their meaning before the first full run and never widened after a look (docs/design.md, "What is measured").
 Fractions in 0..1 unless said. The level of all tests is `results.stats.ALPHA` (0.05), the rule for "unfinished"
 `results.rows.STILL_IMPROVING` (0.9).
 """
 
-# More than the spread between seeds (0.14 to 0.5 points, published-results.md 1g) and the sampling of 360 test images
+# More than the spread between seeds (0.14 to 0.5 points, docs/published-results.md, 1g) and the sampling of 360 test images
 # (0.9 points), less than any effect that the claims are about (5 to 80 points).
 MARGIN = 0.02
 
@@ -17,7 +17,7 @@ NOT_TRAINED = 0.50
 # "About 1000 layers": 1001, 1002 and 1202 are the published ones.
 THOUSAND = (900, 1300)
 
-# A claim about depth that was never tried at this many layers is inconclusive (issue 5): the first of the ladder
+# A claim about depth that was never tried at this many layers is inconclusive: the first of the ladder
 # well past ImageNet's 152.
 DEEP = 258
 
@@ -34,5 +34,5 @@ SAME_FUNCTION = 1e-4
 # al. 2016 find paths of 10 to 34 layers to matter in a net of 110.
 SMALL = 0.5
 
-# Random labels are fitted at 90 % (issue 5); the running training error of an epoch.
+# Random labels are fitted at 90 %; the running training error of an epoch.
 FITTED = 0.10

@@ -8,7 +8,7 @@ from results import stats
 from results.tables import Frames
 
 # Standard deviation of an error between seeds, as fractions: a CIFAR ResNet's 0.14 to 0.20 points, 0.5 points for
-# short runs (published-results.md, "Seeds needed"), 2 points where training is marginal (assumed).
+# short runs (docs/published-results.md, "Seeds needed"), 2 points where training is marginal (assumed).
 SPREADS = (0.002, 0.005, 0.02)
 
 

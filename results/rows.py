@@ -13,7 +13,7 @@ from bench.store.record import Record
 from models.spec import MAX_DEPTH
 
 # A net whose last epoch's loss is under this share of the epoch before is still improving: "unfinished"
-# (design.md, "What is measured").
+# (docs/design.md, "What is measured").
 STILL_IMPROVING = 0.9
 
 # Medians of raw samples: cost column -> field of the record.

@@ -272,7 +272,7 @@ def _one_a_trial(
     return [records[i] for i in kept.values()], [comparable[i] for i in kept.values()], doubled
 
 
-# What must agree before two records are compared: resume's list (design.md, "How data flows").
+# What must agree before two records are compared: resume's list (docs/design.md, "How data flows").
 _SAME = ("device", "device_name", "torch", "code", "data")
 
 

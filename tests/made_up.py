@@ -44,7 +44,7 @@ Error = Callable[[str, int, int], float | None]
 
 
 def usual(architecture: str, depth: int, seed: int) -> float | None:
-    """About what the prototype showed on digits (performance.md, 3c)."""
+    """About what short runs on digits showed (docs/performance.md, 3c)."""
     noise = random.Random(f"{architecture} {depth} {seed}").uniform(0.9, 1.1)
     if architecture.startswith("plain"):
         return None if depth >= 258 else min(0.9, 0.06 * noise * (depth / 18) ** 1.5)

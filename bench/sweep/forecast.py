@@ -1,6 +1,6 @@
 """What a study will take, before it is run: time and memory of each trial, from a fit over depth. No torch.
 
-Step time and memory are straight lines in depth (notes, performance: the log-log slope is 1.00 to 1.02), fitted to the
+Step time and memory are straight lines in depth (docs/performance.md: the log-log slope is 1.00 to 1.02), fitted to the
 cost records of the same network family and recipe on the same device. Without such records a rule of thumb stands in,
 and is called that. Where a record is there already, the prediction's error is shown beside it.
 """
@@ -25,7 +25,7 @@ N_TRAIN = {
 }  # fmt: skip
 # Channels, height and width of their images; others are taken as CIFAR's.
 IMAGES = {"digits": (1, 8, 8), "synthetic": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
-# One core of an AVX512 server (notes, performance, 3a): FLOPs a second of convolutions, seconds a layer and step
+# One core of an AVX512 server (docs/performance.md, 3a): FLOPs a second of convolutions, seconds a layer and step
 # whatever its size, and the memory of a process that has loaded torch.
 FLOPS_A_SECOND, DISPATCH_S_A_LAYER, FLOOR_BYTES = 50e9, 0.27e-3, 705 * 2**20
 # Two evaluations and one pass for BatchNorm's statistics, in forward passes of a third of a step each.
@@ -145,7 +145,9 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
     for count, shape in zip(counts, stage_shapes(spec)[1:], strict=False):
         area = math.prod(shape[1:])
         macs += count * taps * shape[0] ** 2 * area
-        elements += 2.0 * count * layers * shape[0] * area  # kept for backward, measured: 2.0 a layer (notes, 3a)
+        elements += (
+            2.0 * count * layers * shape[0] * area
+        )  # kept for backward, measured: 2.0 per layer (docs/performance.md, 3a)
     # Backward costs twice the forward pass; a multiply-add is two FLOPs.
     step = trial.batch_size * 6 * macs / FLOPS_A_SECOND + DISPATCH_S_A_LAYER * trial.depth
     return step, FLOOR_BYTES + trial.batch_size * elements * 4

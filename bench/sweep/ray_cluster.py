@@ -1,7 +1,7 @@
 """The Ray executor: the same trials as tasks on a local Ray, or on the cluster that RAY_ADDRESS names.
 
 A trial that fails by itself is a record, as anywhere; one whose node died is run again. Records come back to the
-sweep, which writes them; nothing is written on the nodes. An optional extra, imported by `executors` on demand.
+sweep, which writes them; nothing is written on the nodes. An optional extra, imported only when asked for.
 """
 
 import logging
@@ -22,7 +22,7 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.store.record import Record, Status
-from bench.sweep.executors import Outcome, Settings, too_long
+from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import THREAD_SETTINGS, import_path
 from bench.sweep.worker import Job, Message, Stop, answer_of, run
 

@@ -21,7 +21,8 @@ from bench.plan.study import Study, Trial
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.record import Status
 from bench.sweep.display import Display, Forecast, Silent, work
-from bench.sweep.executors import EXECUTORS, Executor, Outcome, Settings
+from bench.sweep.executor import Executor, Outcome, Settings
+from bench.sweep.executors import EXECUTORS
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
 

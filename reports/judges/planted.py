@@ -30,7 +30,7 @@ DEPTHS = (18, 34, 66, 130, 258, 514, 1002)
 SEEDS = 3
 # Between seeds, as fractions: the published 0.2 points of a CIFAR ResNet, and the 0.5 points of short runs.
 QUIET, NOISY = 0.002, 0.005
-# The level, and a point for what normal theory misses with bounded errors and few seeds (issue 5).
+# The level, and a point for what normal theory misses with bounded errors and few seeds.
 MOST_FALSE = ALPHA + 0.01
 LEAST_POWER = 0.9
 

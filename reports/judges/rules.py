@@ -1,7 +1,7 @@
 """The rules by which ladders of errors are judged: pure functions from a ladder to a finding.
 
 No frames and no files, so that `planted` can put made-up truths of known answer through the very rules that
-judge the records. Thresholds are in `thresholds`, their statistics in `results.stats`.
+judge the records. Thresholds are in `protocol`, their statistics in `results.stats`.
 """
 
 import math

@@ -88,7 +88,7 @@ def test_outputs_are_those_of_every_convolution(depth: int) -> None:
 
 
 def test_fused_traffic_agrees_with_the_paper_roofline() -> None:
-    """notes/performance.md, section 2: depth 110, batch 512: 16.1 GB; depth 1202: 176.4 GB."""
+    """docs/performance.md, section 2: depth 110, batch 512: 16.1 GB; depth 1202: 176.4 GB."""
     table = object.__new__(Table)
     table.scale = REAL
     for depth, gigabytes in ((110, 16.1), (1202, 176.4)):

@@ -51,7 +51,7 @@ def bottleneck_count(n: int, w: int, c: int, classes: int) -> int:
 @pytest.mark.parametrize(
     ("name", "depth", "count"),
     [
-        # design.md, "The networks".
+        # docs/design.md, "The networks".
         ("resnet", 20, 269_722),
         ("resnet", 56, 853_018),
         ("resnet", 110, 1_727_962),

@@ -1,4 +1,4 @@
-"""Ten thousand records in 20 s and 1 GiB (issue 6), on a fifth of them: processor time, which neighbours do not change.
+"""Ten thousand records in 20 s and 1 GiB, on a fifth of them: processor time, which neighbours do not change.
 
 `SCALE=10000 pytest tests/results/test_scale.py -s` measures any other number and prints it.
 """

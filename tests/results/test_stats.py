@@ -52,7 +52,7 @@ def test_equal_readings_spread_as_their_rounding_does():
 
 
 def test_the_test_set_widens_the_interval_of_a_test_error():
-    """360 images at 3 % error are known to 0.9 points (issue 2)."""
+    """360 images at 3 % error are known to 0.9 points."""
     assert math.sqrt(stats.sampling_variance(0.03, 360)) == pytest.approx(0.009, abs=0.0015)
     alone, sampled = (stats.mean_interval([0.029, 0.03, 0.031], images=n) for n in (math.nan, 360))
     assert sampled.high - sampled.low > 5 * (alone.high - alone.low)

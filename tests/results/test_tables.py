@@ -172,7 +172,7 @@ def test_two_data_sets_in_one_study_are_no_mixture():
 
 
 def test_a_smaller_micro_batch_is_no_replicate():
-    """BatchNorm then sees other batches (issue 6, promise 7)."""
+    """BatchNorm then sees other batches."""
     found = frames([train_record(trial(), 0.1), train_record(trial(seed=1), 0.1, micro_batch=32)])
     assert found.trials["comparable"].tolist() == [True, False]
     assert "micro-batch of 32" in found.warnings[0]

@@ -16,8 +16,9 @@ from bench import rehearsal
 from bench.faults import Fault
 from bench.plan.study import Trial
 from bench.store.record import Record, Status
-from bench.sweep import executors, supervisor
-from bench.sweep.executors import Outcome, Process, Settings
+from bench.sweep import supervisor
+from bench.sweep.executor import Outcome, Settings
+from bench.sweep.process import Process, _doubtful
 from bench.sweep.worker import Job, Message
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -276,7 +277,7 @@ def test_killed_by_the_kernel_for_memory_is_told_from_killed(
 def test_a_worker_is_replaced_when_its_device_may_be_poisoned(
     status: Status, message: str, device: str, replaced: bool
 ) -> None:
-    assert executors._doubtful(Record(TRIALS[0], status, message, {"device": device})) is replaced
+    assert _doubtful(Record(TRIALS[0], status, message, {"device": device})) is replaced
 
 
 def test_a_warm_worker_adds_under_50_ms_a_trial(process: Callable[..., Process]) -> None:

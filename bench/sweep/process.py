@@ -1,0 +1,129 @@
+"""The process executor: supervised workers, kept warm between trials. The far side of each is `worker`."""
+
+import time
+from multiprocessing.connection import wait
+from typing import Any
+
+from bench.store.record import Record, Status
+from bench.sweep.executor import Outcome, Settings, too_long
+from bench.sweep.supervisor import Worker
+from bench.sweep.worker import Job, Stop
+
+# A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
+START_LIMIT_S = 120.0
+
+
+class Process:
+    """Supervised workers: each a process of its own, warm between trials, replaced when one dies.
+
+    A plain process pool would lose every other trial with the first that is killed, and a fresh process a
+    trial would spend 6 s of CPU on loading torch each time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._workers: list[Worker] = []
+
+    def capacity(self, asked: int, device: str) -> int:
+        # Two processes on one GPU would only be in each other's way.
+        return asked or (self._settings.workers if device == "cpu" else 1)
+
+    def _idle(self) -> Worker:
+        for worker in list(self._workers):
+            if worker.job is None:
+                if worker.process.poll() is None:
+                    return worker
+                self._drop(worker)
+        worker = Worker(self._settings.threads)
+        self._workers.append(worker)
+        return worker
+
+    def _drop(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        worker.kill()
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        worker = self._idle()
+        worker.send("call", name, arguments)
+        try:
+            while not worker.receiving.poll(0.2):
+                if self._settings.stopping():
+                    raise Stop
+            answer = worker.receiving.recv()
+        except EOFError:
+            raise ValueError(f"trials cannot run here: {worker.obituary()[1]}") from None
+        if answer[0] == "failed":
+            raise ValueError(answer[1])
+        return answer[1]
+
+    def submit(self, job: Job) -> None:
+        self._idle().start(job)
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        busy = {worker.receiving: worker for worker in self._workers if worker.job}
+        outcomes = [self._receive(busy[ready]) for ready in wait(list(busy), seconds)]  # type: ignore[index]
+        outcomes += [self._overdue(worker) for worker in busy.values()]
+        return [outcome for outcome in outcomes if outcome]
+
+    def _receive(self, worker: Worker) -> Outcome | None:
+        """Everything that a worker has to say; the outcome, if that is among it."""
+        job = worker.job
+        assert job is not None
+        try:
+            while worker.receiving.poll(0):
+                kind, *content = worker.receiving.recv()
+                if kind == "begun":
+                    worker.begun, worker.since = True, time.monotonic()
+                    continue
+                if kind == "progress":
+                    self._settings.on_progress(job, content[0])
+                    continue
+                worker.job = None
+                record = content[0] if kind == "record" else None
+                if record and _doubtful(record):
+                    self._drop(worker)
+                return Outcome(job, record)
+        except (EOFError, ConnectionResetError):
+            status, message = worker.obituary()
+            seconds = time.monotonic() - worker.since
+            self._drop(worker)
+            return Outcome(job, Record(job.trial, status, message, seconds=seconds))
+        return None
+
+    def _overdue(self, worker: Worker) -> Outcome | None:
+        job, limit = worker.job, self._settings.trial_time_limit_s
+        seconds = time.monotonic() - worker.since
+        if job is None:
+            return None
+        if not worker.begun and seconds > START_LIMIT_S:
+            words = f"worker did not start within {START_LIMIT_S:g} s"
+            record = Record(job.trial, Status.ERROR, words, seconds=seconds)
+        elif worker.begun and limit and seconds > limit:
+            record = Record(job.trial, Status.TIMEOUT, too_long(limit), seconds=seconds)
+        else:
+            return None
+        self._drop(worker)
+        return Outcome(job, record)
+
+    def stop(self, seconds: float) -> list[Outcome]:
+        deadline = time.monotonic() + seconds
+        for worker in self._workers:
+            if worker.job:
+                worker.send("stop")
+        outcomes = []
+        while any(w.job for w in self._workers) and (left := deadline - time.monotonic()) > 0:
+            outcomes += self.wait(min(left, 0.1))
+        stopped = [Outcome(worker.job, None) for worker in self._workers if worker.job]
+        self.close()
+        return outcomes + stopped
+
+    def close(self) -> None:
+        for worker in list(self._workers):
+            self._drop(worker)
+
+
+def _doubtful(record: Record) -> bool:
+    """Whether the worker is to be replaced: after any CUDA error, its context may be poisoned."""
+    if record.status == Status.ERROR:
+        return record.environment.get("device") == "cuda" or "cuda" in record.message.lower()
+    return record.status == Status.OUT_OF_MEMORY
