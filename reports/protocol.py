@@ -5,8 +5,8 @@ Fractions in 0..1 unless said. The level of all tests is `results.stats.ALPHA` (
 `results.rows.STILL_IMPROVING` (0.9).
 """
 
-# More than the spread between seeds (0.14 to 0.5 points, docs/published-results.md, 1g) and the sampling of 360 test images
-# (0.9 points), less than any effect that the claims are about (5 to 80 points).
+# More than the spread between seeds (0.14 to 0.5 points, docs/published-results.md, 1g) and the sampling of 360 test
+# images (0.9 points), less than any effect that the claims are about (5 to 80 points).
 MARGIN = 0.02
 
 # A net "trains" at 15 % training error and does not at 50 %: chance is 90 % with ten classes; 16 % is the best

@@ -145,9 +145,8 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
     for count, shape in zip(counts, stage_shapes(spec)[1:], strict=False):
         area = math.prod(shape[1:])
         macs += count * taps * shape[0] ** 2 * area
-        elements += (
-            2.0 * count * layers * shape[0] * area
-        )  # kept for backward, measured: 2.0 per layer (docs/performance.md, 3a)
+        # Kept for the backward pass; measured: two elements for each of a layer's output (docs/performance.md, 3a).
+        elements += 2.0 * count * layers * shape[0] * area
     # Backward costs twice the forward pass; a multiply-add is two FLOPs.
     step = trial.batch_size * 6 * macs / FLOPS_A_SECOND + DISPATCH_S_A_LAYER * trial.depth
     return step, FLOOR_BYTES + trial.batch_size * elements * 4

@@ -52,7 +52,7 @@ def synchronize(device: str) -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Threads of one process. Two processes of two threads each ran 55 times slower than one (docs/performance.md, 3b)."""
+    """Sets the threads of this process. Two processes of two threads each ran 55 times slower than one."""
     torch.set_num_threads(threads)
 
 

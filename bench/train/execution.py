@@ -46,7 +46,8 @@ def usual(trial: Trial, device: str) -> Execution:
     """What a trial gets: on a CPU the eager step, which is repeatable as it is.
 
     On CUDA a graph; fp32 exactly, tf32 and bf16 as fast as they go. Compiling fuses BatchNorm, addition and ReLU,
-    and its rounding differs, so it comes with bf16 only. Compiled CPU steps were 1.5 times slower (docs/performance.md, 3b).
+    and its rounding differs, so it comes with bf16 only. On a CPU, steps with
+    compiled blocks were 1.5 times slower (docs/performance.md, 3b).
     """
     if device != "cuda":
         return Execution()
