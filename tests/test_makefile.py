@@ -68,7 +68,7 @@ def test_download_can_be_said_no_to(value: str, asked: bool) -> None:
 
 @pytest.mark.skipif(shutil.which("xz") is None, reason="xz is not installed")
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10-jpeg"])
-def test_an_archive_that_does_not_unpack_ends_the_run_on_a_borrowed_gpu(name: str, tmp_path: Path) -> None:
+def test_an_archive_that_does_not_unpack_ends_the_run_on_a_gpu_machine(name: str, tmp_path: Path) -> None:
     for folder in (".ci", "data"):
         (tmp_path / folder).mkdir()
     shutil.copy(ROOT / ".ci" / "on-gpu", tmp_path / ".ci")
