@@ -68,6 +68,8 @@ class Folder:
         try:
             for leftover in path.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
+            # Held open by the lock, so no other file can get its number meanwhile.
+            self._locked = os.stat(path / ".lock")
             holder = {"pid": os.getpid(), "host": socket.gethostname()}
             write(path / ".holder", json.dumps(holder).encode())
         except OSError as error:
@@ -194,9 +196,8 @@ class Folder:
 
     def _still_ours(self) -> bool:
         """Whether the lock file on disk is the one that is locked: another may lock a new file in a new folder."""
-        held = self._lock._context.lock_file_fd
         try:
-            return held is not None and os.path.samestat(os.fstat(held), os.stat(self.path / ".lock"))
+            return os.path.samestat(self._locked, os.stat(self.path / ".lock"))
         except OSError:
             return False
 

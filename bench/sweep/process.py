@@ -11,6 +11,12 @@ from bench.sweep.worker import Job, Stop
 
 # A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
 START_LIMIT_S = 120.0
+# The preflight reads data sets, and may decode or download them first. Assumed.
+CALL_LIMIT_S = 1800.0
+
+
+class _Gone(Exception):  # noqa: N818 (it says what became of the worker)
+    """A worker ended, or never answered; the message is one line."""
 
 
 class Process:
@@ -43,18 +49,43 @@ class Process:
         worker.kill()
 
     def call(self, name: str, *arguments: Any) -> Any:
+        """See `Executor.call`. A worker that is killed meanwhile is replaced and asked again, once."""
+        try:
+            return self._ask(name, arguments)
+        except _Gone:
+            pass
+        try:
+            return self._ask(name, arguments)
+        except _Gone as error:
+            raise ValueError(f"trials cannot run here: {error}") from None
+
+    def _ask(self, name: str, arguments: tuple[Any, ...]) -> Any:
         worker = self._idle()
         worker.send("call", name, arguments)
+        since, begun = time.monotonic(), False
         try:
-            while not worker.receiving.poll(0.2):
+            while True:
+                if worker.receiving.poll(0.2):
+                    kind, *content = worker.receiving.recv()
+                    if kind == "value":
+                        return content[0]
+                    if kind == "failed":
+                        raise ValueError(content[0])
+                    since, begun = time.monotonic(), True
                 if self._settings.stopping():
                     raise Stop
-            answer = worker.receiving.recv()
-        except EOFError:
-            raise ValueError(f"trials cannot run here: {worker.obituary()[1]}") from None
-        if answer[0] == "failed":
-            raise ValueError(answer[1])
-        return answer[1]
+                if time.monotonic() - since > (CALL_LIMIT_S if begun else START_LIMIT_S):
+                    self._drop(worker)
+                    words = (
+                        f"gave no answer within {CALL_LIMIT_S:g} s"
+                        if begun
+                        else f"did not start within {START_LIMIT_S:g} s"
+                    )
+                    raise _Gone(f"worker {words}")
+        except (EOFError, ConnectionResetError):
+            why = worker.obituary()[1]
+            self._drop(worker)
+            raise _Gone(why) from None
 
     def submit(self, job: Job) -> None:
         self._idle().start(job)

@@ -174,6 +174,7 @@ def serve(receiving: Connection, sending: Connection) -> None:
                 answer = ("stopped",)
             sending.send(answer)
         elif request[0] == "call":
+            sending.send(("begun",))
             try:
                 sending.send(("value", answer_of(request[1], request[2])))
             except Exception as error:

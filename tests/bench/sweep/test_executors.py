@@ -296,3 +296,28 @@ def test_what_the_probe_refuses_is_a_line_not_a_traceback(process: Callable[...,
         process().call("builtins:len", 1)
     with pytest.raises(ValueError, match="exit code 3: famous last words"):
         process().call("test_executors:leaves_early", 1, 2, 3)
+
+
+def dies_once(folder: str) -> str:
+    """Killed the first time that it is called."""
+    mark = Path(folder) / "killed"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "answered"
+
+
+def never_answers() -> None:
+    time.sleep(60)
+
+
+def test_a_worker_killed_before_the_sweep_starts_is_replaced(process: Callable[..., Process], tmp_path: Path) -> None:
+    assert process().call("test_executors:dies_once", str(tmp_path)) == "answered"
+
+
+def test_a_call_that_is_never_answered_is_given_up(
+    process: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.sweep.process.CALL_LIMIT_S", 0.3)
+    with pytest.raises(ValueError, match="gave no answer within"):
+        process().call("test_executors:never_answers")
