@@ -56,7 +56,7 @@ ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and 
 	@study=$(call quoted,$(STUDY)); \
 	[ -n "$$study" ] || study=$$($(PY) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
 	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
-	[ $$code -le 1 ] || exit $$code; \
+	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
 	$(PY) -m results "$$study" && $(PY) -m reports "$$study" && exit $$code
 
 report: $(READY)  ## tables and page of STUDY from the records that are there

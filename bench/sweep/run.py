@@ -26,7 +26,7 @@ from bench.sweep.executors import EXECUTORS
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
 
-EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_REFUSED, EXIT_TIME_LIMIT, EXIT_INTERRUPTED = 1, 2, 3, 130
 # After Ctrl-C a trial may finish its step; the whole sweep must be gone after 5 s.
 GRACE_S = 3.0
 # A time limit means that everything is over by then: so long before it, the sweep begins to stop.
@@ -313,8 +313,10 @@ class _Sweep:
             summary.reason = "time limit"
         if not summary.code and any(not status.final for status in summary.ended):
             summary.code = EXIT_FAILED
+        if not summary.code and summary.left:
+            summary.code = EXIT_TIME_LIMIT
         for folder in self._folders.values():
-            folder.keep = summary.code <= EXIT_FAILED  # then tables are made of it, even of no record
+            folder.keep = summary.code in (0, EXIT_FAILED, EXIT_TIME_LIMIT)  # then tables are made of it, even of no record
         return summary
 
 

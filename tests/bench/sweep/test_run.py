@@ -411,7 +411,7 @@ def test_a_time_limit_stops_cleanly_before_it_is_over(tmp_path: Path, reference:
     begin = time.monotonic()
     summary = run(tmp_path, time_limit_s=1.0, machine=RehearsalMachine(step_s=0.01))
     assert time.monotonic() - begin < 1.0
-    assert (summary.code, summary.reason) == (0, "time limit")
+    assert (summary.code, summary.reason) == (sweep.EXIT_TIME_LIMIT, "time limit")
     assert summary.left > 0
     run(tmp_path)
     assert table(tmp_path) == table(reference)
@@ -419,7 +419,7 @@ def test_a_time_limit_stops_cleanly_before_it_is_over(tmp_path: Path, reference:
 
 def test_a_limit_before_the_first_trial_ends_leaves_a_folder_for_the_tables(tmp_path: Path) -> None:
     summary = run(tmp_path / "new", time_limit_s=0.2, machine=RehearsalMachine(step_s=1.0), executor="process")
-    assert (summary.code, summary.ended) == (0, {})
+    assert (summary.code, summary.ended) == (sweep.EXIT_TIME_LIMIT, {})
     assert (tmp_path / "new" / "rehearsal").is_dir()
 
 
