@@ -58,19 +58,24 @@ class Shortcut(nn.Module):
     Args:
         scale: Constant that multiplies it (He et al. 2016, table 1, "constant scaling").
         dropout: Probability of dropping an element in training (He et al. 2016, table 1, "dropout shortcut").
+        both_sides: Half of the zero channels before the old ones, the rest after, instead of all after. The same
+            family of functions up to an order of channels, so weights of one form are not those of the other.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, scale: float = 1.0, dropout: float = 0.0
-    ) -> None:
+        self, in_channels: int, out_channels: int, stride: int, scale: float = 1.0, dropout: float = 0.0,
+        both_sides: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.extra, self.stride, self.scale, self.dropout = out_channels - in_channels, stride, scale, dropout
+        extra = out_channels - in_channels
+        self.padding = (extra // 2, extra - extra // 2) if both_sides else (0, extra)
+        self.extra, self.stride, self.scale, self.dropout = extra, stride, scale, dropout
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
         if self.extra:
-            x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, self.extra))
+            x = F.pad(x, (0, 0) * (x.dim() - 2) + self.padding)
         if self.scale != 1.0:
             x = x * self.scale
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
@@ -172,9 +177,8 @@ def _shortcut(architecture: Architecture, c_in: int, c_out: int, stride: int, de
         bias = kind == "B-bias"
         project = nn.Linear(c_in, c_out, bias=bias) if dense else nn.Conv2d(c_in, c_out, 1, stride, bias=bias)
         return project if bias else nn.Sequential(project, norm_layer(architecture, c_out, dense))
-    return Shortcut(
-        c_in, c_out, stride, scale=0.5 if kind == "half" else 1.0, dropout=0.5 if kind == "dropout" else 0.0
-    )
+    scale, dropout = 0.5 if kind == "half" else 1.0, 0.5 if kind == "dropout" else 0.0
+    return Shortcut(c_in, c_out, stride, scale, dropout, both_sides=kind == "A-both-sides")
 
 
 def weighted(module: nn.Module) -> bool:

@@ -84,6 +84,7 @@ PLACEMENTS: dict[str, Placement] = {
 SHORTCUTS: dict[str, str] = {
     "none": "no shortcut: a plain net",
     "A": "identity; where the shape changes, subsampled and padded with zero channels (no parameters)",
+    "A-both-sides": "A, with half of the zero channels before and half after the old ones",
     "B": "identity; where the shape changes, a 1x1 convolution with BatchNorm",
     "B-bias": "identity; where the shape changes, a 1x1 convolution with bias and no BatchNorm (the document)",
     "C": "a 1x1 convolution with BatchNorm on every shortcut",
@@ -119,6 +120,8 @@ ARCHITECTURES: dict[str, Architecture] = {
                      source="Xiao et al. 2018, delta-orthogonal kernels"),
         Architecture("document", "the document's residual network", shortcut="B-bias", conv_bias=True, init="xavier",
                      source="the document (d2l.ai, section 8.6)"),
+        Architecture("resnet-both-sides", "residual, zero channels on both sides", shortcut="A-both-sides",
+                     source="akamaster/pytorch_resnet_cifar10, option A"),
     )
 }  # fmt: skip
 

@@ -5,8 +5,9 @@ So the n-th tensor of one belongs to the n-th of the other, if its role (weight,
 shape agree; anything that does not is said, never skipped. Reading files is the caller's business.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,22 +34,58 @@ def misfits(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     return lines
 
 
-def load_by_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_by_order(network: nn.Module, state: Mapping[str, Any], example: tuple[Tensor, Tensor] | None = None) -> None:
     """Copies a state dict into a network, tensor by tensor in order.
 
     torchvision's `resnet18/34/50/101/152` fit architecture "resnet-b" in layout "imagenet"; CIFAR nets with
-    option A fit "resnet", with 1x1 projections "resnet-b", in layout "cifar".
+    option A fit "resnet" or "resnet-both-sides", by where they pad, with 1x1 projections "resnet-b", in layout "cifar".
+
+    Shapes that fit prove nothing: two forms of a shortcut can have the same tensors and other functions. Whether the
+    network now computes what the other one does can be known from an example of its outputs only.
+
+    Args:
+        network: Where the weights go.
+        state: A state dict, or a checkpoint that holds one under "state_dict", "model" or "net".
+        example: Inputs, N x C x H x W, and the logits, N x classes, that the other network gives for them in eval mode.
 
     Raises:
-        ValueError: Something does not fit; the first such tensor, and how many in all. Nothing is copied then.
+        ValueError: Something does not fit, the first such tensor and how many in all; or the example's logits differ
+            by more than 1e-3 of the largest. Nothing is copied then.
     """
+    state = _innermost(state)
     lines = misfits(network, state)
     if lines:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise ValueError(f"the state dict does not fit: {lines[0]}{more}")
+    before = [tensor.clone() for _, tensor in _tensors(network.state_dict())] if example is not None else []
+    _copy(network, [tensor for _, tensor in _tensors(state)])
+    if example is None:
+        return
+    training = network.training
     with torch.no_grad():
-        for ours, theirs in zip(_tensors(network.state_dict()), _tensors(state), strict=True):
-            ours[1].copy_(theirs[1])
+        found, wanted = network.eval()(example[0]), example[1]
+    network.train(training)
+    apart, largest = float((found - wanted).abs().max()), float(wanted.abs().max())
+    if not apart <= 1e-3 * largest:
+        _copy(network, before)
+        raise ValueError(
+            f"every shape fits, but the example's logits differ by {apart:.3g} (largest {largest:.3g}): another network"
+        )
+
+
+def _copy(network: nn.Module, tensors: Iterable[Tensor]) -> None:
+    with torch.no_grad():
+        for (_, ours), theirs in zip(_tensors(network.state_dict()), tensors, strict=True):
+            ours.copy_(theirs)
+
+
+def _innermost(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The state dict in a checkpoint: training scripts save it beside epoch and accuracy."""
+    for name in ("state_dict", "model", "net"):
+        inside = state.get(name)
+        if isinstance(inside, Mapping):
+            return _innermost(inside)
+    return state
 
 
 def _tensors(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:

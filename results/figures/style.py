@@ -51,6 +51,7 @@ STYLES: dict[str, Style] = {
     "resnet-zero": Style("#6a4fb3", "d", _DASHED, "#b39bf5"),
     "plain-orthogonal": Style("#7a4a21", "*", _DASHED, "#d0a070"),
     "document": Style("#4f5b66", "8", "-", "#b6c2cc"),
+    "resnet-both-sides": Style("#2f7f86", (5, 1, 0), _DOTTED, "#7fd0d6"),
 }
 
 # Users' own architectures, in the order of their names.

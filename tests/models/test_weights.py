@@ -37,29 +37,33 @@ def test_torchvisions_networks_give_the_same_logits(depth: int) -> None:
 
 
 class UsualBlock(nn.Module):
-    """A basic block as public CIFAR repositories write it, shortcut A by slicing and padding."""
+    """A basic block as public CIFAR repositories write it, shortcut A by slicing and padding.
 
-    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+    Some pad at the end, others (the best-known weights among them) a quarter of the new width on each side.
+    """
+
+    def __init__(self, c_in: int, c_out: int, stride: int, both_sides: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(c_out)
-        self.stride, self.extra = stride, c_out - c_in
+        self.stride = stride
+        self.padding = (c_out // 4, c_out // 4) if both_sides and c_out > c_in else (0, c_out - c_in)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.padding))
         return F.relu(out + shortcut)
 
 
 class UsualNet(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, both_sides: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         shapes = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
-        self.layers = nn.Sequential(*(UsualBlock(*shape) for shape in shapes))
+        self.layers = nn.Sequential(*(UsualBlock(*shape, both_sides) for shape in shapes))
         self.linear = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,16 +71,55 @@ class UsualNet(nn.Module):
         return self.linear(F.avg_pool2d(x, x.shape[3]).flatten(1))
 
 
-def test_a_usual_cifar_net_loads_by_order_and_shape() -> None:
-    theirs = UsualNet().eval()
+@pytest.mark.parametrize(("name", "both_sides"), [("resnet", False), ("resnet-both-sides", True)])
+def test_a_usual_cifar_net_loads_by_order_and_shape(name: str, both_sides: bool) -> None:
+    theirs = UsualNet(both_sides).eval()
     # As such files are: saved from DataParallel, and without the counters that old versions did not have.
     state = OrderedDict((f"module.{k}", v) for k, v in theirs.state_dict().items() if "num_batches" not in k)
-    mine = ours("resnet", "cifar", 20)
+    mine = ours(name, "cifar", 20)
+    assert sum(p.numel() for p in mine.parameters()) == 269_722
     assert misfits(mine, state) == []
-    load_by_order(mine, state)
+    load_by_order(mine, {"epoch": 200, "state_dict": state})
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(mine.eval()(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+def test_shapes_that_fit_are_no_proof_and_an_example_of_outputs_is() -> None:
+    theirs = UsualNet(both_sides=True).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        example = x, theirs(x)
+    wrong, right = ours("resnet", "cifar", 20), ours("resnet-both-sides", "cifar", 20)
+    before = {k: v.clone() for k, v in wrong.state_dict().items()}
+    assert misfits(wrong, theirs.state_dict()) == []
+    with pytest.raises(ValueError, match="every shape fits, but the example's logits differ"):
+        load_by_order(wrong, theirs.state_dict(), example)
+    assert all(torch.equal(v, before[k]) for k, v in wrong.state_dict().items())
+    load_by_order(right, theirs.state_dict(), example)
+
+
+@pytest.mark.parametrize("depth", [20, 110])
+def test_paddings_are_one_function_up_to_the_order_of_channels(depth: int) -> None:
+    """Weights move from one form to the other by permuting the channels of the second and third stage."""
+    torch.manual_seed(0)
+    end, both = ours("resnet", "cifar", depth).eval(), ours("resnet-both-sides", "cifar", depth).eval()
+    # By stage width: which channel of the net that pads at the end stands at each place of the other.
+    order = {16: torch.arange(16)}
+    for width in (32, 64):
+        new = torch.arange(width // 2, width)
+        order[width] = torch.cat([new[: width // 4], order[width // 2], new[width // 4 :]])
+    moved = {}
+    for name, value in end.state_dict().items():
+        for axis in (0, 1):
+            if value.dim() > axis and value.shape[axis] in order and not (name.startswith("head") and axis == 0):
+                value = value.index_select(axis, order[value.shape[axis]])
+        moved[name] = value
+    load_by_order(both, moved)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected, found = end(x), both(x)
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_what_does_not_fit_is_said_and_nothing_is_copied() -> None:
