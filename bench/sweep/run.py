@@ -316,11 +316,8 @@ class _Sweep:
         if not summary.code and summary.left:
             summary.code = EXIT_TIME_LIMIT
         for folder in self._folders.values():
-            folder.keep = summary.code in (
-                0,
-                EXIT_FAILED,
-                EXIT_TIME_LIMIT,
-            )  # then tables are made of it, even of no record
+            # Then tables are made of it, even of no record.
+            folder.keep = summary.code in (0, EXIT_FAILED, EXIT_TIME_LIMIT)
         return summary
 
 
