@@ -16,7 +16,7 @@ CALL_LIMIT_S = 1800.0
 
 
 class _Gone(Exception):  # noqa: N818 (it says what became of the worker)
-    """A worker ended, or never answered; the message is one line."""
+    """A worker ended before it answered; the message is one line."""
 
 
 class Process:
@@ -74,14 +74,11 @@ class Process:
                     since, begun = time.monotonic(), True
                 if self._settings.stopping():
                     raise Stop
-                if time.monotonic() - since > (CALL_LIMIT_S if begun else START_LIMIT_S):
+                limit = CALL_LIMIT_S if begun else START_LIMIT_S
+                if time.monotonic() - since > limit:
                     self._drop(worker)
-                    words = (
-                        f"gave no answer within {CALL_LIMIT_S:g} s"
-                        if begun
-                        else f"did not start within {START_LIMIT_S:g} s"
-                    )
-                    raise _Gone(f"worker {words}")
+                    what = "give an answer" if begun else "start"
+                    raise ValueError(f"trials cannot run here: worker did not {what} within {limit:g} s")
         except (EOFError, ConnectionResetError):
             why = worker.obituary()[1]
             self._drop(worker)
