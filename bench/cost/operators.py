@@ -1,7 +1,7 @@
 """Where a step's time goes: one profiled step, summed by kind of operation and by stage of the network.
 
 Reads the profiler's raw events: `profile.events()` builds a tree and takes 4 s at 1002 layers, this pass a tenth
-of it. Profiling slows a step by a third, so its times are shares, never prices; those stand in `profiling`.
+of it. Profiling slows a step by a third, so its times are shares, never prices; those stand in `measure`.
 """
 
 from collections.abc import Callable, Iterable

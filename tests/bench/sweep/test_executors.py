@@ -77,7 +77,7 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
     return not alive(pid)
 
 
-# Trial functions and probes, found by workers as "test_executors:..." (tests/bench is put on their path).
+# Trial functions and probes, found by workers as "test_executors:..." (tests/bench/sweep is put on their path).
 HERE = str(Path(__file__).parent)
 
 
