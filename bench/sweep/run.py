@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import faults as rehearsals
 from bench.plan.machine import Machine
-from bench.plan.study import Study, Trial
+from bench.plan.study import Study, Trial, values
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.record import Status
 from bench.sweep.display import Display, Forecast, Silent, work
@@ -217,11 +217,7 @@ class _Sweep:
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
             # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
-            uses = {
-                (t.dataset, t.train_examples, t.test_examples, t.batch_size, t.drop_last, t.resize, t.layout,
-                 t.architecture.factory, t.checkpoint_blocks, t.probes): t
-                for t in self._study.trials
-            }  # fmt: skip
+            uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
             device = next(iter(self._environments.values()))["device"]
             workers = executor.capacity(self._options.workers, device)
