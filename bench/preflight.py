@@ -4,17 +4,18 @@ The sweep calls this through its executor, so that the sweep's own process never
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from bench.data import datasets as data
 from bench.plan.machine import Machine
-from bench.plan.study import REHEARSED_IMAGES, Trial
+from bench.plan.study import REHEARSED_IMAGES, Trial, spec_of
 from bench.probes.table import PROBES
 from bench.train import device
 from models.network import build
-from models.spec import ModelSpec, nearest_depths, unknown
+from models.spec import nearest_depths, unknown
 
 
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
@@ -56,7 +57,7 @@ def _try_own(trial: Trial, stored: data.Data) -> None:
     depth = nearest_depths(trial.layout, 1)[0]
     channels, height, width = stored.image
     image = (channels, trial.resize or height, trial.resize or width)
-    spec = ModelSpec(trial.architecture, trial.layout, depth, trial.width, image, stored.classes)
+    spec = spec_of(replace(trial, depth=depth), image, stored.classes)
     try:
         network = build(spec)
         if trial.checkpoint_blocks and not hasattr(network, "blocks"):

@@ -13,7 +13,7 @@ from bench.cost import measure as profiling
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.study import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.store.record import Record, Status
 from bench.train import device
@@ -21,7 +21,6 @@ from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics
 from bench.train.loop import Progress, evaluate, reestimate, train
 from models.network import build
-from models.spec import ModelSpec
 
 # Of fewer images BatchNorm's statistics say little; a batch that does not fit even so is out of memory. Assumed.
 LEAST_MICRO_BATCH = 8
@@ -94,11 +93,6 @@ def failure(error: BaseException) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)  # no escapes, no lone surrogates
 
 
-def model_spec(trial: Trial, images: Images) -> ModelSpec:
-    """The network of a trial, for the images that it will see."""
-    return ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
-
-
 def _train(
     trial: Trial,
     stored: data.Data,
@@ -109,7 +103,9 @@ def _train(
 ) -> dict[str, Any]:
     where = machine.device
     images = Images(stored, trial)
-    network: nn.Module = build(model_spec(trial, images), trial.seed, where).to(memory_format=torch.channels_last)
+    network: nn.Module = build(spec_of(trial, images.shape, images.data.classes), trial.seed, where).to(
+        memory_format=torch.channels_last
+    )
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
     # Probes compare small differences: IEEE arithmetic, whatever the training's.
     with numerics("fp32"):
