@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bench.data import datasets as data
+from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.study import REHEARSED_IMAGES, Trial, spec_of
 from bench.probes.table import PROBES
@@ -66,5 +67,5 @@ def _try_own(trial: Trial, stored: data.Data) -> None:
         if tuple(logits.shape) != (2, stored.classes):
             raise ValueError(f"gives {tuple(logits.shape)} for 2 images and {stored.classes} classes")
     except (Exception, SystemExit) as error:  # whatever a user's code does
-        line = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(f"architecture {trial.architecture.factory!r}: {type(error).__name__}: {line}") from None
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None

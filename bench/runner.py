@@ -12,6 +12,7 @@ from torch import nn
 from bench.cost import measure as profiling
 from bench.data import datasets as data
 from bench.data.images import Images
+from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.study import Trial, spec_of
 from bench.probes.table import PROBES
@@ -87,9 +88,8 @@ def out_of_memory(error: BaseException) -> bool:
 def failure(error: BaseException) -> str:
     """One line: kind, message and place of an exception."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = str(error).strip().splitlines()
     where = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
-    line = f"{type(error).__name__}: {text[0] if text else ''} ({where})"[:500]
+    line = f"{type(error).__name__}: {first_line(error)} ({where})"[:500]
     return "".join(c if c.isprintable() else "?" for c in line)  # no escapes, no lone surrogates
 
 
