@@ -4,17 +4,19 @@ The sweep calls this through its executor, so that the sweep's own process never
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from bench.data import datasets as data
+from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.study import REHEARSED_IMAGES, Trial
+from bench.plan.study import REHEARSED_IMAGES, Trial, spec_of
 from bench.probes.table import PROBES
 from bench.train import device
 from models.network import build
-from models.spec import ModelSpec, nearest_depths, unknown
+from models.spec import nearest_depths, unknown
 
 
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
@@ -56,7 +58,7 @@ def _try_own(trial: Trial, stored: data.Data) -> None:
     depth = nearest_depths(trial.layout, 1)[0]
     channels, height, width = stored.image
     image = (channels, trial.resize or height, trial.resize or width)
-    spec = ModelSpec(trial.architecture, trial.layout, depth, trial.width, image, stored.classes)
+    spec = spec_of(replace(trial, depth=depth), image, stored.classes)
     try:
         network = build(spec)
         if trial.checkpoint_blocks and not hasattr(network, "blocks"):
@@ -65,5 +67,5 @@ def _try_own(trial: Trial, stored: data.Data) -> None:
         if tuple(logits.shape) != (2, stored.classes):
             raise ValueError(f"gives {tuple(logits.shape)} for 2 images and {stored.classes} classes")
     except (Exception, SystemExit) as error:  # whatever a user's code does
-        line = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(f"architecture {trial.architecture.factory!r}: {type(error).__name__}: {line}") from None
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None

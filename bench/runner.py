@@ -12,8 +12,9 @@ from torch import nn
 from bench.cost import measure as profiling
 from bench.data import datasets as data
 from bench.data.images import Images
+from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.study import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.store.record import Record, Status
 from bench.train import device
@@ -21,7 +22,6 @@ from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics
 from bench.train.loop import Progress, evaluate, reestimate, train
 from models.network import build
-from models.spec import ModelSpec
 
 # Of fewer images BatchNorm's statistics say little; a batch that does not fit even so is out of memory. Assumed.
 LEAST_MICRO_BATCH = 8
@@ -88,15 +88,9 @@ def out_of_memory(error: BaseException) -> bool:
 def failure(error: BaseException) -> str:
     """One line: kind, message and place of an exception."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = str(error).strip().splitlines()
     where = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
-    line = f"{type(error).__name__}: {text[0] if text else ''} ({where})"[:500]
+    line = f"{type(error).__name__}: {first_line(error)} ({where})"[:500]
     return "".join(c if c.isprintable() else "?" for c in line)  # no escapes, no lone surrogates
-
-
-def model_spec(trial: Trial, images: Images) -> ModelSpec:
-    """The network of a trial, for the images that it will see."""
-    return ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
 
 
 def _train(
@@ -109,7 +103,9 @@ def _train(
 ) -> dict[str, Any]:
     where = machine.device
     images = Images(stored, trial)
-    network: nn.Module = build(model_spec(trial, images), trial.seed, where).to(memory_format=torch.channels_last)
+    network: nn.Module = build(spec_of(trial, images.shape, images.data.classes), trial.seed, where).to(
+        memory_format=torch.channels_last
+    )
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
     # Probes compare small differences: IEEE arithmetic, whatever the training's.
     with numerics("fp32"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.plan.study import Trial
+from bench.plan.study import Trial, affecting, values
 from bench.store import record
 from bench.store.record import Record
 from results import rows, stats
@@ -31,10 +31,13 @@ _ASKED: dict[str, str] = {
             int if f.name == "depth" else type(f.default)
         ]
         for f in dataclasses.fields(Trial)
-        if f.name not in ("study", "architecture", "seed", "purpose", "probes")
+        if f.name not in ("study", "architecture", *affecting("repeat"))
     },
 }
 SETTING = tuple(_ASKED)
+
+# Costs of one architecture are compared over depth when these agree; the learning rate and the like do not change them.
+COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture")
 
 _MACHINE = {
     **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
@@ -203,7 +206,7 @@ def floors_apart(cost: pd.DataFrame) -> pd.DataFrame:
 
     Like are comparable records of one device, study and data set (which is part of the floor).
     """
-    alike = ["device_name", "study", "dataset", "resize", "train_examples", "comparable"]
+    alike = ["device_name", "study", *affecting("data"), "comparable"]
     floors = cost.groupby(alike)["memory_floor_bytes"]
     usual = floors.transform("median")
     # Of two that differ, neither is the usual one.
@@ -287,7 +290,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     lines: list[str] = []
     for i, found in enumerate(records):
         trial = found.trial
-        where = (trial.study, trial.purpose, trial.dataset, trial.resize, trial.train_examples)
+        where = (trial.study, trial.purpose, *values(trial, "data"))
         names = (*_SAME, "execution") if trial.purpose == "cost" else _SAME
         machine = tuple(str(found.environment.get(name, "")) for name in names)
         if any(machine):

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.cost.operators import profiled
 from bench.data.datasets import Data
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.study import Trial, spec_of
 from bench.train import device as seam
 from bench.train.execution import numerics, usual
 from bench.train.graph import restored
@@ -48,7 +48,7 @@ def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
         Exception: What building or stepping raises; the runner makes a status of it.
     """
     images = Images(data, trial)
-    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, data.classes)
+    spec = spec_of(trial, images.shape, data.classes)
     floor = seam.reset_peak_memory(device)
     began = time.perf_counter()
     network = build(spec, trial.seed, device).to(memory_format=torch.channels_last)

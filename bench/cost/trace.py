@@ -55,7 +55,6 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
     from bench.train.execution import numerics, usual
     from bench.train.step import Step
     from models.network import build
-    from models.spec import ModelSpec
 
     where = device.choose(asked["device"])
     fields = {name: asked[name] for name in ("depth", "layout", "width", "dataset", "batch_size", "precision")}
@@ -68,7 +67,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
         raise ValueError(f"cannot make the folder {path.parent}: {error.strerror}") from None
     device.set_threads(1)
     images = Images(data.for_trial(trial, asked["data_root"]).to(where), trial)
-    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
+    spec = study.spec_of(trial, images.shape, images.data.classes)
     network = build(spec, trial.seed, where)
     with numerics(trial.precision, usual(trial, where).exact):
         step = Step(network.to(memory_format=torch.channels_last), images, trial, where, usual(trial, where))

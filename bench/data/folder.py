@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.plan.errors import first_line
+from bench.plan.machine import usable_cores
 from bench.store.record import write
 
 Split = tuple[Tensor, Tensor]
@@ -153,8 +155,7 @@ def _decoded(listing: Listing, side: int) -> tuple[np.ndarray, np.ndarray]:
     paths = [path for path, _ in (*listing.train, *listing.test)]
     labels = np.array([label for _, label in (*listing.train, *listing.test)], dtype=np.int64)
     chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool, warnings.catch_warnings():
+    with ThreadPoolExecutor(usable_cores()) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about sizes: ours are errors
         heads = [head for chunk in pool.map(_heads, chunks) for head in chunk]
         channels = 1 if all(mode in ("1", "L") for _, mode in heads) else 3
@@ -186,7 +187,9 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
             with Image.open(path) as image:
                 size, mode = image.size, image.mode
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} is no image that can be read: {_reason(error)}") from None
+            raise ValueError(
+                f"{path} is no image that can be read: {first_line(error) or type(error).__name__}"
+            ) from None
         if size[0] * size[1] > MOST_PIXELS:
             raise ValueError(f"{path} claims {_text(size)} pixels, more than the {MOST_PIXELS:,} allowed")
         found.append((size, mode))
@@ -202,16 +205,12 @@ def _pixels(paths: Sequence[Path], channels: int, side: int) -> np.ndarray:
             with Image.open(path) as image:
                 pixels = image.convert("L" if channels == 1 else "RGB")
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} is damaged: {_reason(error)}") from None
+            raise ValueError(f"{path} is damaged: {first_line(error) or type(error).__name__}") from None
         if side and pixels.size != (side, side):
             pixels = ImageOps.fit(pixels, (side, side), Image.Resampling.BILINEAR)
         array = np.asarray(pixels)
         found.append(array[None] if channels == 1 else array.transpose(2, 0, 1))
     return np.stack(found)
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

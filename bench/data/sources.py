@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.plan.errors import first_line
+
 Split = tuple[Tensor, Tensor]
 
 # Of the four files when unpacked; torchvision lists only those of the archives. Compared with two public lists.
@@ -105,7 +107,7 @@ def _fetch(kind: Any, root: str, name: str) -> None:
     try:
         kind(root, download=True)
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise ValueError(f"cannot get data set {name!r} into {root}: {reason}") from None
 
 

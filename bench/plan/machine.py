@@ -1,5 +1,6 @@
 """How trials are to be executed, as far as that is not part of the trial. No torch: the sweep hands it to workers."""
 
+import os
 from dataclasses import dataclass
 
 
@@ -24,3 +25,8 @@ class Machine:
     download: bool = False
     checkpoint: str = ""
     checkpoint_after_s: float = 600.0
+
+
+def usable_cores() -> int:
+    """How many cores this process may use; at least one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ each make a further product that overrides the fields above them. A trial is one
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -13,10 +14,10 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.plan import own
-from models.spec import ARCHITECTURES, LAYOUTS, Architecture, blocks_per_stage, unknown
+from models.spec import ARCHITECTURES, LAYOUTS, Architecture, ModelSpec, blocks_per_stage, unknown
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -27,10 +28,29 @@ AUGMENTATIONS = ("none", "crop-flip")
 # Images of a rehearsal: a few steps, or what there is of a smaller set.
 REHEARSED_IMAGES = 40
 
+# What a field of a trial can affect. Every list of fields that must agree, or need not, is made from these words.
+#   name: which trial it is; a record's file name and a table's own columns say it.
+#   repeat: no setting of its own: trials of one setting may differ in it.
+#   data: which training images there are; records over other images are not compared.
+#   start: whether it can start at all, as "data" does: the preflight tries each way once.
+#   cost: time and memory of a step at a given depth; costs are compared when these agree.
+#   time: the time of a step, where it is predicted; not told apart where costs are compared.
+#   scale: roughly how much work a step is; the expected time left goes by it.
+#   extent: how far a trial goes beyond one step; no cost trial has any of it.
+#   training: what the net learns.
+Kind = Literal["name", "repeat", "data", "start", "cost", "time", "scale", "extent", "training"]
+
+
+def affects(*kinds: Kind) -> dict[str, tuple[Kind, ...]]:
+    """Metadata of a trial's field: what it affects."""
+    return {"affects": kinds}
+
 
 @dataclass(frozen=True)
 class Trial:
     """One point of a study's grid: one network, one recipe, one seed. Hashable and picklable.
+
+    Each field says beside its default what it affects; see `Kind`.
 
     Attributes:
         study: Name of the study it belongs to.
@@ -65,35 +85,35 @@ class Trial:
         probes: Keys of `probes.PROBES`, measured on the trained net.
     """
 
-    study: str
-    architecture: Architecture
-    depth: int
-    seed: int
-    purpose: str = "train"
-    layout: str = "four-stage"
-    width: int = 8
-    dataset: str = "digits"
-    resize: int = 0
-    train_examples: int = 0
-    test_examples: int = 0
-    epochs: int = 1
-    batch_size: int = 128
-    drop_last: bool = True
-    lr: float = 0.1
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip_norm: float = 0.0
-    label_smoothing: float = 0.0
-    augment: str = "none"
-    normalize: bool = True
-    precision: str = "fp32"
-    checkpoint_blocks: bool = False
-    stop_at_train_error: float = 0.0
-    test_each_epoch: bool = False
-    grow_to: tuple[int, ...] = ()
-    probes: tuple[str, ...] = ()
+    study: str = field(metadata=affects("name"))
+    architecture: Architecture = field(metadata=affects("name", "cost"))
+    depth: int = field(metadata=affects("name"))
+    seed: int = field(metadata=affects("name", "repeat"))
+    purpose: str = field(default="train", metadata=affects("name", "repeat"))
+    layout: str = field(default="four-stage", metadata=affects("cost", "scale", "start"))
+    width: int = field(default=8, metadata=affects("cost", "scale"))
+    dataset: str = field(default="digits", metadata=affects("data", "cost", "scale"))
+    resize: int = field(default=0, metadata=affects("data", "cost"))
+    train_examples: int = field(default=0, metadata=affects("data"))
+    test_examples: int = field(default=0, metadata=affects("start"))
+    epochs: int = field(default=1, metadata=affects("extent"))
+    batch_size: int = field(default=128, metadata=affects("cost", "scale", "start"))
+    drop_last: bool = field(default=True, metadata=affects("start"))
+    lr: float = field(default=0.1, metadata=affects("training"))
+    schedule: str = field(default="cosine", metadata=affects("training"))
+    warmup_epochs: float = field(default=0.0, metadata=affects("training"))
+    momentum: float = field(default=0.9, metadata=affects("training"))
+    weight_decay: float = field(default=1e-4, metadata=affects("training"))
+    clip_norm: float = field(default=0.0, metadata=affects("training"))
+    label_smoothing: float = field(default=0.0, metadata=affects("training"))
+    augment: str = field(default="none", metadata=affects("training", "time"))
+    normalize: bool = field(default=True, metadata=affects("training"))
+    precision: str = field(default="fp32", metadata=affects("training", "cost"))
+    checkpoint_blocks: bool = field(default=False, metadata=affects("cost", "start"))
+    stop_at_train_error: float = field(default=0.0, metadata=affects("training"))
+    test_each_epoch: bool = field(default=False, metadata=affects("training"))
+    grow_to: tuple[int, ...] = field(default=(), metadata=affects("extent"))
+    probes: tuple[str, ...] = field(default=(), metadata=affects("extent", "repeat", "start"))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, every field present."""
@@ -128,7 +148,30 @@ class Trial:
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Trial) if f.default is not dataclasses.MISSING}
 _TUPLES = ("grow_to", "probes")
 _FIELDS = {f.name: f for f in dataclasses.fields(Trial)}
+_AFFECTS: dict[str, tuple[Kind, ...]] = {name: f.metadata["affects"] for name, f in _FIELDS.items()}
 _STUDY_KEYS = ("title", "description", "claims", "include", "grid")
+
+
+@functools.cache
+def affecting(*kinds: Kind) -> tuple[str, ...]:
+    """Names of the trial fields that affect any of these, in the order in which `Trial` has them."""
+    return tuple(name for name, affected in _AFFECTS.items() if not set(kinds).isdisjoint(affected))
+
+
+def values(trial: Trial, *kinds: Kind) -> tuple[Any, ...]:
+    """The trial's values of `affecting` fields: equal for two trials that must agree in them."""
+    return tuple(getattr(trial, name) for name in affecting(*kinds))
+
+
+def spec_of(trial: Trial, image: tuple[int, int, int], classes: int) -> ModelSpec:
+    """The network of a trial.
+
+    Args:
+        trial: Says architecture, layout, depth and width.
+        image: Channels, height and width that the network sees (after resizing).
+        classes: Number of classes of its data.
+    """
+    return ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, image, classes)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.study import Trial, spec_of
 from bench.probes.anatomy import Probe, blocks_of, rounded
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
 from models.blocks import Block, zero_branch
@@ -66,8 +66,8 @@ class Growth(Probe):
             network, depth = grown, to
 
     def _spec(self, depth: int) -> ModelSpec:
-        trial, images = self.trial, self.images
-        return ModelSpec(trial.architecture, trial.layout, depth, trial.width, images.shape, images.data.classes)
+        trial, images = dataclasses.replace(self.trial, depth=depth), self.images
+        return spec_of(trial, images.shape, images.data.classes)
 
     def _compare(self, before: Network, after: Network) -> dict[str, Any]:
         """Outputs on all test images and errors on the training set, before and after the insertion."""

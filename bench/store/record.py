@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bench.plan.study import Trial
+from bench.plan.study import Trial, affecting
 
 SCHEMA = 1
 
@@ -79,12 +79,16 @@ class CannotOpen(Unreadable):
     """A file that the system does not give: what is in it may be whole, so it is left where it is."""
 
 
+# Fields that the start of a file's name says, or that no cost trial has.
+_NOT_IN_NAME = affecting("name", "extent")
+
+
 def file_name(trial: Trial, varied: Sequence[str]) -> str:
     """For people, and sorts: every field that the study varies, and a short hash of the trial."""
     parts = [trial.architecture.name, f"d{trial.depth:05d}", f"s{trial.seed:03d}"]
     for name in varied:
         value = getattr(trial, name)
-        if name in ("study", "architecture", "depth", "seed", "purpose", "epochs", "probes", "grow_to"):
+        if name in _NOT_IN_NAME:
             continue
         parts.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
     text = "-".join([*parts, trial.purpose])

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TextIO
 
-from bench.plan.study import Trial
+from bench.plan.study import Trial, affecting, values
 from bench.store.record import Record, Status
 from bench.sweep.worker import Job, Message
 
@@ -42,7 +42,7 @@ class Forecast:
     @staticmethod
     def _keys(trial: Trial) -> list[tuple[Any, ...]]:
         """From the same setting to the merely similar."""
-        alike = (trial.purpose, trial.dataset, trial.layout, trial.width, trial.batch_size)
+        alike = (trial.purpose, *values(trial, "scale"))
         network = (*alike, trial.architecture.name)
         return [(*network, trial.depth, trial.epochs), network, alike, (trial.purpose,)]
 
@@ -102,8 +102,8 @@ class Display(Protocol):
         """The sweep is over."""
 
 
-# Fields of a trial that its name has already, or that say little about it.
-HIDDEN = ("study", "architecture", "depth", "seed", "purpose", "epochs", "probes")
+# Fields of a trial that its name has already, or that say little about it; what it is grown to says much.
+HIDDEN = frozenset(affecting("name", "extent")) - {"grow_to"}
 
 
 class State:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.study import Study, Trial
+from bench.plan.study import Study, Trial, spec_of, values
 from bench.store import record
 from bench.store.record import Record, Status
-from models.spec import LAYOUTS, ModelSpec, blocks_per_stage, stage_shapes
+from models.spec import LAYOUTS, blocks_per_stage, stage_shapes
 
 # Training images of data sets whose size is fixed; others are looked up in their records.
 N_TRAIN = {
@@ -88,8 +88,7 @@ def fit(points: Sequence[tuple[int, float]]) -> Line:
 
 def family(trial: Trial) -> tuple[object, ...]:
     """What must agree for one trial's price to say something about another's."""
-    return (trial.architecture, trial.layout, trial.width, trial.dataset, trial.resize, trial.batch_size,
-            trial.precision, trial.augment, trial.checkpoint_blocks)  # fmt: skip
+    return values(trial, "cost", "time")
 
 
 def predict(study: Study, records: Iterable[Record], device_name: str = "") -> list[Prediction]:
@@ -136,7 +135,7 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
     """Seconds of a training step and bytes at its peak, from the network's arithmetic alone, for one core."""
     channels, height, width = IMAGES.get(trial.dataset.removeprefix("random-labels:"), (3, 32, 32))
     image = (channels, trial.resize or height, trial.resize or width)
-    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, image, 10)
+    spec = spec_of(trial, image, 10)
     row, counts = LAYOUTS[trial.layout], blocks_per_stage(trial.layout, trial.depth)
     layers = row.layers(trial.depth)
     # Multiply-adds of a block and pixel over its squared width: two linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.

@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 from bench import faults as rehearsals
-from bench.plan.machine import Machine
-from bench.plan.study import Study, Trial
+from bench.plan.machine import Machine, usable_cores
+from bench.plan.study import Study, Trial, values
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.record import Status
 from bench.sweep.display import Display, Forecast, Silent, work
@@ -217,11 +217,7 @@ class _Sweep:
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
             # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
-            uses = {
-                (t.dataset, t.train_examples, t.test_examples, t.batch_size, t.drop_last, t.resize, t.layout,
-                 t.architecture.factory, t.checkpoint_blocks, t.probes): t
-                for t in self._study.trials
-            }  # fmt: skip
+            uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
             device = next(iter(self._environments.values()))["device"]
             workers = executor.capacity(self._options.workers, device)
@@ -336,8 +332,7 @@ def size(options: Options) -> tuple[Machine, int]:
     One thread a worker, however many there are: sums in another order would be other results, and a table must
     not depend on how many trials ran side by side. So on the CPU it is a worker a core, as memory allows.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // WORKER_BYTES
     single = options.machine.device == "cuda" or options.executor == "inline"
-    workers = options.workers or (1 if single else max(1, min(cores, room)))
+    workers = options.workers or (1 if single else max(1, min(usable_cores(), room)))
     return dataclasses.replace(options.machine, threads=options.machine.threads or 1, workers=workers), workers

@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.faults import Fault, Rehearsal
+from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.study import Trial
 from bench.store.record import Record, Status, decode, encode
@@ -117,10 +118,10 @@ def classify(error: BaseException) -> Status:
 
 def describe(error: BaseException) -> str:
     """One line: type, first line of the message, and the innermost place in our own or the user's source."""
-    lines = str(error).strip().splitlines()
+    line = first_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    words = "".join(c if c.isprintable() else "?" for c in lines[0][:300]) if lines else "no message"
+    words = "".join(c if c.isprintable() else "?" for c in line[:300]) if line else "no message"
     return f"{type(error).__name__}: {words}{where}"
 
 

@@ -8,7 +8,6 @@ import ctypes
 import functools
 import gc
 import hashlib
-import os
 import platform
 import re
 from importlib import metadata
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench.plan.machine import usable_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,7 +126,7 @@ def describe(device: str) -> dict[str, Any]:
         "device_name": device_name(device),
         "host": platform.node(),
         "os": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -18,6 +18,7 @@ from torch.optim.sgd import sgd
 from torch.profiler import record_function
 
 from bench.data.images import Images
+from bench.plan.errors import first_line
 from bench.plan.study import Trial
 from bench.train.execution import Execution, usual
 from bench.train.graph import (
@@ -225,7 +226,7 @@ class Step:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = first_line(error)[:200]
             self._replays.clear()
             if self.execution.exact and "deterministic" in reason:
                 self.note, self.execution = f"not exact: {reason}", replace(self.execution, exact=False)

@@ -13,7 +13,7 @@ from reports.judges.errors import COST, nothing, of_studies
 from reports.protocol import DEEP, FLAT
 from results import stats
 from results.metrics import METRICS
-from results.tables import Frames, one_each
+from results.tables import COST_SETTING, Frames, one_each
 
 CLAIM = "cost-grows"
 
@@ -146,7 +146,7 @@ def _bound_by(cost: pd.DataFrame) -> str:
 
 def _series(cost: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """Study, setting and rows of each lot that is compared: equal layout, width, batch and precision only."""
-    names = ["layout", "dataset", "width", "resize", "batch_size", "precision", "checkpoint_blocks"]
+    names = sorted(COST_SETTING, key=lambda name: name not in ("layout", "dataset"))  # these two are said first
     found = []
     for study, of_study in cost.groupby("study", sort=True):
         varied = [name for name in names if of_study[name].nunique() > 1]

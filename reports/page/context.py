@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.plan.study import Study, Trial
+from bench.plan.study import Study, Trial, affecting
 from reports.finding import Finding
 from reports.page.words import NOTHING, listed, number, percent
 from results.figures import errors as error_figures
@@ -123,7 +123,7 @@ def command(source: Source, study: str, digest: str, seed: int | None = None) ->
 
 # ---- tables -----------------------------------------------------------------------------------------------
 
-_SHOWN = {"architecture", "depth", "seed", "study", "purpose", "probes", "grow_to"}
+_SHOWN = frozenset(affecting("name", "extent")) - {"epochs"}
 
 
 def _varied(frame: pd.DataFrame) -> list[str]:

@@ -26,14 +26,14 @@ from results.figures.panels import (
 )
 from results.figures.style import Style
 from results.metrics import METRICS
-from results.tables import Frames, one_each
+from results.tables import COST_SETTING, Frames, one_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Costs are compared when these agree; the learning rate and the like do not change them.
-_ALIKE = ("study", "dataset", "layout", "width", "resize", "batch_size", "precision", "checkpoint_blocks")
+# Costs are compared when these agree; what a title names first is the data set.
+_ALIKE = ("study", *sorted(COST_SETTING, key=lambda name: name != "dataset"))
 
 MOST_DEPTHS = 8
 

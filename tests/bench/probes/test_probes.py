@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
-from bench.plan.study import Trial, architecture
+from bench.plan.study import Trial, architecture, spec_of
 from bench.probes import anatomy, growth, paths
 from bench.probes.anatomy import Probe, walk
 from bench.probes.lesions import Lesions
 from bench.probes.table import PROBES, BranchRatio, GradientNorms
-from bench.runner import model_spec, run_trial
+from bench.runner import run_trial
 from bench.train.loop import evaluate, mode, reestimate, train
 from models.blocks import zero_branch
 from models.network import Network, build
@@ -41,7 +41,7 @@ def asked(row: str = "resnet", **fields: Any) -> Trial:
 def ready(trial: Trial) -> tuple[Network, Images]:
     """The trial's network at its initial weights, and its images."""
     images = Images(data.for_trial(trial), trial)
-    network = build(model_spec(trial, images), trial.seed).to(memory_format=torch.channels_last)
+    network = build(spec_of(trial, images.shape, images.data.classes), trial.seed).to(memory_format=torch.channels_last)
     assert isinstance(network, Network)
     return network, images
 
@@ -204,7 +204,9 @@ def test_inserted_blocks_change_nothing(row: str, layout: str) -> None:
     trial = asked(row, layout=layout, lr=0.05)
     network, images = trained(trial)
     before = state(network)
-    grown = growth.grow(network, dataclasses.replace(model_spec(trial, images), depth=34), images, trial.seed)
+    grown = growth.grow(
+        network, dataclasses.replace(spec_of(trial, images.shape, images.data.classes), depth=34), images, trial.seed
+    )
     x, y = images.data.test_images, images.data.test_labels
     old, new = (growth._logits(net, images, x) for net in (network, grown))
     if row == "plain":
@@ -219,7 +221,9 @@ def test_inserted_blocks_change_nothing(row: str, layout: str) -> None:
 def test_an_inserted_residual_block_can_learn() -> None:
     trial = asked("preact")
     network, images = trained(trial)
-    grown = growth.grow(network, dataclasses.replace(model_spec(trial, images), depth=34), images, trial.seed)
+    grown = growth.grow(
+        network, dataclasses.replace(spec_of(trial, images.shape, images.data.classes), depth=34), images, trial.seed
+    )
     x, y = images.data.train_images[:64], images.data.train_labels[:64]
     nn.functional.cross_entropy(grown(images.prepare(x)), y).backward()  # type: ignore[no-untyped-call]
     last = anatomy.blocks_of(grown)[3].last_factor()

@@ -1,0 +1,17 @@
+"""What an exception says in one line."""
+
+import pytest
+
+from bench.plan.errors import first_line
+from bench.plan.machine import usable_cores
+
+
+@pytest.mark.parametrize(
+    ("message", "line"), [("", ""), (" \n ", ""), ("one", "one"), ("\n one \ntwo", "one "), ("one\r\ntwo", "one")]
+)
+def test_the_first_line_that_says_anything(message: str, line: str) -> None:
+    assert first_line(ValueError(message)) == line
+
+
+def test_there_is_a_core_to_use() -> None:
+    assert usable_cores() >= 1
