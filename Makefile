@@ -95,7 +95,7 @@ test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this mach
 	@$(PY) -m pytest tests -m ray
 
 faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
-	@$(PY) -m bench.chaos $(call quoted,$(or $(TRIES),10))
+	@$(PY) -m tests.harness.chaos $(call quoted,$(or $(TRIES),10))
 
 scale: $(READY)  ## how tables and page grow with the number of records, 100 to 100,000 made-up ones (minutes)
 	@PYTHONPATH=. $(PY) tests/scale.py
