@@ -66,17 +66,17 @@ reports-published: $(READY)  ## rebuild the pages of reports/published from the 
 	@$(PY) -m reports --published
 
 bench: $(READY)  ## benchmarks over depth: saves a baseline where there is none, else compares with it
-	@$(PY) -m bench.regressions
+	@$(PY) -m tests.regressions.gate
 
 bench-compare: $(READY)  ## fail where a benchmark slowed by 25 % against BASE: a saved run, another checkout, or another python
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
-	@$(PY) -m bench.regressions $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE))
+	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE))
 
 bench-cpu: $(READY)  ## our loop against the loop people write, on this CPU (quiet machine; minutes)
-	@$(PY) -m bench.cpu_table
+	@$(PY) -m tests.speed.cpu_table
 
 bench-cuda: $(READY)  ## every CUDA row of the table of targets, exactness first (under 8 minutes)
-	@$(PY) -m bench.cuda_table
+	@$(PY) -m tests.speed.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace that Perfetto opens
 	@$(PY) -m bench.cost.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
@@ -95,7 +95,7 @@ test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this mach
 	@$(PY) -m pytest tests -m ray
 
 faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
-	@$(PY) -m bench.chaos $(call quoted,$(or $(TRIES),10))
+	@$(PY) -m tests.harness.chaos $(call quoted,$(or $(TRIES),10))
 
 scale: $(READY)  ## how tables and page grow with the number of records, 100 to 100,000 made-up ones (minutes)
 	@PYTHONPATH=. $(PY) tests/scale.py

@@ -182,11 +182,11 @@ def run(
     no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
 ) -> None:
     """Runs what is not done yet of a study; a record for each trial, the moment it ends."""
-    from bench import faults
     from bench.plan.machine import Machine
     from bench.plan.study import load, rehearsed
     from bench.sweep import display as progress
     from bench.sweep import run as sweep
+    from bench.sweep.faults import harness
 
     if not records.strip():
         raise ValueError("--records must name a folder")
@@ -213,7 +213,7 @@ def run(
         time_limit_s=seconds("--time-limit", time_limit),
         trial_time_limit_s=seconds("--trial-time-limit", trial_time_limit),
         gpus_per_trial=gpus_per_trial,
-        faults=tuple(map(faults.parse, inject or [])),
+        faults=tuple(map(harness().parse, inject)) if inject else (),
     )
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
     display = progress.Plain()

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "models": {"models"},
     "bench/plan": {_PLAN, "models.spec", "bench.train.device"},  # device: for `default_study`, where a GPU is there
     "bench/store": {_STORE, _PLAN},
-    "bench/sweep": {"bench.sweep", _STORE, _PLAN, "models.spec", "bench.faults"},  # faults: the option --inject
+    "bench/sweep": {"bench.sweep", _STORE, _PLAN, "models.spec"},
     "bench/data": {"bench.data", _STORE, _PLAN, "models.spec"},
     "bench/train": {"bench.train", "bench.data", _STORE, _PLAN, "models"},
     "bench/probes": {"bench.probes", "bench.train", "bench.data", _PLAN, "models"},

@@ -27,8 +27,9 @@ from bench.sweep.supervisor import THREAD_SETTINGS, import_path
 from bench.sweep.worker import Job, Message, Stop, answer_of, run
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of the checkout, what nodes need not get; anchored, since bench/data/ is code.
-NOT_SHIPPED = [".git", ".venv", ".ci", "/data", "/docs", "/tests", "/results", "/reports", "**/__pycache__"]
+# Of the checkout, what nodes need not get; anchored, since bench/data/ is code. `--inject` needs tests/harness.
+NOT_SHIPPED = [".git", ".venv", ".ci", "/data", "/docs", "/tests/*", "!/tests/harness", "/results", "/reports",
+               "**/__pycache__"]  # fmt: skip
 # A trial that a dying node took with it this often is given up: perhaps it is what kills the nodes.
 MOST_NODES = 4
 _TELL_EVERY_S = 1.0

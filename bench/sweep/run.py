@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import faults as rehearsals
 from bench.plan.machine import Machine, usable_cores
 from bench.plan.study import Study, Trial, values
 from bench.store.folder import Folder, WriteError, plain
@@ -23,6 +22,7 @@ from bench.store.record import Status
 from bench.sweep.display import Display, Forecast, Silent, work
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
+from bench.sweep.faults import Fault, harness
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
 
@@ -59,7 +59,7 @@ class Options:
     time_limit_s: float = 0.0
     trial_time_limit_s: float = 0.0
     gpus_per_trial: float = 1.0
-    faults: tuple[rehearsals.Fault, ...] = ()
+    faults: tuple[Fault, ...] = ()
     function: str = "bench.runner:run_trial"
     probe: str = "bench.preflight:environments"
 
@@ -170,7 +170,7 @@ def _check_faults(options: Options, trials: int) -> None:
     for fault in options.faults:
         if fault.trial > trials:
             raise ValueError(f"--inject: there is no trial {fault.trial}; the study has {trials}")
-        if options.executor == "inline" and rehearsals.FAULTS[fault.name].deadly:
+        if options.executor == "inline" and harness().FAULTS[fault.name].deadly:
             raise ValueError(f"--inject {fault.name}: would end the sweep itself with executor 'inline'; use 'process'")
 
 

@@ -22,11 +22,11 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bench.faults import Fault, Rehearsal
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.study import Trial
 from bench.store.record import Record, Status, decode, encode
+from bench.sweep.faults import Fault, harness
 
 Message = Mapping[str, Any]
 TrialFunction = Callable[[Trial, Machine, Callable[[Message], None]], Record]
@@ -89,14 +89,17 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
         job: What to run.
         tell: Gets each progress message; may raise `Stop`.
     """
-    rehearsed = Rehearsal(job.faults)
+    rehearsed: Any = None
 
     def progress(message: Message) -> None:
-        rehearsed.step(message)
+        if rehearsed:
+            rehearsed.step(message)
         tell(message)
 
     begin, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
+        if job.faults:
+            rehearsed = harness().Rehearsal(job.faults)
         function: TrialFunction = resolve(job.function)
         # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
         record = decode(encode(function(job.trial, job.machine, progress)))

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
-from bench import rehearsal
 from bench.store import record
 from bench.store.record import Status
 from bench.sweep import display as progress
+from bench.sweep import faults as seam
 from bench.sweep.run import Summary
+from tests.harness import rehearsal
 
 ROOT = Path(__file__).parent.parent.parent
 # Two epochs of two steps on made-up images: real networks, in seconds.
@@ -219,6 +220,18 @@ def table(folder: Path) -> dict[str, str]:
     return rows
 
 
+def test_without_the_checkouts_tests_no_fault_is_injected(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(seam, "HARNESS", "not_there.harness.faults")
+    records = tmp_path / "records"
+    assert bench("run", str(tiny), "--inject", "raise@1:3", "--records", str(records), monkeypatch=monkeypatch) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: --inject needs tests/harness of the checkout")
+    assert shown.count("\n") == 1
+    assert not records.exists()
+
+
 @pytest.mark.slow
 def test_real_nets_interrupted_by_faults_end_with_the_same_table(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -248,7 +261,7 @@ def test_real_nets_interrupted_by_faults_end_with_the_same_table(
 
 def test_the_rehearsals_command_ends_with_2_for_what_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    command = [sys.executable, "-m", "bench.rehearsal", str(tmp_path / "file")]
+    command = [sys.executable, "-m", "tests.harness.rehearsal", str(tmp_path / "file")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert rehearsal.small_study(1).trials

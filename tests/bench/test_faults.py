@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import chaos, faults, rehearsal
 from bench.store import record
 from bench.store.record import Status
 from bench.sweep import run as sweep
+from tests.harness import chaos, faults, rehearsal
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -126,7 +126,7 @@ def test_stopped_and_continued_nothing_is_lost(tmp_path: Path, reference: dict[s
 def test_on_a_terminal_the_panel_shows_what_runs(tmp_path: Path) -> None:
     """Through a pseudo-terminal: trials done, current trial with its loss, and the terminal is left as it was."""
     code = (
-        "from pathlib import Path; from bench import rehearsal; from bench.sweep import display, run;"
+        "from pathlib import Path; from tests.harness import rehearsal; from bench.sweep import display, run;"
         f"o = rehearsal.options(Path({str(tmp_path)!r}), machine=rehearsal.RehearsalMachine(step_s=0.03));"
         "run.run(rehearsal.small_study(1), o, display.choose(True)([]))"
     )

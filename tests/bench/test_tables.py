@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import cpu_table, cuda_table
-from bench.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.study import Trial
-from bench.reference import Reference, interleaved
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
+from tests.speed import cpu_table, cuda_table
+from tests.speed.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
+from tests.speed.reference import Reference, interleaved
 
 
 def trial(**fields: object) -> Trial:

@@ -1,4 +1,4 @@
-"""Benchmarks are collected only when `bench.regressions` asks for them; they say on what they ran."""
+"""Benchmarks are collected only when `tests.regressions.gate` asks for them; they say on what they ran."""
 
 import os
 from typing import Any

@@ -1,6 +1,6 @@
 """Benchmarks over depth and family: forward pass, training step, build, first step, and a report of 1,000 records.
 
-Run by `python -m bench.regressions`, which gates on the ratio to the calibration workload between the rounds.
+Run by `python -m tests.regressions.gate`, which gates on the ratio to the calibration workload between the rounds.
 """
 
 import os

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench import regressions
-from bench.regressions import Content, Run, Side, compare, file_name, interpreter_and_checkout, merged, read, times
+from tests.regressions import gate as regressions
+from tests.regressions.gate import Content, Run, Side, compare, file_name, interpreter_and_checkout, merged, read, times
 
 MACHINE = {
     "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "timer": "perf_counter", "calibration": "5f3c",
@@ -235,7 +235,7 @@ def test_command_helps_without_torch() -> None:
     lines = (
         "import sys",
         "sys.argv = ['x', '--help']",
-        "import bench.regressions as regressions",
+        "import tests.regressions.gate as regressions",
         "try: regressions.main()",
         "except SystemExit: pass",
         "assert 'torch' not in sys.modules",
@@ -247,7 +247,7 @@ def test_command_helps_without_torch() -> None:
 def test_what_is_no_interpreter_and_no_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (["--against", "/no/such/dir"], ["--dir", str(tmp_path / "file")]):
-        command = [sys.executable, "-m", "bench.regressions", *arguments]
+        command = [sys.executable, "-m", "tests.regressions.gate", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=regressions.ROOT, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert done.stderr.startswith("error: ")

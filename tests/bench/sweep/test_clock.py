@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.rehearsal import RehearsalMachine, options, small_study, table
 from bench.store import record
 from bench.sweep import run as sweep
+from tests.harness.rehearsal import RehearsalMachine, options, small_study, table
 
 STUDY = small_study(2)
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bench import rehearsal
-from bench.faults import Fault
 from bench.plan.study import Trial
 from bench.store.record import Record, Status
 from bench.sweep import supervisor
 from bench.sweep.executor import Outcome, Settings
 from bench.sweep.process import Process, _doubtful
 from bench.sweep.worker import Job, Message
+from tests.harness import rehearsal
+from tests.harness.faults import Fault
 
 ROOT = Path(__file__).resolve().parents[3]
 TRIALS = rehearsal.small_study(1).trials
@@ -30,7 +30,9 @@ def settings(**changes: Any) -> Settings:
     return Settings(**{**values, "on_progress": lambda *_: None, "stopping": lambda: False, **changes})
 
 
-def job(number: int = 1, function: str = "bench.rehearsal:run_trial", step_s: float = 0.0, *faults: Fault) -> Job:
+def job(
+    number: int = 1, function: str = "tests.harness.rehearsal:run_trial", step_s: float = 0.0, *faults: Fault
+) -> Job:
     return Job(number, TRIALS[number - 1], rehearsal.RehearsalMachine(step_s=step_s), function, faults)
 
 
@@ -142,9 +144,7 @@ def test_what_a_probe_answers_is_plain_data_so_that_the_sweep_loads_no_torch(pro
 
 
 def test_neither_sweep_nor_command_line_loads_torch() -> None:
-    code = (
-        "import sys, bench.__main__, bench.sweep.run, bench.faults, bench.plan.machine; print('torch' in sys.modules)"
-    )
+    code = "import sys, bench.__main__, bench.sweep.run, tests.harness.faults; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True).stdout == b"False\n"
 
 
@@ -164,7 +164,7 @@ def test_a_fault_becomes_a_record_and_the_next_trial_runs(
     fault: str, status: Status, words: str, process: Callable[..., Process]
 ) -> None:
     executor = process()
-    failed = record_of(finish(executor, job(1, "bench.rehearsal:run_trial", 0.0, Fault(fault, 1, 3)))[0])
+    failed = record_of(finish(executor, job(1, "tests.harness.rehearsal:run_trial", 0.0, Fault(fault, 1, 3)))[0])
     assert (failed.status, failed.trial) == (status, TRIALS[0])
     assert words in failed.message
     assert record_of(finish(executor, job(2))[0]).status == Status.OK
@@ -207,7 +207,9 @@ def test_a_hang_ends_at_the_time_limit_with_all_that_it_started(process: Callabl
 
 def test_one_death_leaves_the_other_worker_alone(process: Callable[..., Process]) -> None:
     executor = process(workers=2)
-    outcomes = finish(executor, job(1, "bench.rehearsal:run_trial", 0.01, Fault("kill", 1, 2)), job(2, step_s=0.01))
+    outcomes = finish(
+        executor, job(1, "tests.harness.rehearsal:run_trial", 0.01, Fault("kill", 1, 2)), job(2, step_s=0.01)
+    )
     assert {o.job.number: record_of(o).status for o in outcomes} == {1: Status.ERROR, 2: Status.OK}
 
 
@@ -241,7 +243,7 @@ def test_stop_takes_what_ends_in_time_and_discards_the_rest(process: Callable[..
 
 def test_a_worker_that_does_not_stop_is_ended(process: Callable[..., Process]) -> None:
     executor = process()
-    executor.submit(job(1, "bench.rehearsal:run_trial", 0.0, Fault("hang", 1, 1)))
+    executor.submit(job(1, "tests.harness.rehearsal:run_trial", 0.0, Fault("hang", 1, 1)))
     executor.wait(0.5)
     assert [o.record for o in executor.stop(0.3)] == [None]
 
@@ -253,7 +255,7 @@ def test_killed_by_the_kernel_for_memory_is_told_from_killed(
     counter.write_text("oom 0\noom_kill 4\n")
     monkeypatch.setattr(supervisor, "OOM_COUNTERS", (str(tmp_path / "absent"), str(counter)))
     executor = process()
-    executor.submit(job(1, "bench.rehearsal:run_trial", 0.0, Fault("hang", 1, 1)))
+    executor.submit(job(1, "tests.harness.rehearsal:run_trial", 0.0, Fault("hang", 1, 1)))
     executor.wait(0.3)
     counter.write_text("oom 1\noom_kill 5\n")
     os.killpg(executor._workers[0].process.pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import chaos, rehearsal
+from tests.harness import chaos, rehearsal
 
 pytestmark = [
     pytest.mark.ray,
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CLUSTER = """
 import json, sys
 from pathlib import Path
-from bench import rehearsal
+from tests.harness import rehearsal
 from bench.sweep import display as progress
 from bench.sweep import run as sweep
 from ray.cluster_utils import Cluster

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench import rehearsal
 from bench.plan.study import Study, Trial
-from bench.rehearsal import RehearsalMachine, options, small_study, table
 from bench.store import record
 from bench.store.folder import Folder, WriteError
 from bench.store.record import Record, Status
@@ -24,6 +22,8 @@ from bench.sweep import display as progress
 from bench.sweep import run as sweep
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.worker import Job
+from tests.harness import rehearsal
+from tests.harness.rehearsal import RehearsalMachine, options, small_study, table
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = small_study(2)
@@ -91,7 +91,7 @@ def test_every_executor_keeps_the_promises(name: str, reference: Path, tmp_path:
     """An entry of the table: a failure becomes a record, the others end the same, and resuming mends it."""
     if name == "ray":
         pytest.importorskip("ray")
-    command = [sys.executable, "-m", "bench.rehearsal", str(tmp_path), "--executor", name, "--workers", "2"]
+    command = [sys.executable, "-m", "tests.harness.rehearsal", str(tmp_path), "--executor", name, "--workers", "2"]
     first = subprocess.run([*command, "--inject", "raise@3:4"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert first.returncode == sweep.EXIT_FAILED, first.stderr
     (failed,) = [found for _, found in record.load(tmp_path / "rehearsal")[0] if not found.status.final]
@@ -301,7 +301,7 @@ def test_a_moved_folder_goes_on(finished: Path, tmp_path: Path) -> None:
 
 def test_a_second_sweep_is_refused_with_pid_and_host_of_the_first(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "rehearsal")
-    command = [sys.executable, "-m", "bench.rehearsal", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.harness.rehearsal", str(tmp_path)]
     second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert second.returncode == sweep.EXIT_REFUSED
     assert second.stderr.startswith("error: ")

@@ -1,7 +1,7 @@
 """A trial function without torch, and small sweeps of it, to rehearse faults with: same supervisor, same records.
 
 Its numbers are a hash chain over (trial, step), so a lost, repeated or mixed-up step would show in the
-record's bytes. `chaos.py` and the tests start `python -m bench.rehearsal FOLDER` and do it harm.
+record's bytes. `chaos.py` and the tests start `python -m tests.harness.rehearsal FOLDER` and do it harm.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import faults
 from bench.plan import study
 from bench.plan.machine import Machine
 from bench.plan.study import Study, Trial
@@ -25,6 +24,7 @@ from bench.store import record
 from bench.store.record import Record, Status
 from bench.sweep import display as progress
 from bench.sweep import run as sweep
+from tests.harness import faults
 
 STEPS_AN_EPOCH = 10
 
@@ -75,7 +75,9 @@ def small_study(seeds: int = 2) -> Study:
 def options(folder: Path, **changes: Any) -> sweep.Options:
     """Options of a sweep over the rehearsal's trial function."""
     machine = RehearsalMachine(threads=1)
-    found = sweep.Options(folder, machine, function="bench.rehearsal:run_trial", probe="bench.rehearsal:environments")
+    found = sweep.Options(
+        folder, machine, function="tests.harness.rehearsal:run_trial", probe="tests.harness.rehearsal:environments"
+    )
     return dataclasses.replace(found, **changes)
 
 
@@ -125,6 +127,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     # Under its real name, so that a Machine is the same class here and in the workers.
-    from bench.rehearsal import main as real_main
+    from tests.harness.rehearsal import main as real_main
 
     sys.exit(real_main())

@@ -1,8 +1,8 @@
 """Has something become slower? Runs the benchmarks of tests/regressions, keeps baselines, and gates on them. No torch.
 
-    python -m bench.regressions                        saves a baseline where there is none, else compares
-    python -m bench.regressions --base FILE            compares with that file; exit code 1 where something slowed
-    python -m bench.regressions --against PYTHON|DIR   takes turns with another interpreter or checkout
+    python -m tests.regressions.gate                         saves a baseline where there is none, else compares
+    python -m tests.regressions.gate --base FILE             compares with that file; exit code 1 where something slowed
+    python -m tests.regressions.gate --against PYTHON|DIR    takes turns with another interpreter or checkout
 
 Machines are noisy and two runs are seldom alike. So each benchmark has a calibration workload between its rounds, its
 fastest round is divided by the fastest of these, and whatever seems slower is measured again before the gate speaks.
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = "tests/regressions/test_depth.py"
 # A quarter: one run against another of the same code, 24 benchmarks, differed by up to 15 % (2 cores of an AMD EPYC).
 THRESHOLD = 0.25
@@ -202,7 +202,9 @@ def interpreter_and_checkout(other: str) -> tuple[str, Path]:
 
 def main() -> None:
     """Exit code 0, 1 where something slowed or vanished, 2 for a request that cannot be served."""
-    parser = argparse.ArgumentParser(prog="python -m bench.regressions", description="Has something become slower?")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.regressions.gate", description="Has something become slower?"
+    )
     parser.add_argument("--base", help="a saved run to compare with")
     parser.add_argument("--against", help="another interpreter, or the folder of another checkout")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="fraction that a ratio may rise by")

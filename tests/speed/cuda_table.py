@@ -1,4 +1,4 @@
-"""The CUDA rows of the table of targets, measured in one run (`python -m bench.cuda_table`, under 8 minutes).
+"""The CUDA rows of the table of targets, measured in one run (`python -m tests.speed.cuda_table`, under 8 minutes).
 
 Exactness first: a fast step that computes something else is worth nothing. Then each row, ours and the reference turn
 by turn. `--rehearse` runs the same code on a CPU with tiny networks, to find its mistakes: its numbers mean nothing.
@@ -24,17 +24,17 @@ import torch
 from torch import nn
 
 from bench.cost.measure import timed
-from bench.cpu_table import line, pictures
 from bench.data.datasets import Data
 from bench.data.images import Images
 from bench.plan.study import Trial
-from bench.reference import Reference, interleaved
 from bench.train import device as seam
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import Body, CudaCapture
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec, blocks_per_stage
+from tests.speed.cpu_table import line, pictures
+from tests.speed.reference import Reference, interleaved
 
 Row = dict[str, Any]
 # Traffic of a step with BatchNorm, ReLU and addition fused, in units of all layer outputs (notes, performance, 2).
@@ -245,7 +245,7 @@ class Table:
         seconds = []
         for depth in self.scale.first:
             with tempfile.TemporaryDirectory() as cache:
-                command = [sys.executable, "-m", "bench.cuda_table", "--first-step", str(depth)]
+                command = [sys.executable, "-m", "tests.speed.cuda_table", "--first-step", str(depth)]
                 command += ["--rehearse"] if self.device == "cpu" else []
                 environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": cache}
                 done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -343,7 +343,7 @@ def first_step(scale: Scale, depth: int) -> float:
 
 def main() -> None:
     """Exit code 0, or 1 where a row missed its least or a graphed step was not exact, 2 without a device."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cuda_table", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.speed.cuda_table", description=__doc__)
     parser.add_argument("--rehearse", action="store_true", help="tiny networks on the CPU; the numbers mean nothing")
     parser.add_argument("--out", type=Path, default=Path("results/out/bench/cuda.json"))
     parser.add_argument("--first-step", type=int, default=0, help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
 """Faults on purpose: `--inject FAULT@TRIAL:STEP` rehearses what a sweep must survive. No torch of its own.
 
-Holds the table of faults and the syntax of the option. What becomes of a fault is the executors' and
-the sweep's business; `rehearsal.py` tries them all and counts what is lost.
+Holds the table of faults and the syntax of the option; `bench.sweep.faults` loads it by name. What becomes of
+a fault is the executors' and the sweep's business; `rehearsal.py` tries them all and counts what is lost.
 """
 
 import ctypes
@@ -15,16 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.sweep.faults import Fault
 from models.spec import unknown
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A fault to be rehearsed: which, in which trial (from 1, in the study's order), at which step (from 1)."""
-
-    name: str
-    trial: int
-    step: int
 
 
 def parse(text: str) -> Fault:

@@ -1,4 +1,4 @@
-"""The fault matrix: does harm to small sweeps and counts what is lost. `python -m bench.chaos` (make faults).
+"""The fault matrix: does harm to small sweeps and counts what is lost. `python -m tests.harness.chaos` (make faults).
 
 Each function is one try at one fault; the tests run a few of each, this command many, with fixed random
 seeds. The sweeps are the rehearsal's: same supervisor, same records, no torch.
@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import faults, rehearsal
 from bench.store import record
 from bench.store.record import Status
 from bench.sweep import run as sweep
+from tests.harness import faults, rehearsal
 
 Table = dict[str, str]
 # A line that reports a trial as finished; from then on it may not be lost.
@@ -59,7 +59,7 @@ class Try:
 
 def command(folder: Path, *arguments: str) -> list[str]:
     """The command line of a small sweep."""
-    return [sys.executable, "-m", "bench.rehearsal", str(folder), *arguments]
+    return [sys.executable, "-m", "tests.harness.rehearsal", str(folder), *arguments]
 
 
 def _hear_hangups() -> None:

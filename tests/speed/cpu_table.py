@@ -1,4 +1,4 @@
-"""The CPU rows of the table of targets, each a ratio measured in one interleaved run (`python -m bench.cpu_table`).
+"""The CPU rows of the table of targets, each a ratio from one interleaved run (`python -m tests.speed.cpu_table`).
 
 Rows: a whole epoch on 32x32 images, the digits ladder on all cores, and what the harness adds to a trial. Wall times
 mean something on a quiet machine only: CPU times of one thread stand beside them, and the load is printed.
@@ -22,7 +22,6 @@ from bench.data.datasets import Data
 from bench.data.images import Images
 from bench.plan.machine import Machine
 from bench.plan.study import Study, Trial
-from bench.reference import Reference, interleaved, threads
 from bench.store.record import Record, Status
 from bench.sweep import run as sweep
 from bench.sweep.executor import Settings
@@ -32,6 +31,7 @@ from bench.train import device as seam
 from bench.train.loop import train
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
+from tests.speed.reference import Reference, interleaved, threads
 
 LADDER = tuple((name, depth) for depth in (130, 66, 34, 18) for name in ("plain", "preact"))
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Measures and prints; `--rounds` more samples, `--out` a JSON file."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cpu_table", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.speed.cpu_table", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("results/out/bench/cpu.json"))
     parser.add_argument(
@@ -136,7 +136,7 @@ def ladder(options: argparse.Namespace) -> list[Row]:
     executor = Process(Settings(cores, 1, 0.0, lambda job, message: None, lambda: False))
 
     def side_by_side() -> None:
-        waiting = [Job(i + 1, t, Machine(), "bench.cpu_table:train_only") for i, t in enumerate(trials)]
+        waiting = [Job(i + 1, t, Machine(), "tests.speed.cpu_table:train_only") for i, t in enumerate(trials)]
         busy = 0
         while waiting or busy:
             while waiting and busy < cores:
@@ -194,7 +194,7 @@ def harness(options: argparse.Namespace) -> list[Row]:
         )
         study = Study("table", "", "", (), trials)
         with tempfile.TemporaryDirectory() as folder:
-            asked = sweep.Options(Path(folder), Machine(threads=1), workers=1, function="bench.cpu_table:nothing")
+            asked = sweep.Options(Path(folder), Machine(threads=1), workers=1, function="tests.speed.cpu_table:nothing")
             summary = sweep.run(study, asked)
             if summary.ended != {Status.OK: count}:
                 raise RuntimeError(f"harness: {summary}")
