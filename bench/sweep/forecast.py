@@ -6,13 +6,13 @@ and is called that. Where a record is there already, the prediction's error is s
 """
 
 import math
-import os
 import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.plan.machine import usable_cores
 from bench.plan.study import Study, Trial, spec_of, values
 from bench.store import record
 from bench.store.record import Record, Status
@@ -190,7 +190,7 @@ def lines(
     found = predict(study, records)
     kinds = [str(r.environment.get("device", "cpu")) for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
-    workers = workers or (1 if kind == "cuda" else os.cpu_count() or 1)
+    workers = workers or (1 if kind == "cuda" else usable_cores())
     most = memory_here(kind) if memory_bytes is None else memory_bytes
     text = []
     for one in found:

@@ -20,7 +20,7 @@ import torch
 from bench.data import datasets
 from bench.data.datasets import Data
 from bench.data.images import Images
-from bench.plan.machine import Machine
+from bench.plan.machine import Machine, usable_cores
 from bench.plan.study import Study, Trial
 from bench.store.record import Record, Status
 from bench.sweep import run as sweep
@@ -132,7 +132,7 @@ def ladder(options: argparse.Namespace) -> list[Row]:
         Trial("table", ARCHITECTURES[name], depth, 0, epochs=1, lr=0.01, schedule="constant") for name, depth in rungs
     ]
     stored = datasets.load("digits")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     executor = Process(Settings(cores, 1, 0.0, lambda job, message: None, lambda: False))
 
     def side_by_side() -> None:

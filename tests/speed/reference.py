@@ -5,7 +5,6 @@ torchvision's transforms image by image, `.item()` in each step, and torch's own
 recipe, same images as ours; nothing here is used to train a trial.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 
 from bench.data.datasets import Data
 from bench.data.images import PAD, Images
+from bench.plan.machine import usable_cores
 from bench.plan.study import Trial
 from bench.train import device as seam
 from bench.train.step import learning_rates, steps_per_epoch
@@ -116,7 +116,7 @@ class _Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 def threads(count: int) -> Iterator[None]:
     """So many torch threads within; 0 is torch's own default, a thread a core."""
     before = torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     torch.set_num_threads(count or cores)
     try:
         yield
