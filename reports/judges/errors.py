@@ -4,10 +4,12 @@ Which records a claim may be judged on is decided here; by which thresholds, in 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
-from reports.finding import Finding, Verdict
+from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import rules
 from reports.judges.ladders import Ladder, ladders, tuned
 from results.tables import Frames
@@ -88,12 +90,12 @@ def apply(claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str])
         for measure in MEASURES:
             for ladder in ladders(best, measure, [subject]):
                 finding = rule(claim, measure, ladder)
-                lrs = {row["depth"]: row for row in searched if _same_arm(row, ladder)}
+                lrs = {row["depth"]: _search(row) for row in searched if _same_arm(row, ladder)}
                 found.append(finding.but(setting=_setting(ladder, bool(lrs)), details=_with_lr(finding, lrs)))
     return found
 
 
-def _same_arm(row: dict[str, object], ladder: Ladder) -> bool:
+def _same_arm(row: dict[str, Any], ladder: Ladder) -> bool:
     return (row["study"], row["architecture"]) == (ladder.study, ladder.subject)
 
 
@@ -102,11 +104,13 @@ def _setting(ladder: Ladder, searched: bool) -> str:
     return ", ".join([*parts, "each depth at its own best lr"] if searched else parts)
 
 
-def _with_lr(finding: Finding, lrs: dict[object, dict[str, object]]) -> tuple[dict[str, object], ...]:
-    extra = ("lr", "tried", "search_seconds", "chosen_seconds")
+def _search(row: dict[str, Any]) -> Searched:
+    return Searched(**{name: row[name] for name in ("lr", "tried", "search_seconds", "chosen_seconds")})
+
+
+def _with_lr(finding: Finding, lrs: dict[int, Searched]) -> tuple[Row, ...]:
     return tuple(
-        {**row, **{name: lrs[row["depth"]][name] for name in extra if row.get("depth") in lrs}}
-        for row in finding.details
+        replace(row, searched=lrs.get(row.depth)) if isinstance(row, TrainedRow) else row for row in finding.details
     )
 
 
@@ -141,10 +145,10 @@ def degrades(frames: Frames) -> list[Finding]:
 
 
 def _search_cost(finding: Finding) -> str:
-    rows = [row for row in finding.details if "search_seconds" in row]
-    if not rows:
+    found = [row.searched for row in finding.details if isinstance(row, TrainedRow) and row.searched]
+    if not found:
         return ""
-    times = sum(row["search_seconds"] for row in rows) / max(sum(row["chosen_seconds"] for row in rows), 1e-9)
+    times = sum(one.search_seconds for one in found) / max(sum(one.chosen_seconds for one in found), 1e-9)
     return f" (the search for learning rates took {times:.1f} times the training)"
 
 

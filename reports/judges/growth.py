@@ -4,13 +4,12 @@ Apart from `inside` since it asks another thing of other nets. What the probe me
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.finding import Finding, Verdict, known, percent, points
+from reports.finding import Finding, GrowthRow, Verdict, known, percent, points
 from reports.judges.errors import GROWTH, headline_first, nothing, of_studies
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SAME_FUNCTION, TRAINED
@@ -81,20 +80,22 @@ def _steps_of_growth(
     compared: list[stats.Difference],
     failed: NDArray[np.int64],
     unfit: NDArray[np.int64],
-) -> list[dict[str, Any]]:
+) -> list[GrowthRow]:
     """A row a step; no number for a difference of which a net, grown (`failed`) or not (`unfit`), diverged."""
     rows = []
     for j, found in enumerate(compared):
-        shown = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
+        effect, low, high = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
         rows.append(
-            {
-                "depth": depths[j],
-                "change": float(change[:, j].max()),
-                **dict(zip(("effect", "low", "high"), shown, strict=True)),
-                "n": found.n,
-                "diverged": int(failed[j]),
-                "ungrown_diverged": int(unfit[j]),
-            }
+            GrowthRow(
+                depth=depths[j],
+                change=float(change[:, j].max()),
+                effect=effect,
+                low=low,
+                high=high,
+                n=found.n,
+                diverged=int(failed[j]),
+                ungrown_diverged=int(unfit[j]),
+            )
         )
     return rows
 

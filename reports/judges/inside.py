@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.finding import Finding, Verdict, known, percent, points
+from reports.finding import Finding, LesionRow, Verdict, known, percent, points
 from reports.judges.errors import SMALL_FIRST, headline_first, nothing, of_studies
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SMALL, TRAINED
@@ -122,13 +122,13 @@ def _lesions(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> Fi
     base = Finding(claim, subject, "effective_depth", INCONCLUSIVE, "", unit="layer", n=int(mine["seed"].nunique()))
     trained = _trained(lesions, lost)
     rows = tuple(
-        {
-            "depth": depth,
-            "effective_depth": float(_by_seed(at, "effective_depth_reestimated").mean()),
-            "effective_depth_as_trained": float(_by_seed(at, "effective_depth").mean()),
-            "rise": float((_by_seed(at, "errors_reestimated") - _intact(at)).mean()),
-            "n": int(at["seed"].nunique()),
-        }
+        LesionRow(
+            depth=depth,
+            effective_depth=float(_by_seed(at, "effective_depth_reestimated").mean()),
+            effective_depth_as_trained=float(_by_seed(at, "effective_depth").mean()),
+            rise=float((_by_seed(at, "errors_reestimated") - _intact(at)).mean()),
+            n=int(at["seed"].nunique()),
+        )
         for depth, at in trained.items()
     )
     base = base.but(details=rows, trials=tuple(sorted(lesions["digest"].unique())))
