@@ -14,16 +14,13 @@ from models.spec import ARCHITECTURES
 from reports.finding import Finding, FittingRow, PlacementRow, TwinRow, Verdict, known, percent, points
 from reports.judges import rules
 from reports.judges.errors import (
-    DENSE,
     MEASURES,
-    PLACEMENTS,
-    RANDOM,
     RANDOM_LABELS,
+    Deciding,
     apply,
     convolutional,
     headline_first,
     nothing,
-    of_studies,
 )
 from reports.judges.ladders import Ladder, ladders, recipes, study_of, tuned
 from reports.protocol import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
@@ -179,10 +176,10 @@ def _largest(rows: Iterable[PlacementRow], depth: int, where: str) -> str:
     return f"{points(max(sizes)) if sizes else 'no known number'} at {where}{said}"
 
 
-def anywhere(frames: Frames) -> list[Finding]:
+def anywhere(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`shortcut-anywhere`: the placements first, then what stands on the shortcut; see `alike`."""
     claim = "shortcut-anywhere"
-    trials = of_studies(convolutional(frames.trials), PLACEMENTS)
+    trials = deciding.rows(convolutional(frames.trials))
     best, _ = tuned(trials)
     found = []
     for subject, variants in (("placements", WHERE), ("shortcut kinds", WHAT)):
@@ -195,7 +192,7 @@ def anywhere(frames: Frames) -> list[Finding]:
                 ]
                 if others or subject == "placements":
                     found.append(alike(claim, measure, original, others, subject))
-    return headline_first(claim, found, PLACEMENTS, "placements")
+    return headline_first(claim, found, deciding, "placements")
 
 
 def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> Finding:
@@ -259,13 +256,13 @@ def _ends(ladder: Ladder, j: int) -> str:
     return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
 
 
-def conv_and_dense(frames: Frames) -> list[Finding]:
+def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`conv-and-dense`: the benefit of the shortcut in fully connected nets, then the first claims on them."""
     claim = "conv-and-dense"
     trials = frames.trials[(frames.trials["layout"] == "dense") & ~_random(frames.trials)]
-    trials = of_studies(trials, DENSE)
+    trials = deciding.rows(trials)
     if trials.empty:
-        return [nothing(claim, "resnet", DENSE[-1])]
+        return [nothing(claim, "resnet", deciding.study)]
     best, _ = tuned(trials)
     found = []
     for subject in ("resnet", "preact"):
@@ -277,7 +274,7 @@ def conv_and_dense(frames: Frames) -> list[Finding]:
                     if p.setting == ladder.setting
                 ]
                 found.append(benefit(claim, measure, ladder, plains[0] if plains else None))
-    found = headline_first(claim, found, DENSE, "resnet")
+    found = headline_first(claim, found, deciding, "resnet")
     for rule, subjects in ((rules.no_harm, ["resnet", "preact"]), (rules.degrades, ["plain"])):
         words = "no harm" if rule is rules.no_harm else "degrades"
         found += [f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, trials, subjects)]
@@ -328,9 +325,9 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     return base.but(reason=f"{told}; no trend")
 
 
-def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Finding]:
+def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-better") -> list[Finding]:
     """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
-    trials = of_studies(frames.trials[_random(frames.trials) & frames.trials["comparable"]], RANDOM)
+    trials = deciding.rows_aside(frames.trials[_random(frames.trials) & frames.trials["comparable"]])
     cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
     found = []
     for setting, subject, rows in cells:

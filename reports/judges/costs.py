@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.finding import CostRow, Finding, FitRow, Verdict
-from reports.judges.errors import COST, nothing, of_studies
+from reports.judges.errors import ANY, Deciding, nothing
 from reports.protocol import DEEP, FLAT
 from results import stats
 from results.metrics import METRICS
@@ -90,9 +90,9 @@ def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -
     return base.but(verdict=Verdict.REFUTED if power.low > -FLAT else Verdict.INCONCLUSIVE, reason=told)
 
 
-def judge(frames: Frames) -> list[Finding]:
+def judge(frames: Frames, deciding: Deciding = ANY) -> list[Finding]:
     """Findings by architecture and measure, residual first; out-of-memory depths are named, never fitted."""
-    cost = of_studies(frames.cost[frames.cost["comparable"]], COST)
+    cost = deciding.rows(frames.cost[frames.cost["comparable"]])
     found: list[Finding] = []
     for subject in ("resnet", "preact", "plain"):
         for study, setting, rows in _series(cost[cost["architecture"] == subject]):
@@ -118,7 +118,7 @@ def judge(frames: Frames) -> list[Finding]:
                     finding = finding.but(reason=f"{finding.reason}{_bound_by(known)}")
                 found.append(finding.but(study=study, setting=setting, trials=tuple(sorted(known["digest"]))))
     if not any(f.subject == "resnet" for f in found):
-        found.insert(0, nothing(CLAIM, "resnet", COST[-1], bool(found), "step_time_s"))
+        found.insert(0, nothing(CLAIM, "resnet", deciding.study, bool(found), "step_time_s"))
     return found
 
 

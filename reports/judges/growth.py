@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.finding import Finding, GrowthRow, Verdict, known, percent, points
-from reports.judges.errors import GROWTH, headline_first, nothing, of_studies
+from reports.judges.errors import Deciding, headline_first, nothing
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SAME_FUNCTION, TRAINED
 from results import stats
@@ -121,13 +121,13 @@ def _after_growth(base: Finding, told: str, depths: list[int], compared: list[st
     return base.but(reason=f"{told}; against the ungrown net: {why}")
 
 
-def identity_growth(frames: Frames) -> list[Finding]:
+def identity_growth(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`identity-growth`: see `grown`; residual nets, and the plain net with its best chance."""
     claim = "identity-growth"
     probes = frames.probes[frames.probes["probe"] == "growth"]
     trials = frames.trials[frames.trials["comparable"] & (frames.trials["grow_to"] != "")]
     found = []
-    for setting, recipe in recipes(of_studies(trials, GROWTH)):
+    for setting, recipe in recipes(deciding.rows(trials)):
         for subject in ("resnet", "preact", "plain"):
             for depth, nets in recipe[recipe["architecture"] == subject].groupby("depth", sort=True):
                 mine = probes[probes["digest"].isin(nets["digest"])]
@@ -142,8 +142,8 @@ def identity_growth(frames: Frames) -> list[Finding]:
                 finding = base.but(reason=reason) if (reason := _ungrown(nets)) else _growth(base, mine, nets)
                 found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
     if not found:
-        return [nothing(claim, "resnet", GROWTH[-1])]
-    return headline_first(claim, found, GROWTH, "resnet")
+        return [nothing(claim, "resnet", deciding.study)]
+    return headline_first(claim, found, deciding, "resnet")
 
 
 def _ungrown(nets: pd.DataFrame) -> str:
