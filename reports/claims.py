@@ -7,6 +7,7 @@ fresh ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from reports.finding import Finding, Verdict, percent, points
 from reports.judges import compare, costs, errors, growth, inside
@@ -31,6 +32,9 @@ class Claim:
         judge: From all frames, and the studies to look at, to findings; the first one is the headline (the document's
             block, training error).
         aside: Built-in studies that decide a question beside it.
+        figures: Keys of `results.figures.table.FIGURES` that it is read from, beside the figure of its judged numbers.
+        glance: What its card's small figure draws: the numbers judged, or the errors or costs themselves.
+        arms: Architectures in that figure, where it draws errors.
     """
 
     id: str
@@ -41,6 +45,9 @@ class Claim:
     studies: tuple[str, ...]
     judge: Callable[[Frames, Deciding], list[Finding]]
     aside: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    glance: Literal["judged", "errors", "costs"] = "judged"
+    arms: tuple[str, ...] = ()
 
     @property
     def study(self) -> str:
@@ -73,6 +80,9 @@ CLAIMS: dict[str, Claim] = {
             f"over depths), or most seeds diverged. {_UNFINISHED} {_ONE_RATE} {_NO_REFERENCE} {_TRIED}",
             ("digits-long", "digits-lr", "digits"),
             errors.no_harm,
+            figures=("train-error-by-depth", "test-error-by-depth"),
+            glance="errors",
+            arms=("resnet", "preact"),
         ),
         Claim(
             "plain-degrades",
@@ -86,6 +96,9 @@ CLAIMS: dict[str, Claim] = {
             f"{_TRIED}",
             ("digits-lr", "digits-long", "digits"),
             errors.degrades,
+            figures=("train-error-by-depth", "learning-rates", "gradient-norms"),
+            glance="errors",
+            arms=("plain",),
         ),
         Claim(
             "thousand-layers",
@@ -98,6 +111,9 @@ CLAIMS: dict[str, Claim] = {
             f"{_UNFINISHED} {_ONE_RATE}",
             ("digits-long", "digits"),
             errors.thousand,
+            figures=("train-error-by-depth", "loss-curves"),
+            glance="errors",
+            arms=("plain", "resnet", "preact"),
         ),
         Claim(
             "cost-grows",
@@ -108,6 +124,8 @@ CLAIMS: dict[str, Claim] = {
             f"above {FLAT}. Refuted: the slope is under it. {_TRIED}",
             ("digits",),
             costs.judge,
+            figures=("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
+            glance="costs",
         ),
         Claim(
             "identity-growth",
@@ -139,6 +157,7 @@ CLAIMS: dict[str, Claim] = {
             "refuted when it falls.",
             ("digits-long", "digits"),
             inside.small_net_first,
+            figures=("lesions", "branch-ratio", "gradient-norms"),
         ),
         Claim(
             "shortcut-anywhere",
@@ -151,6 +170,7 @@ CLAIMS: dict[str, Claim] = {
             f"apart. {_UNFINISHED} {_ONE_RATE} {_TRIED}",
             ("digits-placements",),
             compare.anywhere,
+            figures=("placements", "train-error-by-depth"),
         ),
         Claim(
             "conv-and-dense",
@@ -163,6 +183,7 @@ CLAIMS: dict[str, Claim] = {
             "the first two rules.",
             ("digits-dense",),
             compare.conv_and_dense,
+            figures=("other-settings",),
         ),
         Claim(
             "deeper-is-better",
@@ -176,6 +197,9 @@ CLAIMS: dict[str, Claim] = {
             "0.05, nets that never fit ranked last); that they rise decides nothing at one learning rate.",
             ("digits-long", "digits"),
             _deeper,
+            figures=("test-error-by-depth", "steps-to-fit"),
+            glance="errors",
+            arms=("plain", "resnet", "preact"),
             aside=("digits-random-labels",),
         ),
     )
