@@ -7,9 +7,11 @@ fresh ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from reports.finding import Finding, Verdict, percent, points
 from reports.judges import compare, costs, errors, growth, inside
+from reports.judges.errors import Deciding
 from reports.protocol import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results.tables import Frames
 
@@ -27,7 +29,12 @@ class Claim:
         source: Where it says so, and who said it first.
         rule: The thresholds in words: what would support and what would refute it.
         studies: Built-in studies that decide it, the most decisive first; the last is the one to send a reader to.
-        judge: From all frames to findings; the first one is the headline (the document's block, training error).
+        judge: From all frames, and the studies to look at, to findings; the first one is the headline (the document's
+            block, training error).
+        aside: Built-in studies that decide a question beside it.
+        figures: Keys of `results.figures.table.FIGURES` that it is read from, beside the figure of its judged numbers.
+        glance: What its card's small figure draws: the numbers judged, or the errors or costs themselves.
+        arms: Architectures in that figure, where it draws errors.
     """
 
     id: str
@@ -36,7 +43,11 @@ class Claim:
     source: str
     rule: str
     studies: tuple[str, ...]
-    judge: Callable[[Frames], list[Finding]]
+    judge: Callable[[Frames, Deciding], list[Finding]]
+    aside: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    glance: Literal["judged", "errors", "costs"] = "judged"
+    arms: tuple[str, ...] = ()
 
     @property
     def study(self) -> str:
@@ -52,8 +63,8 @@ _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
 _BOUND = "one-sided 95 % bound, seeds paired; for test errors it includes the sampling of the test set"
 
 
-def _deeper(frames: Frames) -> list[Finding]:
-    return [*errors.better(frames), *compare.random_labels(frames)]
+def _deeper(frames: Frames, deciding: Deciding) -> list[Finding]:
+    return [*errors.better(frames, deciding), *compare.random_labels(frames, deciding)]
 
 
 CLAIMS: dict[str, Claim] = {
@@ -67,8 +78,11 @@ CLAIMS: dict[str, Claim] = {
             "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
             f"{points(MARGIN)} ({_BOUND}). Refuted: at a finished depth the error is more than that above (Holm "
             f"over depths), or most seeds diverged. {_UNFINISHED} {_ONE_RATE} {_NO_REFERENCE} {_TRIED}",
-            errors.NO_HARM,
+            ("digits-long", "digits-lr", "digits"),
             errors.no_harm,
+            figures=("train-error-by-depth", "test-error-by-depth"),
+            glance="errors",
+            arms=("resnet", "preact"),
         ),
         Claim(
             "plain-degrades",
@@ -80,8 +94,11 @@ CLAIMS: dict[str, Claim] = {
             "diverged. Refuted: no depth is that much worse, by the upper bound. Where learning rates were searched, "
             f"each depth stands at its own best. {_UNFINISHED} {_ONE_RATE} Where 18 layers {_FAILS}: never refuted. "
             f"{_TRIED}",
-            errors.DEGRADES,
+            ("digits-lr", "digits-long", "digits"),
             errors.degrades,
+            figures=("train-error-by-depth", "learning-rates", "gradient-norms"),
+            glance="errors",
+            arms=("plain",),
         ),
         Claim(
             "thousand-layers",
@@ -92,8 +109,11 @@ CLAIMS: dict[str, Claim] = {
             f"is the upper bound of its mean; the plain twin, of the same recipe, stays above {percent(NOT_TRAINED)} "
             f"in all. Refuted: most seeds stay above {percent(TRAINED)}, or the plain twin trains as well. "
             f"{_UNFINISHED} {_ONE_RATE}",
-            errors.THOUSAND,
+            ("digits-long", "digits"),
             errors.thousand,
+            figures=("train-error-by-depth", "loss-curves"),
+            glance="errors",
+            arms=("plain", "resnet", "preact"),
         ),
         Claim(
             "cost-grows",
@@ -102,8 +122,10 @@ CLAIMS: dict[str, Claim] = {
             "the document",
             "Supported: cost is a + b x depth with the 95 % interval of b above zero, and its log-log slope "
             f"above {FLAT}. Refuted: the slope is under it. {_TRIED}",
-            errors.COST,
+            ("digits",),
             costs.judge,
+            figures=("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
+            glance="costs",
         ),
         Claim(
             "identity-growth",
@@ -116,7 +138,7 @@ CLAIMS: dict[str, Claim] = {
             "diverges in most seeds. Inconclusive where the net to be grown fails or ends above "
             f"{percent(TRAINED)}; and, if outputs do not change, where an ungrown one does, where all errors are "
             f"equal, or where no step reaches {DEEP} layers.",
-            errors.GROWTH,
+            ("digits-growth",),
             growth.identity_growth,
         ),
         Claim(
@@ -133,8 +155,9 @@ CLAIMS: dict[str, Claim] = {
             f"that trained to {percent(TRAINED)} training error in all seeds. Effective depth, and branch ratio, over "
             "epochs: supported when it rises from the first look to the end of training (lower bound above zero), "
             "refuted when it falls.",
-            errors.SMALL_FIRST,
+            ("digits-long", "digits"),
             inside.small_net_first,
+            figures=("lesions", "branch-ratio", "gradient-norms"),
         ),
         Claim(
             "shortcut-anywhere",
@@ -145,8 +168,9 @@ CLAIMS: dict[str, Claim] = {
             f"original ({_BOUND}). Refuted: at a finished depth one differs by more (Holm over placements and "
             "depths), or one of the two mostly diverges. What stands on the shortcut is judged in the same way, "
             f"apart. {_UNFINISHED} {_ONE_RATE} {_TRIED}",
-            errors.PLACEMENTS,
+            ("digits-placements",),
             compare.anywhere,
+            figures=("placements", "train-error-by-depth"),
         ),
         Claim(
             "conv-and-dense",
@@ -157,8 +181,9 @@ CLAIMS: dict[str, Claim] = {
             f"plain twin is more than {points(MARGIN)} worse. Refuted: they end above that in most seeds, or the "
             f"plain twin is no worse. {_UNFINISHED} {_ONE_RATE} No harm, and degradation, of fully connected nets: by "
             "the first two rules.",
-            errors.DENSE,
+            ("digits-dense",),
             compare.conv_and_dense,
+            figures=("other-settings",),
         ),
         Claim(
             "deeper-is-better",
@@ -170,8 +195,12 @@ CLAIMS: dict[str, Claim] = {
             f"{_NO_REFERENCE} {_TRIED} Random labels are judged at whatever depths they were tried, to fewer layers "
             f"too: steps to fit {percent(1 - FITTED)} of them fall with depth (supported) by Page's test (p under "
             "0.05, nets that never fit ranked last); that they rise decides nothing at one learning rate.",
-            errors.BETTER,
+            ("digits-long", "digits"),
             _deeper,
+            figures=("test-error-by-depth", "steps-to-fit"),
+            glance="errors",
+            arms=("plain", "resnet", "preact"),
+            aside=("digits-random-labels",),
         ),
     )
 }
@@ -184,4 +213,9 @@ def judge(frames: Frames, only: tuple[str, ...] = ()) -> dict[str, list[Finding]
         frames: All tables of a study.
         only: Ids of the claims to judge; empty means all.
     """
-    return {name: claim.judge(frames) for name, claim in CLAIMS.items() if not only or name in only}
+    every = frozenset(study for claim in CLAIMS.values() for study in (*claim.studies, *claim.aside))
+    return {
+        name: claim.judge(frames, Deciding(claim.studies, claim.aside, every))
+        for name, claim in CLAIMS.items()
+        if not only or name in only
+    }

@@ -1,11 +1,11 @@
-"""What a judge says: one verdict with its numbers, as frozen data.
+"""What a judge says: one verdict with its numbers, as frozen data; and the rows that it looked at, a type a kind.
 
 Thresholds are in `protocol`, the rules that turn ladders into findings in `rules`.
 """
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,186 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     REFUTED = "refuted"
     INCONCLUSIVE = "inconclusive"
+
+
+def _share() -> Any:
+    """A field that holds a share of images, shown in percent."""
+    return field(metadata={"unit": "%"})
+
+
+def _difference() -> Any:
+    """A field that holds a difference of such shares, shown in points."""
+    return field(metadata={"unit": "points"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a judge looked at, such as a depth or a seed. Its fields are the columns of the page's table, in order."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it stands for nets without a number, since one of them failed."""
+        return False
+
+    def columns(self) -> dict[str, Any]:
+        """Its values by column."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def units(cls) -> dict[str, str]:
+        """By column, "%" or "points" where its fractions are shown so."""
+        return {f.name: f.metadata["unit"] for f in dataclasses.fields(cls) if "unit" in f.metadata}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmRow(Row):
+    """A row that names the architecture it is about; any other row is about its finding's subject."""
+
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What the search for a depth's learning rate found: the best of how many, and what it cost in training."""
+
+    lr: float
+    tried: int
+    search_seconds: float
+    chosen_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRow(Row):
+    """Of trained nets of a depth, with the search for their learning rate where there was one."""
+
+    depth: int
+    searched: Searched | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Its values by column, those of the search last."""
+        own = super().columns()
+        del own["searched"]
+        return {**own, **(vars(self.searched) if self.searched else {})}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthRow(TrainedRow):
+    """A depth against the shallowest one; no number (NaN) where a net of either failed."""
+
+    effect: float = _difference()
+    low: float = _difference()
+    high: float = _difference()
+    n: int
+    diverged: int
+    broken: int
+    settled: bool
+
+    @property
+    def lost(self) -> bool:
+        return bool(self.diverged or self.broken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmRow(DepthRow):
+    """A depth judged for itself, with its p after Holm."""
+
+    holm_p: float
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRow(TrainedRow, ArmRow):
+    """The error of one net; NaN where it failed."""
+
+    seed: int
+    error: float = _share()
+    failed: bool
+
+    @property
+    def lost(self) -> bool:
+        return self.failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementRow(ArmRow):
+    """A variant against the original at a depth; no number (NaN) where a net failed."""
+
+    depth: int
+    effect: float = _difference()
+    low: float = _difference()
+    high: float = _difference()
+    error: float = _share()
+    original: float = _share()
+    n: int
+    failed: bool
+    state: str
+
+    @property
+    def lost(self) -> bool:
+        return self.failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinRow(ArmRow):
+    """Mean error of one of two twins at a depth; NaN where a seed failed."""
+
+    depth: int
+    error: float = _share()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittingRow(Row):
+    """Steps that each seed took to fit random labels; None where it never did."""
+
+    depth: int
+    steps: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowthRow(Row):
+    """A step of growth: how much the outputs changed, and the grown net's error above the ungrown one's."""
+
+    depth: int
+    change: float
+    effect: float = _difference()
+    low: float = _difference()
+    high: float = _difference()
+    n: int
+    diverged: int
+    ungrown_diverged: int
+
+    @property
+    def lost(self) -> bool:
+        return bool(self.diverged or self.ungrown_diverged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionRow(Row):
+    """What lesions of the nets of a depth show: layers that count, and how much the error rises by one block."""
+
+    depth: int
+    effective_depth: float
+    effective_depth_as_trained: float
+    rise: float = _share()
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow(Row):
+    """A cost at a depth."""
+
+    depth: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRow(Row):
+    """A straight line through the costs."""
+
+    fit: str
+    a: float
+    b: float
+    r2: float
 
 
 @dataclass(frozen=True)
@@ -36,7 +216,7 @@ class Finding:
         steps: Training steps of the deepest cell judged; None where nothing was trained.
         study: Name of the study whose records were judged; empty when there are none.
         setting: What these records share that others of the claim do not, such as "lr 0.05"; often empty.
-        details: A row per depth or step judged, in order, numbers as plain floats: what the figure draws.
+        details: A row per depth, seed or step judged, in order: what the figure draws.
         trials: Digests of the trials that were looked at.
     """
 
@@ -53,7 +233,7 @@ class Finding:
     steps: int | None = None
     study: str = ""
     setting: str = ""
-    details: tuple[dict[str, Any], ...] = ()
+    details: tuple[Row, ...] = ()
     trials: tuple[str, ...] = ()
 
     def but(self, **changes: Any) -> "Finding":

@@ -5,25 +5,22 @@ Twins share seeds, initial weights where shapes agree, and data order, so their 
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from models.spec import ARCHITECTURES
-from reports.finding import Finding, Verdict, known, percent, points
+from reports.finding import Finding, FittingRow, PlacementRow, TwinRow, Verdict, known, percent, points
 from reports.judges import rules
 from reports.judges.errors import (
-    DENSE,
     MEASURES,
-    PLACEMENTS,
-    RANDOM,
     RANDOM_LABELS,
+    Deciding,
     apply,
     convolutional,
     headline_first,
     nothing,
-    of_studies,
 )
 from reports.judges.ladders import Ladder, ladders, recipes, study_of, tuned
 from reports.protocol import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
@@ -56,26 +53,29 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
         for other in others:
             found = _apart(original, other, depth)
             failed = _failures(original, other, depth) > 0
-            shown = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
+            effect, low, high = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
             rows.append(
-                {
-                    "subject": other.subject,
-                    "depth": depth,
-                    **dict(zip(("effect", "low", "high"), shown, strict=True)),
-                    "error": _shown(other, other.depths.index(depth)),
-                    "original": _shown(original, original.depths.index(depth)),
-                    "n": found.n,
-                    "failed": failed,
-                    "state": _side(original, other, depth, found),
-                }
+                PlacementRow(
+                    subject=other.subject,
+                    depth=depth,
+                    effect=effect,
+                    low=low,
+                    high=high,
+                    error=_shown(other, other.depths.index(depth)),
+                    original=_shown(original, original.depths.index(depth)),
+                    n=found.n,
+                    failed=failed,
+                    state=_side(original, other, depth, found),
+                )
             )
             differences.append(found)
     both = [p for f in differences for p in (f.p_above(MARGIN), _flipped(f).p_above(MARGIN))]
     adjusted = stats.holm(both)
     for i, row in enumerate(rows):
-        apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row["state"] == "diverged"
-        row["state"] = ("unfinished" if row["state"] == "unfinished" else "apart") if apart else _within(differences[i])
-    return _alike_verdict(base.but(details=tuple(rows)), original, names, depths)
+        apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row.state == "diverged"
+        state = ("unfinished" if row.state == "unfinished" else "apart") if apart else _within(differences[i])
+        rows[i] = replace(row, state=state)
+    return _alike_verdict(base.but(details=tuple(rows)), rows, original, names, depths)
 
 
 def _failures(original: Ladder, other: Ladder, depth: int) -> int:
@@ -130,20 +130,21 @@ def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
     return ""
 
 
-def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], depths: list[int]) -> Finding:
-    rows = base.details
+def _alike_verdict(
+    base: Finding, rows: list[PlacementRow], original: Ladder, names: dict[str, Ladder], depths: list[int]
+) -> Finding:
     order = ("apart", "unfinished", "unclear", "alike")
-    worst = next(state for state in order if any(r["state"] == state for r in rows))
+    worst = next(state for state in order if any(r.state == state for r in rows))
     # A failed net is as far off as can be.
     row = max(
-        (r for r in rows if r["state"] == worst),
-        key=lambda r: (math.inf if r["failed"] else abs(r["effect"]), r["depth"]),
+        (r for r in rows if r.state == worst),
+        key=lambda r: (math.inf if r.failed else abs(r.effect), r.depth),
     )
-    other = names[row["subject"]]
+    other = names[row.subject]
     shallow, deep = depths[0], depths[-1]
-    base = base.but(n=row["n"])
-    if row["depth"] != deep:
-        base = base.but(effect=known(row["effect"]), low=known(row["low"]), high=known(row["high"]))
+    base = base.but(n=row.n)
+    if row.depth != deep:
+        base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high))
     elif not any(_failures(original, other, depth) for depth in (shallow, deep)):
         at_first, at_last = (
             other.errors[:, other.depths.index(depth)] - original.errors[:, original.depths.index(depth)]
@@ -154,9 +155,9 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
     told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
     when = rules.at_steps(original)
-    failed = _failures(original, other, row["depth"])
-    how = f"{failed} of {2 * row['n']} trials failed" if failed else points(row["effect"])
-    which = f"{row['subject']} at {row['depth']} layers ({how})"
+    failed = _failures(original, other, row.depth)
+    how = f"{failed} of {2 * row.n} trials failed" if failed else points(row.effect)
+    which = f"{row.subject} at {row.depth} layers ({how})"
     if worst == "apart":
         return rules.refuted(base, min((original, other), key=lambda side: side.rates), f"{told}; furthest: {which}")
     if worst == "unfinished":
@@ -166,19 +167,19 @@ def _alike_verdict(base: Finding, original: Ladder, names: dict[str, Ladder], de
     return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}: all within {points(MARGIN)}, {when}")
 
 
-def _largest(rows: Iterable[dict[str, Any]], depth: int, where: str) -> str:
+def _largest(rows: Iterable[PlacementRow], depth: int, where: str) -> str:
     """The largest difference at a depth, in words; pairs of which a net failed have none, and that is said."""
-    here = [row for row in rows if row["depth"] == depth]
-    sizes = [abs(row["effect"]) for row in here if not row["failed"]]
+    here = [row for row in rows if row.depth == depth]
+    sizes = [abs(row.effect) for row in here if not row.failed]
     failed = len(here) - len(sizes)
     said = f" (not counting {failed} with failures)" if failed else ""
     return f"{points(max(sizes)) if sizes else 'no known number'} at {where}{said}"
 
 
-def anywhere(frames: Frames) -> list[Finding]:
+def anywhere(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`shortcut-anywhere`: the placements first, then what stands on the shortcut; see `alike`."""
     claim = "shortcut-anywhere"
-    trials = of_studies(convolutional(frames.trials), PLACEMENTS)
+    trials = deciding.rows(convolutional(frames.trials))
     best, _ = tuned(trials)
     found = []
     for subject, variants in (("placements", WHERE), ("shortcut kinds", WHAT)):
@@ -191,7 +192,7 @@ def anywhere(frames: Frames) -> list[Finding]:
                 ]
                 if others or subject == "placements":
                     found.append(alike(claim, measure, original, others, subject))
-    return headline_first(claim, found, PLACEMENTS, "placements")
+    return headline_first(claim, found, deciding, "placements")
 
 
 def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> Finding:
@@ -214,7 +215,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     found = stats.difference(twin, mine, images=ladder.images, resolution=ladder.resolution)
     bound = stats.bounds(mine, ladder.resolution)
     rows = [
-        {"subject": side.subject, "depth": d, "error": _shown(side, side.depths.index(d))}
+        TwinRow(subject=side.subject, depth=d, error=_shown(side, side.depths.index(d)))
         for side in (ladder, plain)
         for d in common
     ]
@@ -255,13 +256,13 @@ def _ends(ladder: Ladder, j: int) -> str:
     return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
 
 
-def conv_and_dense(frames: Frames) -> list[Finding]:
+def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`conv-and-dense`: the benefit of the shortcut in fully connected nets, then the first claims on them."""
     claim = "conv-and-dense"
     trials = frames.trials[(frames.trials["layout"] == "dense") & ~_random(frames.trials)]
-    trials = of_studies(trials, DENSE)
+    trials = deciding.rows(trials)
     if trials.empty:
-        return [nothing(claim, "resnet", DENSE[-1])]
+        return [nothing(claim, "resnet", deciding.study)]
     best, _ = tuned(trials)
     found = []
     for subject in ("resnet", "preact"):
@@ -273,7 +274,7 @@ def conv_and_dense(frames: Frames) -> list[Finding]:
                     if p.setting == ladder.setting
                 ]
                 found.append(benefit(claim, measure, ladder, plains[0] if plains else None))
-    found = headline_first(claim, found, DENSE, "resnet")
+    found = headline_first(claim, found, deciding, "resnet")
     for rule, subjects in ((rules.no_harm, ["resnet", "preact"]), (rules.degrades, ["plain"])):
         words = "no harm" if rule is rules.no_harm else "degrades"
         found += [f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, trials, subjects)]
@@ -297,8 +298,8 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     worst = np.where(np.isfinite(steps), steps, 10.0 * max(budget, 1))
     worst = np.where(np.isnan(steps), np.nan, worst)
     rises, falls = stats.rising(worst), stats.rising(-worst)
-    rows: list[dict[str, Any]] = [
-        {"depth": d, "steps": [float(s) if math.isfinite(s) else None for s in steps[:, j]]}
+    rows = [
+        FittingRow(depth=d, steps=tuple(float(s) if math.isfinite(s) else None for s in steps[:, j]))
         for j, d in enumerate(depths)
     ]
     medians = [float(np.median(worst[:, j])) for j in (0, -1)] if steps.size else [math.nan, math.nan]
@@ -324,9 +325,9 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     return base.but(reason=f"{told}; no trend")
 
 
-def random_labels(frames: Frames, claim: str = "deeper-is-better") -> list[Finding]:
+def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-better") -> list[Finding]:
     """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
-    trials = of_studies(frames.trials[_random(frames.trials) & frames.trials["comparable"]], RANDOM)
+    trials = deciding.rows_aside(frames.trials[_random(frames.trials) & frames.trials["comparable"]])
     cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
     found = []
     for setting, subject, rows in cells:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.finding import Finding, Verdict
-from reports.judges.errors import COST, nothing, of_studies
+from reports.finding import CostRow, Finding, FitRow, Verdict
+from reports.judges.errors import ANY, Deciding, nothing
 from reports.protocol import DEEP, FLAT
 from results import stats
 from results.metrics import METRICS
@@ -37,7 +37,7 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
     base = Finding(CLAIM, subject, measure, Verdict.INCONCLUSIVE, "", n=len(depths), unit=METRICS[measure].unit)
     fit = stats.line(depths, values)
     power = stats.log_line(depths, values)
-    rows = tuple({"depth": int(d), "value": float(v)} for d, v in zip(depths, values, strict=True))
+    rows = _points(depths, values)
     base = base.but(details=rows)
     if not len(depths) or max(depths) < DEEP:
         return base.but(reason=f"never measured at {DEEP} layers or more")
@@ -64,17 +64,19 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
     return base.but(reason=f"{METRICS[measure].label}: the interval does not exclude flat: {told}")
 
 
-def _fits(fit: stats.Line, power: stats.Line) -> list[dict[str, float | str]]:
-    return [
-        {"fit": "a + b x depth", "a": fit.intercept, "b": fit.slope.value, "r2": fit.r2},
-        {"fit": "log-log", "a": power.intercept, "b": power.slope.value, "r2": power.r2},
-    ]
+def _points(depths: Sequence[float], values: Sequence[float]) -> tuple[CostRow, ...]:
+    return tuple(CostRow(depth=int(d), value=float(v)) for d, v in zip(depths, values, strict=True))
+
+
+def _fits(fit: stats.Line, power: stats.Line) -> list[FitRow]:
+    lines = (("a + b x depth", fit), ("log-log", power))
+    return [FitRow(fit=name, a=line.intercept, b=line.slope.value, r2=line.r2) for name, line in lines]
 
 
 def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -> Finding:
     """Whether images per second fall with depth: the log-log slope under -`FLAT`."""
     base = Finding(CLAIM, subject, FALLING, Verdict.INCONCLUSIVE, "", n=len(depths), unit="log-log slope")
-    base = base.but(details=tuple({"depth": int(d), "value": float(v)} for d, v in zip(depths, values, strict=True)))
+    base = base.but(details=_points(depths, values))
     if not len(depths) or max(depths) < DEEP:
         return base.but(reason=f"never measured at {DEEP} layers or more")
     power = stats.log_line(depths, values).slope
@@ -88,9 +90,9 @@ def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -
     return base.but(verdict=Verdict.REFUTED if power.low > -FLAT else Verdict.INCONCLUSIVE, reason=told)
 
 
-def judge(frames: Frames) -> list[Finding]:
+def judge(frames: Frames, deciding: Deciding = ANY) -> list[Finding]:
     """Findings by architecture and measure, residual first; out-of-memory depths are named, never fitted."""
-    cost = of_studies(frames.cost[frames.cost["comparable"]], COST)
+    cost = deciding.rows(frames.cost[frames.cost["comparable"]])
     found: list[Finding] = []
     for subject in ("resnet", "preact", "plain"):
         for study, setting, rows in _series(cost[cost["architecture"] == subject]):
@@ -116,7 +118,7 @@ def judge(frames: Frames) -> list[Finding]:
                     finding = finding.but(reason=f"{finding.reason}{_bound_by(known)}")
                 found.append(finding.but(study=study, setting=setting, trials=tuple(sorted(known["digest"]))))
     if not any(f.subject == "resnet" for f in found):
-        found.insert(0, nothing(CLAIM, "resnet", COST[-1], bool(found), "step_time_s"))
+        found.insert(0, nothing(CLAIM, "resnet", deciding.study, bool(found), "step_time_s"))
     return found
 
 

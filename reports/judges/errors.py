@@ -1,13 +1,16 @@
 """Judges that compare errors over depth: they cut ladders out of the frames and apply `rules`.
 
-Which records a claim may be judged on is decided here; by which thresholds, in `rules`.
+Which of a study's records a claim may be judged on is decided here; which studies', in `claims`; by which thresholds,
+in `rules`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-from reports.finding import Finding, Verdict
+from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import rules
 from reports.judges.ladders import Ladder, ladders, tuned
 from results.tables import Frames
@@ -21,32 +24,43 @@ RESIDUAL = ("resnet", "preact", "document")
 Rule = Callable[[str, str, Ladder], Finding]
 
 
-NO_HARM = ("digits-long", "digits-lr", "digits")
-DEGRADES = ("digits-lr", "digits-long", "digits")
-THOUSAND = ("digits-long", "digits")
-BETTER = ("digits-long", "digits")
-SMALL_FIRST = ("digits-long", "digits")
-GROWTH = ("digits-growth",)
-PLACEMENTS = ("digits-placements",)
-DENSE = ("digits-dense",)
-RANDOM = ("digits-random-labels",)
-COST = ("digits",)
+@dataclass(frozen=True)
+class Deciding:
+    """The studies whose records a claim is judged on, out of its row in `claims.CLAIMS`.
 
-# Studies that were built to decide certain claims; on any other claim they do not speak.
-_DECIDING = {
-    study
-    for studies in (NO_HARM, DEGRADES, THOUSAND, BETTER, SMALL_FIRST, GROWTH, PLACEMENTS, DENSE, RANDOM, COST)
-    for study in studies
-}
-
-
-def of_studies(frame: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
-    """The rows of the studies that decide a claim; when there are none, those of studies that decide no other either.
-
-    So a user's own study, or one on another data set, gives an answer to every claim that its records can feed.
+    Attributes:
+        studies: Those that decide it, the most decisive first; the last is the one to send a reader to.
+        aside: Those that decide a question beside it, where it has one.
+        every: Those that were built to decide any claim; on any other claim they do not speak.
     """
-    named = frame["study"].isin(studies)
-    return frame[named] if named.any() else frame[~frame["study"].isin(_DECIDING)]
+
+    studies: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+    every: frozenset[str] = frozenset()
+
+    @property
+    def study(self) -> str:
+        """The study to run for an answer; empty where none is named."""
+        return self.studies[-1] if self.studies else ""
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the studies that decide the claim; when there are none, those of studies that decide no other.
+
+        So a user's own study, or one on another data set, gives an answer to every claim that its records can feed.
+        """
+        return self._of(frame, self.studies)
+
+    def rows_aside(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """As `rows`, for the question beside the claim."""
+        return self._of(frame, self.aside)
+
+    def _of(self, frame: pd.DataFrame, studies: tuple[str, ...]) -> pd.DataFrame:
+        named = frame["study"].isin(studies)
+        return frame[named] if named.any() else frame[~frame["study"].isin(self.every)]
+
+
+# For a judge that is asked outside of any claim: all records speak.
+ANY = Deciding()
 
 
 def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
@@ -61,16 +75,16 @@ def residual(trials: pd.DataFrame) -> list[str]:
     return [*RESIDUAL, *sorted(own)]
 
 
-def headline_first(claim: str, findings: list[Finding], studies: Sequence[str], subject: str) -> list[Finding]:
+def headline_first(claim: str, findings: list[Finding], deciding: Deciding, subject: str) -> list[Finding]:
     """Sorts by study (the most decisive first), subject as given, training before test error.
 
     Where the document's own subject was not tried, a finding says so in its place.
     """
-    rank = {name: i for i, name in enumerate(studies)}
+    rank = {name: i for i, name in enumerate(deciding.studies)}
     ordered = sorted(findings, key=lambda f: (rank.get(f.study, len(rank)), f.measure != "train_error"))
     mine = [f for f in ordered if f.subject == subject]
     if not mine:
-        return [nothing(claim, subject, studies[-1], bool(findings)), *ordered]
+        return [nothing(claim, subject, deciding.study, bool(findings)), *ordered]
     return [mine[0], *(f for f in ordered if f is not mine[0])]
 
 
@@ -88,12 +102,12 @@ def apply(claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str])
         for measure in MEASURES:
             for ladder in ladders(best, measure, [subject]):
                 finding = rule(claim, measure, ladder)
-                lrs = {row["depth"]: row for row in searched if _same_arm(row, ladder)}
+                lrs = {row["depth"]: _search(row) for row in searched if _same_arm(row, ladder)}
                 found.append(finding.but(setting=_setting(ladder, bool(lrs)), details=_with_lr(finding, lrs)))
     return found
 
 
-def _same_arm(row: dict[str, object], ladder: Ladder) -> bool:
+def _same_arm(row: dict[str, Any], ladder: Ladder) -> bool:
     return (row["study"], row["architecture"]) == (ladder.study, ladder.subject)
 
 
@@ -102,30 +116,32 @@ def _setting(ladder: Ladder, searched: bool) -> str:
     return ", ".join([*parts, "each depth at its own best lr"] if searched else parts)
 
 
-def _with_lr(finding: Finding, lrs: dict[object, dict[str, object]]) -> tuple[dict[str, object], ...]:
-    extra = ("lr", "tried", "search_seconds", "chosen_seconds")
+def _search(row: dict[str, Any]) -> Searched:
+    return Searched(**{name: row[name] for name in ("lr", "tried", "search_seconds", "chosen_seconds")})
+
+
+def _with_lr(finding: Finding, lrs: dict[int, Searched]) -> tuple[Row, ...]:
     return tuple(
-        {**row, **{name: lrs[row["depth"]][name] for name in extra if row.get("depth") in lrs}}
-        for row in finding.details
+        replace(row, searched=lrs.get(row.depth)) if isinstance(row, TrainedRow) else row for row in finding.details
     )
 
 
-def no_harm(frames: Frames) -> list[Finding]:
+def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`residual-no-harm`: see `rules.no_harm`."""
     claim = "residual-no-harm"
-    trials = of_studies(convolutional(frames.trials), NO_HARM)
+    trials = deciding.rows(convolutional(frames.trials))
     found = apply(claim, rules.no_harm, trials, residual(trials))
-    return headline_first(claim, found, NO_HARM, "resnet")
+    return headline_first(claim, found, deciding, "resnet")
 
 
-def degrades(frames: Frames) -> list[Finding]:
+def degrades(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`plain-degrades`: see `rules.degrades`; at each depth's own best learning rate where a study tried several.
 
     The headline's reason names what the verdict depends on: learning rate, clipping, initialisation.
     """
     claim = "plain-degrades"
-    trials = of_studies(convolutional(frames.trials), DEGRADES)
-    found = headline_first(claim, apply(claim, rules.degrades, trials, ["plain"]), DEGRADES, "plain")
+    trials = deciding.rows(convolutional(frames.trials))
+    found = headline_first(claim, apply(claim, rules.degrades, trials, ["plain"]), deciding, "plain")
     controls = _controls(claim, frames.trials)
     each = _at_each_lr(claim, trials)
     told = [*(f"{f.setting}: {f.verdict}" for f in each), *(f"{f.subject}: {f.verdict}" for f in controls)]
@@ -141,10 +157,10 @@ def degrades(frames: Frames) -> list[Finding]:
 
 
 def _search_cost(finding: Finding) -> str:
-    rows = [row for row in finding.details if "search_seconds" in row]
-    if not rows:
+    found = [row.searched for row in finding.details if isinstance(row, TrainedRow) and row.searched]
+    if not found:
         return ""
-    times = sum(row["search_seconds"] for row in rows) / max(sum(row["chosen_seconds"] for row in rows), 1e-9)
+    times = sum(one.search_seconds for one in found) / max(sum(one.chosen_seconds for one in found), 1e-9)
     return f" (the search for learning rates took {times:.1f} times the training)"
 
 
@@ -173,10 +189,10 @@ def _at_each_lr(claim: str, trials: pd.DataFrame) -> list[Finding]:
     return found
 
 
-def thousand(frames: Frames) -> list[Finding]:
+def thousand(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`thousand-layers`: see `rules.trains`; the plain twin is the one of the same study and recipe."""
     claim = "thousand-layers"
-    trials = of_studies(convolutional(frames.trials), THOUSAND)
+    trials = deciding.rows(convolutional(frames.trials))
     plain = ladders(tuned(trials)[0], "train_error", ["plain"])
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
@@ -185,12 +201,12 @@ def thousand(frames: Frames) -> list[Finding]:
 
     found = apply(claim, rule, trials, residual(trials))
     # The claim is about training only: "easy to train".
-    return headline_first(claim, [f for f in found if f.measure == "train_error"], THOUSAND, "resnet")
+    return headline_first(claim, [f for f in found if f.measure == "train_error"], deciding, "resnet")
 
 
-def better(frames: Frames) -> list[Finding]:
+def better(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`deeper-is-better`: see `rules.better`, for each family; and how fast random labels are fitted."""
     claim = "deeper-is-better"
-    trials = of_studies(convolutional(frames.trials), BETTER)
+    trials = deciding.rows(convolutional(frames.trials))
     found = apply(claim, rules.better, trials, [*residual(trials), "plain"])
-    return headline_first(claim, found, BETTER, "resnet")
+    return headline_first(claim, found, deciding, "resnet")

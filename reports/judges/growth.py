@@ -4,14 +4,13 @@ Apart from `inside` since it asks another thing of other nets. What the probe me
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.finding import Finding, Verdict, known, percent, points
-from reports.judges.errors import GROWTH, headline_first, nothing, of_studies
+from reports.finding import Finding, GrowthRow, Verdict, known, percent, points
+from reports.judges.errors import Deciding, headline_first, nothing
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SAME_FUNCTION, TRAINED
 from results import stats
@@ -81,20 +80,22 @@ def _steps_of_growth(
     compared: list[stats.Difference],
     failed: NDArray[np.int64],
     unfit: NDArray[np.int64],
-) -> list[dict[str, Any]]:
+) -> list[GrowthRow]:
     """A row a step; no number for a difference of which a net, grown (`failed`) or not (`unfit`), diverged."""
     rows = []
     for j, found in enumerate(compared):
-        shown = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
+        effect, low, high = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
         rows.append(
-            {
-                "depth": depths[j],
-                "change": float(change[:, j].max()),
-                **dict(zip(("effect", "low", "high"), shown, strict=True)),
-                "n": found.n,
-                "diverged": int(failed[j]),
-                "ungrown_diverged": int(unfit[j]),
-            }
+            GrowthRow(
+                depth=depths[j],
+                change=float(change[:, j].max()),
+                effect=effect,
+                low=low,
+                high=high,
+                n=found.n,
+                diverged=int(failed[j]),
+                ungrown_diverged=int(unfit[j]),
+            )
         )
     return rows
 
@@ -120,13 +121,13 @@ def _after_growth(base: Finding, told: str, depths: list[int], compared: list[st
     return base.but(reason=f"{told}; against the ungrown net: {why}")
 
 
-def identity_growth(frames: Frames) -> list[Finding]:
+def identity_growth(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`identity-growth`: see `grown`; residual nets, and the plain net with its best chance."""
     claim = "identity-growth"
     probes = frames.probes[frames.probes["probe"] == "growth"]
     trials = frames.trials[frames.trials["comparable"] & (frames.trials["grow_to"] != "")]
     found = []
-    for setting, recipe in recipes(of_studies(trials, GROWTH)):
+    for setting, recipe in recipes(deciding.rows(trials)):
         for subject in ("resnet", "preact", "plain"):
             for depth, nets in recipe[recipe["architecture"] == subject].groupby("depth", sort=True):
                 mine = probes[probes["digest"].isin(nets["digest"])]
@@ -141,8 +142,8 @@ def identity_growth(frames: Frames) -> list[Finding]:
                 finding = base.but(reason=reason) if (reason := _ungrown(nets)) else _growth(base, mine, nets)
                 found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
     if not found:
-        return [nothing(claim, "resnet", GROWTH[-1])]
-    return headline_first(claim, found, GROWTH, "resnet")
+        return [nothing(claim, "resnet", deciding.study)]
+    return headline_first(claim, found, deciding, "resnet")
 
 
 def _ungrown(nets: pd.DataFrame) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.finding import Finding, Verdict, known, percent, points
-from reports.judges.errors import SMALL_FIRST, headline_first, nothing, of_studies
+from reports.finding import Finding, LesionRow, Verdict, known, percent, points
+from reports.judges.errors import Deciding, headline_first, nothing
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SMALL, TRAINED
 from results import stats
@@ -62,14 +62,14 @@ def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.Series:
     return rows[rows["quantity"] == quantity].groupby("seed")["value"].mean().sort_index()
 
 
-def small_net_first(frames: Frames) -> list[Finding]:
+def small_net_first(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`small-net-first`: lesions of the deepest nets that trained, residual and plain, and how they came about."""
     claim = "small-net-first"
     probes = frames.probes
     probes = probes[probes["probe"].isin(["lesions", "branch_ratio", "path_gradients"])]
     trials = frames.trials
     trials = trials[trials["comparable"] & (trials["layout"] != "dense") & (trials["clip_norm"] == 0)]
-    trials = of_studies(trials[trials["study"].isin(_studies(trials, probes))], SMALL_FIRST)
+    trials = deciding.rows(trials[trials["study"].isin(_studies(trials, probes))])
     found: list[Finding] = []
     for setting, recipe in recipes(trials):
         for subject in ("resnet", "preact", "plain"):
@@ -88,8 +88,8 @@ def small_net_first(frames: Frames) -> list[Finding]:
                     for f in made
                 ]
     if not found:
-        return [nothing(claim, "resnet", SMALL_FIRST[-1], measure="effective_depth")]
-    return headline_first(claim, found, SMALL_FIRST, "resnet")
+        return [nothing(claim, "resnet", deciding.study, measure="effective_depth")]
+    return headline_first(claim, found, deciding, "resnet")
 
 
 def _studies(trials: pd.DataFrame, probes: pd.DataFrame) -> set[str]:
@@ -122,13 +122,13 @@ def _lesions(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> Fi
     base = Finding(claim, subject, "effective_depth", INCONCLUSIVE, "", unit="layer", n=int(mine["seed"].nunique()))
     trained = _trained(lesions, lost)
     rows = tuple(
-        {
-            "depth": depth,
-            "effective_depth": float(_by_seed(at, "effective_depth_reestimated").mean()),
-            "effective_depth_as_trained": float(_by_seed(at, "effective_depth").mean()),
-            "rise": float((_by_seed(at, "errors_reestimated") - _intact(at)).mean()),
-            "n": int(at["seed"].nunique()),
-        }
+        LesionRow(
+            depth=depth,
+            effective_depth=float(_by_seed(at, "effective_depth_reestimated").mean()),
+            effective_depth_as_trained=float(_by_seed(at, "effective_depth").mean()),
+            rise=float((_by_seed(at, "errors_reestimated") - _intact(at)).mean()),
+            n=int(at["seed"].nunique()),
+        )
         for depth, at in trained.items()
     )
     base = base.but(details=rows, trials=tuple(sorted(lesions["digest"].unique())))

@@ -7,6 +7,7 @@ a pure function that planted truths can feed as well as records. Nothing is judg
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,7 @@ def steps_of(rows: pd.DataFrame) -> int | None:
     return int(planned) if planned > 0 else None
 
 
-def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Keeps, where a study tried several learning rates, the best one of each architecture and depth.
 
     Best: fewest failures, then the lowest mean training loss over the seeds. Never chosen by an error that is judged.

@@ -5,11 +5,10 @@ judge the records. Thresholds are in `protocol`, their statistics in `results.st
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
-from reports.finding import Finding, Verdict, known, percent, points
+from reports.finding import DepthRow, Finding, HarmRow, SeedRow, Verdict, known, percent, points
 from reports.judges.ladders import Ladder
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, THOUSAND, TRAINED
 from results import stats
@@ -61,22 +60,24 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
     return ""
 
 
-def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, dict[str, Any]]:
+def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, DepthRow]:
     """Depth number `j` against depth number `reference`: the paired difference, and its row of details."""
     found = stats.difference(
         ladder.errors[:, j], ladder.errors[:, reference], images=ladder.images, resolution=ladder.resolution
     )
     # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
     failed = any(ladder.diverged[i] or ladder.broken[i] for i in (j, reference))
-    shown = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
-    return found, {
-        "depth": ladder.depths[j],
-        **dict(zip(("effect", "low", "high"), shown, strict=True)),
-        "n": found.n,
-        "diverged": ladder.diverged[j],
-        "broken": ladder.broken[j],
-        "settled": ladder.settled[j],
-    }
+    effect, low, high = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
+    return found, DepthRow(
+        depth=ladder.depths[j],
+        effect=effect,
+        low=low,
+        high=high,
+        n=found.n,
+        diverged=ladder.diverged[j],
+        broken=ladder.broken[j],
+        settled=ladder.settled[j],
+    )
 
 
 def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
@@ -137,42 +138,39 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
         return base.but(reason=reason)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     adjusted = stats.holm([found.p_above(MARGIN) for found, _ in compared])
-    details = []
+    rows = []
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
         worse = mostly_diverged(ladder, j) or p < stats.ALPHA
-        row["holm_p"] = p
-        row["state"] = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
+        state = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
         if worse and not ladder.settled[j]:
-            row["state"] = "unfinished"
-        details.append(row)
-    return _no_harm_verdict(base.but(details=tuple(details)), ladder)
+            state = "unfinished"
+        rows.append(HarmRow(**vars(row), holm_p=p, state=state))
+    return _no_harm_verdict(base.but(details=tuple(rows)), rows, ladder)
 
 
-def _no_harm_verdict(base: Finding, ladder: Ladder) -> Finding:
-    rows, shallow, when = base.details, ladder.depths[0], at_steps(ladder)
-    states = {row["state"] for row in rows}
+def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Finding:
+    shallow, when = ladder.depths[0], at_steps(ladder)
+    states = {row.state for row in rows}
     worst = next(state for state in ("worse", "unfinished", "unclear", "no harm") if state in states)
-    row = max(
-        (r for r in rows if r["state"] == worst), key=lambda r: (_or_infinite(r["high"]), _or_infinite(r["effect"]))
-    )
-    base = base.but(effect=known(row["effect"]), low=known(row["low"]), high=known(row["high"]), n=row["n"])
+    row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
+    base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
     words = measure_words(base.measure)
     said = _compared(row, shallow, words)
     if worst == "worse":
-        first = min(r["depth"] for r in rows if r["state"] == "worse")
-        since = f" (worse already at {first} layers)" if first < row["depth"] else ""
+        first = min(r.depth for r in rows if r.state == "worse")
+        since = f" (worse already at {first} layers)" if first < row.depth else ""
         return refuted(base, ladder, f"{said}{since}")
     if worst == "unfinished":
-        return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row["depth"])))
+        return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row.depth)))
     if worst == "unclear":
         why = f"the interval reaches over the margin of {points(MARGIN)}"
-        if row["low"] > MARGIN:
-            why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row['holm_p']:.2g})"
+        if row.low > MARGIN:
+            why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row.holm_p:.2g})"
         return base.but(reason=f"{said}: {why}, {when}")
     return base.but(
         verdict=SUPPORTED,
-        reason=f"at every depth from {rows[0]['depth']} to {rows[-1]['depth']} layers the {words} is less than "
-        f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row['high'])}), {when}",
+        reason=f"at every depth from {rows[0].depth} to {rows[-1].depth} layers the {words} is less than "
+        f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row.high)}), {when}",
     )
 
 
@@ -181,20 +179,18 @@ def measure_words(measure: str) -> str:
     return {"train_error": "training error", "test_error": "test error"}.get(measure, measure.replace("_", " "))
 
 
-def _compared(row: dict[str, Any], shallow: int, words: str) -> str:
+def _compared(row: DepthRow, shallow: int, words: str) -> str:
     """A depth against the shallowest one, from its row of details; failures are told instead of a number."""
-    failures = [f"{row['diverged']} of {row['n']} seeds diverged"] if row["diverged"] else []
-    failures += [f"{row['broken']} of {row['n']} trials broke off"] if row["broken"] else []
+    failures = [f"{row.diverged} of {row.n} seeds diverged"] if row.diverged else []
+    failures += [f"{row.broken} of {row.n} trials broke off"] if row.broken else []
     if failures:
-        return f"at {row['depth']} layers {' and '.join(failures)}"
-    if not math.isfinite(row["effect"]):
+        return f"at {row.depth} layers {' and '.join(failures)}"
+    if not math.isfinite(row.effect):
         # Only of a depth that is worse for all that: see `degrades`.
-        return f"at {row['depth']} layers the {words} is above that of {shallow} layers, though a seed diverged there"
-    bounds = f" (at least {points(row['low'])}, at most {points(row['high'])})" if math.isfinite(row["high"]) else ""
-    side = "above" if row["effect"] >= 0 else "below"
-    return (
-        f"at {row['depth']} layers the {words} is {points(abs(row['effect']))} {side} that of {shallow} layers{bounds}"
-    )
+        return f"at {row.depth} layers the {words} is above that of {shallow} layers, though a seed diverged there"
+    bounds = f" (at least {points(row.low)}, at most {points(row.high)})" if math.isfinite(row.high) else ""
+    side = "above" if row.effect >= 0 else "below"
+    return f"at {row.depth} layers the {words} is {points(abs(row.effect))} {side} that of {shallow} layers{bounds}"
 
 
 def _or_infinite(value: float) -> float:
@@ -215,9 +211,9 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     last, row = compared[-1]
     when = at_steps(ladder)
     base = base.but(
-        effect=known(row["effect"]),
-        low=known(row["low"]),
-        high=known(row["high"]),
+        effect=known(row.effect),
+        low=known(row.low),
+        high=known(row.high),
         n=last.n,
         details=tuple(row for _, row in compared),
     )
@@ -278,17 +274,11 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     return _twin(base, words, ladder, deep[-1], twin)
 
 
-def _seeds(ladder: Ladder, j: int) -> list[dict[str, Any]]:
+def _seeds(ladder: Ladder, j: int) -> list[SeedRow]:
     rows = zip(ladder.seeds, ladder.errors[:, j], strict=True)
     subject, depth = ladder.subject, ladder.depths[j]
     return [
-        {
-            "subject": subject,
-            "depth": depth,
-            "seed": s,
-            "error": float(e) if e < 1 else math.nan,
-            "failed": bool(e >= 1),
-        }
+        SeedRow(subject=subject, depth=depth, seed=s, error=float(e) if e < 1 else math.nan, failed=bool(e >= 1))
         for s, e in rows
     ]
 

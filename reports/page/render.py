@@ -33,26 +33,6 @@ SECTIONS = {
     "inside": "Inside the networks",
 }
 
-# Figures of the page that a claim is read from, beside the one of its judged numbers.
-CLAIM_FIGURES: dict[str, tuple[str, ...]] = {
-    "residual-no-harm": ("train-error-by-depth", "test-error-by-depth"),
-    "plain-degrades": ("train-error-by-depth", "learning-rates", "gradient-norms"),
-    "thousand-layers": ("train-error-by-depth", "loss-curves"),
-    "deeper-is-better": ("test-error-by-depth", "steps-to-fit"),
-    "cost-grows": ("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
-    "small-net-first": ("lesions", "branch-ratio", "gradient-norms"),
-    "shortcut-anywhere": ("placements", "train-error-by-depth"),
-    "conv-and-dense": ("other-settings",),
-}
-
-# Which arms a card's small figure shows.
-_CARD_ARMS = {
-    "residual-no-harm": ("resnet", "preact"),
-    "plain-degrades": ("plain",),
-    "thousand-layers": ("plain", "resnet", "preact"),
-    "deeper-is-better": ("plain", "resnet", "preact"),
-}
-
 
 def _visible(value: Any) -> Any:
     """Of every value that reaches the page: control characters of a text written out; markup of ours as it is."""
@@ -140,7 +120,7 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
         "beside": ranked[:MOST_BESIDE],
         "more": ranked[MOST_BESIDE:],
         "views": views,
-        "figures": CLAIM_FIGURES.get(claim.id, ()),
+        "figures": claim.figures,
         "small": _small(source.frames, claim, findings),
         "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(findings, names)),
         "title": title,
@@ -160,12 +140,12 @@ def _svg(figure: Any, prefix: str, title: str, words: str) -> Markup:
 
 def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | None:
     """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
-    if claim.id == "cost-grows":
+    if claim.glance == "costs":
         figure = cost_figures.small_cost(frames)
         words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s a step")
-    elif claim.id in _CARD_ARMS:
+    elif claim.glance == "errors":
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
-        arms = _CARD_ARMS[claim.id]
+        arms = claim.arms
         frames = _judged(frames, [f for f in findings if f is findings[0] or f.subject in arms])
         figure = error_figures.small_errors(frames, arms, column)
         words = context.error_words(frames, column, arms)

@@ -4,14 +4,14 @@ Own file beside `context` since it knows claims and findings only. It judges not
 """
 
 import itertools
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bench.plan.study import Study
 from reports.claims import CLAIMS, Claim, Finding, Verdict
+from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, PlacementRow, Row, SeedRow
 from reports.page.words import effect, number, sentence
 from reports.protocol import MARGIN, NOT_TRAINED, TRAINED
 from results.figures import judged as judged_figures
@@ -42,7 +42,7 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         "basis": ", ".join(counted),
         "reason": sentence(finding.reason),
         "where": ", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
-        "details": details(finding.details, finding.unit == "1"),
+        "details": details(finding.details),
         "trials": list(finding.trials),
     }
 
@@ -53,43 +53,33 @@ def subject(name: str, labels: dict[str, str]) -> str:
     return f"{labels.get(network, network)}{comma}{more}"
 
 
-# Columns of the judges' rows that are shares of images, shown in percent.
-_SHARES = ("error", "original", "rise", "grown", "ungrown")
-
-
-def details(rows: Iterable[dict[str, Any]], points: bool = True) -> list[dict[str, Any]]:
-    """The rows that a judge looked at, as tables: a table for each lot of rows with the same keys.
+def details(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows that a judge looked at, as tables: a table for each lot of rows with the same columns.
 
     Args:
         rows: Of `Finding.details`.
-        points: Whether effect, low and high are fractions, to be shown in points.
     """
-    lots = itertools.groupby(rows, key=_keys)
-    return [_table(keys, list(lot), points) for keys, lot in lots]
+    lots = itertools.groupby(rows, key=lambda row: (type(row), tuple(row.columns())))
+    return [_table(list(lot), columns, kind.units()) for (kind, columns), lot in lots]
 
 
-def _keys(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(row)
-
-
-def _table(keys: tuple[str, ...], rows: list[dict[str, Any]], points: bool) -> dict[str, Any]:
-    scale = {key: 100.0 for key in keys if key in _SHARES or (points and key in ("effect", "low", "high"))}
-    unit = {key: " (%)" if key in _SHARES else " (points)" for key in scale}
-
-    def cell(key: str) -> Callable[[Any], str]:
-        def text(value: Any) -> str:
-            if isinstance(value, bool):
-                return "yes" if value else "no"
-            if isinstance(value, int | float) and key in scale:
-                return number(scale[key] * value)
-            return number(value, 4) if value is None or isinstance(value, int | float) else str(value)
-
-        return text
-
+def _table(rows: list[Row], columns: tuple[str, ...], units: dict[str, str]) -> dict[str, Any]:
+    heads = [name.replace("_", " ") + (f" ({units[name]})" if name in units else "") for name in columns]
     return {
-        "heads": [key.replace("_", " ") + unit.get(key, "") for key in keys],
-        "rows": [[cell(key)(row[key]) for key in keys] for row in rows],
+        "heads": heads,
+        "rows": [[_cell(value, name in units) for name, value in row.columns().items()] for row in rows],
     }
+
+
+def _cell(value: Any, fraction: bool) -> str:
+    """A value as the table shows it; fractions in percent."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and fraction:
+        return number(100.0 * value)
+    if isinstance(value, tuple):
+        return str(list(value))
+    return number(value, 4) if value is None or isinstance(value, int | float) else str(value)
 
 
 def labels(frames: Frames) -> dict[str, str]:
@@ -159,29 +149,20 @@ def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, An
     rows = []
     for finding in drawn(findings):
         for row in finding.details:
-            arm = str(row.get("subject") or finding.subject)
-            rows.append({**row, "architecture": arm, "label": names.get(arm, arm), "failed": _failed(row)})
+            arm = row.subject if isinstance(row, ArmRow) else finding.subject
+            rows.append({**row.columns(), "architecture": arm, "label": names.get(arm, arm), "failed": row.lost})
     return rows
-
-
-def _failed(row: dict[str, Any]) -> bool:
-    """Whether a row stands for nets without a number: judges rank a failed trial worst, as an error of 1."""
-    if "failed" in row:
-        return bool(row["failed"])
-    if "error" in row and "seed" in row:
-        error = row["error"]
-        return error is None or not math.isfinite(error) or error >= 1.0
-    return bool(row.get("diverged") or row.get("ungrown_diverged") or row.get("broken"))
 
 
 def picture(findings: list[Finding], names: dict[str, str], small: bool = False) -> "Figure | None":
     """What the judge looked at: the interval drawn is the interval judged. None where a table says it all."""
+    looked_at = [row for finding in drawn(findings) for row in finding.details]
     rows = rows_of(findings, names)
-    if any("effective_depth" in row for row in rows):
+    if any(isinstance(row, LesionRow) for row in looked_at):
         return judged_figures.effective_depth(rows, small)
-    if any("effect" in row and "depth" in row for row in rows) and findings[0].unit == "1":
+    if any(isinstance(row, DepthRow | PlacementRow | GrowthRow) for row in looked_at):
         return judged_figures.effects(rows, MARGIN, small)
-    if rows and not small and all("error" in row and "seed" in row for row in rows):
+    if looked_at and not small and all(isinstance(row, SeedRow) for row in looked_at):
         bounds = {"trained: at or under this": TRAINED, "not trained: above this": NOT_TRAINED}
         return judged_figures.levels(rows, bounds)
     return None

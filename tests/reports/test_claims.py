@@ -19,8 +19,10 @@ from made_up import DEPTHS, frames, study_records, train_record, trial
 
 from bench.plan.study import known_studies
 from bench.store.record import Record
+from models.spec import ARCHITECTURES
 from reports.claims import CLAIMS, judge
 from reports.protocol import MARGIN
+from results.figures.table import FIGURES
 
 CASES: dict[str, dict[str, list[Record]]] = {
     "residual-no-harm": {
@@ -166,3 +168,10 @@ def test_studies_that_claims_name_exist():
     missing = named - set(known_studies())
     if missing:
         pytest.skip(f"not built yet: {', '.join(sorted(missing))}")
+
+
+def test_figures_and_arms_that_claims_name_exist():
+    for claim in CLAIMS.values():
+        assert set(claim.figures) <= set(FIGURES)
+        assert set(claim.arms) <= set(ARCHITECTURES)
+        assert bool(claim.arms) == (claim.glance == "errors")

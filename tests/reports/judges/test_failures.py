@@ -21,6 +21,7 @@ from made_up import frames, train_record
 
 from bench.store.record import Record, Status
 from reports.claims import Finding, judge
+from reports.finding import ArmRow, GrowthRow, Row
 from reports.page.verdicts import picture, rows_of
 
 FAILED = [Status.DIVERGED, Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.ERROR]
@@ -35,9 +36,15 @@ def some(records: list[Record], claim: str, subject: str = "", measure: str = "t
     return next(f for f in found if subject in f.subject and f.measure == measure)
 
 
-def blank(row: dict[str, Any], *names: str) -> bool:
+def blank(row: Row, *names: str) -> bool:
     """Whether a row of details has no number there."""
-    return all(row[name] is None or math.isnan(row[name]) for name in names)
+    return all(math.isnan(row.columns()[name]) for name in names)
+
+
+def rows_at(finding: Finding, depth: int, subject: str = "") -> list[Any]:
+    """The rows of details at a depth, of one arm where it is named."""
+    at = [row for row in finding.details if row.columns()["depth"] == depth]
+    return [row for row in at if not subject or (isinstance(row, ArmRow) and row.subject == subject)]
 
 
 # The shallowest net, from which differences are counted.
@@ -167,9 +174,11 @@ def test_a_grown_net_that_diverged_has_no_error_in_the_details():
     finding = headline("identity-growth", grown({34: (lambda s: 0.05, lambda s: 0.05), 258: (error, lambda s: 0.05)}))
     assert finding.effect is None
     good, lost = finding.details
-    assert good["effect"] == pytest.approx(0.0)
+    assert isinstance(good, GrowthRow)
+    assert isinstance(lost, GrowthRow)
+    assert good.effect == pytest.approx(0.0)
     assert blank(lost, "effect", "low", "high")
-    assert (lost["diverged"], lost["ungrown_diverged"]) == (1, 0)
+    assert (lost.diverged, lost.ungrown_diverged) == (1, 0)
 
 
 def test_a_net_whose_outputs_changed_shows_no_number_for_divergence_either():
@@ -193,9 +202,9 @@ def test_a_placement_that_failed_is_no_difference_in_points(seeds: int, status: 
     )
     finding = headline("shortcut-anywhere", searched(records))
     assert finding.effect is None
-    row = next(r for r in finding.details if (r["subject"], r["depth"]) == ("bn-after-add", 258))
+    (row,) = rows_at(finding, 258, "bn-after-add")
     assert blank(row, "effect", "low", "high", "error")
-    assert row["original"] == pytest.approx(0.03, abs=0.002)
+    assert row.original == pytest.approx(0.03, abs=0.002)
     assert f"{seeds} of 6 trials failed" in finding.reason
     assert "97.0 points" not in finding.reason
     assert finding.verdict == ("refuted" if (seeds, status) == (3, Status.DIVERGED) else "inconclusive")
@@ -204,9 +213,9 @@ def test_a_placement_that_failed_is_no_difference_in_points(seeds: int, status: 
 def test_an_original_that_failed_has_no_error_either():
     records = failing(placements(0.03, 0.03), lambda t: (t.architecture.name, t.depth) == ("resnet", 258))
     finding = headline("shortcut-anywhere", records)
-    deep = [row for row in finding.details if row["depth"] == 258]
+    deep = rows_at(finding, 258)
     assert all(blank(row, "effect", "low", "high", "original") for row in deep)
-    assert all(row["error"] == pytest.approx(0.03, abs=0.002) for row in deep)
+    assert all(row.error == pytest.approx(0.03, abs=0.002) for row in deep)
     assert "no known number at 258" in finding.reason
 
 
@@ -215,7 +224,7 @@ def test_a_fully_connected_twin_that_failed_has_no_error(status: Status):
     plain = failing(dense(0.05, 0.6), lambda t: (t.architecture.name, t.depth) == ("plain", 258), status)
     finding = headline("conv-and-dense", plain)
     assert finding.effect is None
-    row = next(r for r in finding.details if (r["subject"], r["depth"]) == ("plain", 258))
+    (row,) = rows_at(finding, 258, "plain")
     assert blank(row, "error")
     assert "100.0" not in finding.reason
 
@@ -228,9 +237,7 @@ def test_nets_that_broke_off_are_counted_once_and_have_no_number(claim: str, sta
     assert finding.verdict == "inconclusive"
     assert finding.effect is None
     assert finding.reason.count("broke off") == 1
-    for row in finding.details:
-        if row["depth"] == 1002:
-            assert blank(row, "error" if claim == "thousand-layers" else "effect")
+    assert all(blank(row, "error" if claim == "thousand-layers" else "effect") for row in rows_at(finding, 1002))
 
 
 def test_a_twin_that_broke_off_has_no_best_error():

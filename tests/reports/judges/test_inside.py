@@ -9,6 +9,7 @@ from made_up import frames
 
 from bench.store.record import Record
 from reports.claims import judge
+from reports.finding import GrowthRow
 
 
 def test_lesions_of_nets_that_did_not_train_say_nothing():
@@ -39,8 +40,9 @@ def test_growth_where_all_errors_are_equal_tells_nothing_apart():
     finding = headline("identity-growth", grown(almost))
     assert finding.verdict == "supported"
     last = finding.details[-1]
+    assert isinstance(last, GrowthRow)
     # One image of 1437 on each side, rounded: two thirds of a step for three seeds.
-    assert last["high"] == pytest.approx(2.92 * (1 / 1437) * (2 / 12 / 3) ** 0.5, rel=0.01)
+    assert last.high == pytest.approx(2.92 * (1 / 1437) * (2 / 12 / 3) ** 0.5, rel=0.01)
 
 
 def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():

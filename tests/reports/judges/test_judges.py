@@ -18,6 +18,7 @@ from made_up import DEPTHS, cost_record, frames, study_records, train_record, tr
 
 from bench.store.record import Record, Status
 from reports.claims import CLAIMS, judge
+from reports.finding import DepthRow
 from reports.protocol import MARGIN
 
 
@@ -152,9 +153,10 @@ def test_each_depth_stands_at_its_own_best_learning_rate():
     slow = study({"plain": {18: 0.06, 66: 0.06, 258: 0.06}}, "digits-lr", lr=0.001)
     found = judge(frames([*fast, *slow]), ("plain-degrades",))["plain-degrades"]
     assert "own best lr" in found[0].setting
-    assert [row["lr"] for row in found[0].details] == [0.001, 0.001]
+    searches = [row.searched for row in found[0].details if isinstance(row, DepthRow) and row.searched]
+    assert [search.lr for search in searches] == [0.001, 0.001]
     assert found[0].effect == pytest.approx(0.04, abs=0.002)
-    assert found[0].details[0]["search_seconds"] > found[0].details[0]["chosen_seconds"]
+    assert searches[0].search_seconds > searches[0].chosen_seconds
     assert "Not shown under everything that was tried" in found[0].reason
     assert "lr 0.1: supported" in found[0].reason
     assert "lr 0.001: inconclusive" in found[0].reason

@@ -6,6 +6,7 @@ import hashlib
 import html.parser
 import inspect
 import itertools
+import math
 import os
 import re
 import subprocess
@@ -21,7 +22,7 @@ from bench.command import serve
 from bench.store.record import Record, Status
 from reports import __main__ as command_line
 from reports.claims import CLAIMS
-from reports.finding import Finding, Verdict
+from reports.finding import DepthRow, Finding, SeedRow, Verdict
 from reports.page import beside, context, render, verdicts
 from reports.page import words as wording
 from reports.page.context import Source
@@ -327,42 +328,27 @@ def test_hidden_characters_are_written_out() -> None:
     assert visible("Zürich 深度 ✓") == "Zürich 深度 ✓"
 
 
+def compared(effect: float, diverged: int = 0) -> tuple[DepthRow]:
+    row = DepthRow(depth=66, effect=effect, low=effect, high=effect, n=3, diverged=diverged, broken=0, settled=True)
+    return (row,)
+
+
 def test_the_judged_figure_shows_one_finding_a_network_and_its_failures() -> None:
+    supported, refuted = Verdict.SUPPORTED, Verdict.REFUTED
     rows = verdicts.rows_of(
         [
-            Finding(
-                "c",
-                "plain",
-                "train_error",
-                Verdict.SUPPORTED,
-                "",
-                details=({"depth": 66, "effect": 0.1, "n": 3, "diverged": 0},),
-            ),
-            Finding(
-                "c",
-                "plain",
-                "train_error",
-                Verdict.SUPPORTED,
-                "",
-                setting="lr 1",
-                details=({"depth": 66, "effect": 0.9},),
-            ),
-            Finding("c", "plain", "test_error", Verdict.SUPPORTED, "", details=({"depth": 66, "effect": 0.2},)),
-            Finding(
-                "c",
-                "resnet",
-                "train_error",
-                Verdict.REFUTED,
-                "",
-                details=({"depth": 66, "effect": None, "n": 2, "diverged": 2},),
-            ),
+            Finding("c", "plain", "train_error", supported, "", details=compared(0.1)),
+            Finding("c", "plain", "train_error", supported, "", setting="lr 1", details=compared(0.9)),
+            Finding("c", "plain", "test_error", supported, "", details=compared(0.2)),
+            Finding("c", "resnet", "train_error", refuted, "", details=compared(math.nan, diverged=2)),
         ],
         {"plain": "plain nets"},
     )
     assert [(row["label"], row["failed"]) for row in rows] == [("plain nets", False), ("resnet", True)]
-    seeds = [{"seed": 0, "error": 0.1}, {"seed": 1, "error": float("nan")}, {"seed": 2, "error": 0.2, "failed": True}]
-    levels = Finding("c", "plain", "train_error", Verdict.REFUTED, "", details=tuple(seeds))
-    assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True, True]
+    seeds = [SeedRow(subject="plain", depth=66, seed=s, error=e, failed=math.isnan(e)) for s, e in
+             enumerate((0.1, math.nan))]  # fmt: skip
+    levels = Finding("c", "plain", "train_error", refuted, "", details=tuple(seeds))
+    assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True]
 
 
 def described(page: str, prefix: str) -> str:
