@@ -1,4 +1,4 @@
-"""The command line of the report: one page a study, and its verdicts as a table."""
+"""The command line of the report: one page per study, and its verdicts as a table."""
 
 import sys
 from pathlib import Path
@@ -77,7 +77,7 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
 
     Args:
         study: A built-in name or a path that ends in ".toml".
-        records: Folder that holds a folder of records a study.
+        records: Folder that holds a folder of records per study.
         machine: Folder in each of those, as published records have it.
 
     Raises:

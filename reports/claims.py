@@ -58,7 +58,7 @@ class Claim:
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _UNFINISHED = "A worse net whose last epoch's loss is under 0.9 of the one before is unfinished: inconclusive."
-_FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or broke off)"
+_FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
 _BOUND = "one-sided 95 % bound, seeds paired; for test errors it includes the sampling of the test set"
 

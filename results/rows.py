@@ -137,7 +137,7 @@ def _numbers(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, float]:
 
 
 def cost(record: Record) -> dict[str, Any]:
-    """Medians of the raw samples and what follows from them. Times in seconds a batch, memory in bytes."""
+    """Medians of the raw samples and what follows from them. Times in seconds per batch, memory in bytes."""
     raw, batch = record.cost, record.trial.batch_size
     row: dict[str, Any] = {name: number(value) for name, value in raw.items() if not isinstance(value, list | dict)}
     for column, field in SAMPLED.items():
@@ -159,7 +159,7 @@ def cost(record: Record) -> dict[str, Any]:
     # At the machine's best matrix-multiply rate; what is left of the step is memory traffic, launches, dispatch.
     row["arithmetic_time_s"] = _ratio(flops, row["matmul_flops_per_s"])
     row["overhead_time_s"] = row["step_time_s"] - row["arithmetic_time_s"]
-    # At least so much goes through memory: what backward needs is written and read once. So many bytes a second, and
+    # At least so much goes through memory: what backward needs is written and read once. So many bytes per second, and
     # the floating-point operations a byte, are a roofline's two axes.
     passes = PARAMETER_PASSES + (MOMENTUM_PASSES if record.trial.momentum else 0)
     row["least_bytes_per_step"] = 2 * number(raw.get("saved_activation_bytes")) + (

@@ -96,7 +96,7 @@ def mean_interval(values: ArrayLike, images: float = math.nan, resolution: float
     """Mean over seeds with its two-sided 95 % interval.
 
     Args:
-        values: One value a seed, shape (n,).
+        values: One value per seed, shape (n,).
         images: Test images behind each value: adds the sampling of the test set.
         resolution: Smallest step of the measurement; seeds that agree within it are taken to spread as rounding does.
 
@@ -148,7 +148,7 @@ def difference(
     """Mean of the paired differences `treated - reference`.
 
     Args:
-        treated: One value a seed, shape (n,).
+        treated: One value per seed, shape (n,).
         reference: The same seeds in the same order, shape (n,).
         images: Test images behind each value. Both sides' sampling is added as if independent, which is
             too careful when both nets are tested on the same images and fail on the same ones.

@@ -253,7 +253,7 @@ def _probes(readings: dict[str, list[Any]], named: list[dict[str, Any]]) -> pd.D
 def _one_a_trial(
     records: Sequence[tuple[Path, Record]], comparable: Sequence[bool]
 ) -> tuple[list[tuple[Path, Record]], list[bool], list[str]]:
-    """One record a trial, and whether it is comparable: of those that are (else of all) the one started last.
+    """One record per trial, and whether it is comparable: of those that are (else of all) the one started last.
 
     The others are named.
     """
@@ -365,7 +365,7 @@ def _over(function: Any, values: Any) -> float:
 
 
 def settled(status: Any, finished: Any, last_loss: Any, loss_ratio: Any) -> bool:
-    """Whether a cell is finished: its seeds' mean loss no longer falls by a tenth an epoch, and none broke off.
+    """Whether a cell is finished: its seeds' mean loss no longer falls by a tenth per epoch, and none failed.
 
     Diverged seeds are settled. The mean is over the seeds that did not diverge.
 

@@ -28,12 +28,12 @@ from models.blocks import Block
 from models.network import build
 from models.spec import ModelSpec
 
-# Nothing else may run meanwhile, so a 1002-layer net, half a second a step on one core, has about ten seconds in all.
+# Nothing else may run meanwhile, so a 1002-layer net, half a second per step on one core, has about ten seconds in all.
 WARMUP = 2
 MOST_STEPS, LEAST_STEPS, MOST_SECONDS = 20, 5, 3.0
 PARTS_STEPS, PARTS_SECONDS = 5, 1.0
 INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 0.5
-# A GPU's counter of energy moves some ten times a second.
+# A GPU's counter of energy moves some ten times per second.
 ENERGY_STEPS, ENERGY_SECONDS = 2000, 1.0
 
 
@@ -228,7 +228,7 @@ def multiply_adds(spec: ModelSpec) -> int:
     """Multiply-adds of one image's forward pass: convolutions and matrix products, padding counted, as is usual.
 
     Counted by torch.utils.flop_counter, which counts two FLOPs each, on a network without memory. The counter takes
-    9 ms a layer; of the suite's own blocks, those with the same layers and input are counted once.
+    9 ms per layer; of the suite's own blocks, those with the same layers and input are counted once.
     """
     network = build(spec, device="meta")
     known: dict[tuple[str, torch.Size], tuple[int, torch.Size]] = {}
@@ -254,7 +254,7 @@ def multiply_adds(spec: ModelSpec) -> int:
 
 @functools.cache
 def ceilings(device: str, precision: str) -> dict[str, float]:
-    """What this device can do at most: bytes a second of a large copy, read and written, and FLOPs of a product."""
+    """What this device can do at most: bytes per second of a large copy, read and written, and FLOPs of a product."""
     size, side = (2**30, 8192) if device == "cuda" else (2**25, 1024)
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)

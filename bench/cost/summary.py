@@ -139,7 +139,7 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Answers the commonest operations on the meta device by their shapes alone.
 
     torch's own rules for them are Python that first imports half of the compiler (5 s of CPU time) and
-    then takes 10 ms a block. Operations that are not listed go to torch.
+    then takes 10 ms per block. Operations that are not listed go to torch.
     """
 
     _RULES: ClassVar[dict[str, Callable[..., Any]]] = {

@@ -1,4 +1,4 @@
-"""Images in folders, a folder a class (torchvision's ImageFolder layout): decoded once, in parallel, and cached.
+"""Images in folders, a folder per class (torchvision's ImageFolder layout): decoded once, in parallel, and cached.
 
 Every file is looked at before any is decoded, so that a damaged, oversized or odd one is named at once. The cache
 is a file whose content carries its own SHA-256, written and read under a lock.

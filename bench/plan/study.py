@@ -65,7 +65,7 @@ class Trial:
         train_examples: Use only the first so many training images; 0 uses all.
         test_examples: Likewise of the test images.
         epochs: Passes over the training data.
-        batch_size: Images a step.
+        batch_size: Images per step.
         drop_last: Whether an epoch's last, partial batch is left out.
         lr: Peak learning rate.
         schedule: "cosine" (to zero), "constant", or "step" (times 0.1 at 1/2 and 3/4 of all steps).

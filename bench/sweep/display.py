@@ -96,7 +96,7 @@ class Display(Protocol):
         """A trial was stopped and leaves no record."""
 
     def tick(self) -> None:
-        """Called a few times a second."""
+        """Called a few times per second."""
 
     def close(self) -> None:
         """The sweep is over."""
@@ -130,7 +130,7 @@ class State:
         """A line for the user; shown by the displays below."""
 
     def tick(self) -> None:
-        """Called a few times a second."""
+        """Called a few times per second."""
 
     def close(self) -> None:
         """The sweep is over."""

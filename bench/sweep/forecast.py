@@ -25,7 +25,7 @@ N_TRAIN = {
 }  # fmt: skip
 # Channels, height and width of their images; others are taken as CIFAR's.
 IMAGES = {"digits": (1, 8, 8), "synthetic": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
-# One core of an AVX512 server (docs/performance.md, 3a): FLOPs a second of convolutions, seconds a layer and step
+# One core of an AVX512 server (docs/performance.md, 3a): FLOPs per second of convolutions, seconds per layer and step
 # whatever its size, and the memory of a process that has loaded torch.
 FLOPS_A_SECOND, DISPATCH_S_A_LAYER, FLOOR_BYTES = 50e9, 0.27e-3, 705 * 2**20
 # Two evaluations and one pass for BatchNorm's statistics, in forward passes of a third of a step each.
@@ -177,7 +177,7 @@ def memory_here(device: str = "cpu") -> float:
 def lines(
     study: Study, folder: Path, workers: int = 0, memory_bytes: float | None = None
 ) -> tuple[list[str], list[str]]:
-    """For people: a line a trial (what will not fit says so); and the sum, and how good earlier predictions were.
+    """For people: a line per trial (what will not fit says so); and the sum, and how good earlier predictions were.
 
     Args:
         study: What is asked.

@@ -14,7 +14,7 @@ import torch
 
 from bench.plan.study import Trial
 
-# cuBLAS is asked once a process, at its first product, whatever mode that is in: later it would be too late.
+# cuBLAS is asked once per process, at its first product, whatever mode that is in: later it would be too late.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
@@ -87,7 +87,7 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
 
 
 def _deterministic(mode: bool, warn_only: bool) -> None:
-    """Asks only for what is not so already: the first request imports torch's compiler, five seconds a process."""
+    """Asks only for what is not so already: the first request imports torch's compiler, five seconds per process."""
     if (mode, warn_only) != (
         torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     ):  # fmt: skip

@@ -79,7 +79,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
 
 
 def _failures(original: Ladder, other: Ladder, depth: int) -> int:
-    """Seeds of the two that diverged or broke off at this depth."""
+    """Seeds of the two that diverged or failed at this depth."""
     places = [(side, side.depths.index(depth)) for side in (other, original)]
     return sum(side.diverged[j] + side.broken[j] for side, j in places)
 
@@ -252,7 +252,7 @@ def _ends(ladder: Ladder, j: int) -> str:
     if ladder.diverged[j]:
         return f"diverges in {ladder.diverged[j]} of {len(ladder.seeds)} seeds"
     if ladder.broken[j]:
-        return f"breaks off in {ladder.broken[j]} of {len(ladder.seeds)} seeds"
+        return f"fails in {ladder.broken[j]} of {len(ladder.seeds)} seeds"
     return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
 
 
@@ -335,7 +335,7 @@ def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-be
         steps = np.full((len(seeds), len(depths)), np.nan)
         epochs = frames.epochs[frames.epochs["digest"].isin(rows["digest"])]
         fit = epochs[epochs["train_error"] <= FITTED].groupby("digest")["steps"].min()
-        # A trial that broke off says nothing of how long fitting takes; one that diverged never fits.
+        # A trial that failed says nothing of how long fitting takes; one that diverged never fits.
         ended = rows[rows["status"].isin(["ok", "diverged"])]
         for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
             steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)

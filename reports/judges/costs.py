@@ -32,7 +32,7 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
     or below zero, or the log-log slope's under `FLAT`.
 
     Args:
-        depths, values: One a depth.
+        depths, values: One per depth.
     """
     base = Finding(CLAIM, subject, measure, Verdict.INCONCLUSIVE, "", n=len(depths), unit=METRICS[measure].unit)
     fit = stats.line(depths, values)
@@ -49,7 +49,7 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
     intercept = fit.intercept if abs(fit.intercept) > 1e-9 * max(values) else 0.0
     told = (
         f"{scale * intercept:.3g} {unit} {'-' if fit.slope.value < 0 else '+'} "
-        f"{scale * abs(fit.slope.value):.3g} {unit} a layer "
+        f"{scale * abs(fit.slope.value):.3g} {unit} per layer "
         f"({scale * fit.slope.low:.3g} to {scale * fit.slope.high:.3g}), R² = {fit.r2:.4f}"
     )
     if power.slope.estimable:

@@ -81,7 +81,7 @@ def _steps_of_growth(
     failed: NDArray[np.int64],
     unfit: NDArray[np.int64],
 ) -> list[GrowthRow]:
-    """A row a step; no number for a difference of which a net, grown (`failed`) or not (`unfit`), diverged."""
+    """A row per step; no number for a difference of which a net, grown (`failed`) or not (`unfit`), diverged."""
     rows = []
     for j, found in enumerate(compared):
         effect, low, high = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
@@ -150,7 +150,7 @@ def _ungrown(nets: pd.DataFrame) -> str:
     """Why these nets cannot show what growth does to a trained net; empty when they can."""
     gone = int((nets["status"] != "ok").sum())
     if gone:
-        return f"{gone} of {len(nets)} seeds diverged or broke off: the others are survivors"
+        return f"{gone} of {len(nets)} seeds diverged or failed: the others are survivors"
     errors = nets["train_error"]
     if not (errors <= TRAINED).all():
         worst = percent(float(errors.max())) if errors.notna().all() else "no number"

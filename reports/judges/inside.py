@@ -98,7 +98,7 @@ def _studies(trials: pd.DataFrame, probes: pd.DataFrame) -> set[str]:
 
 
 def _lost(nets: pd.DataFrame, most: float = 1.0) -> set[int]:
-    """Depths at which a seed is lost: it diverged, broke off, or ended above the training error `most` (in 0..1).
+    """Depths at which a seed is lost: it diverged, failed, or ended above the training error `most` (in 0..1).
 
     A net that failed leaves no probe: the seeds that did are survivors, and speak for no depth.
     """

@@ -176,7 +176,7 @@ def _text(value: object) -> str:
 
 
 def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") -> Ladder:
-    """The ladder of these rows: one subject, at most one row a depth and seed."""
+    """The ladder of these rows: one subject, at most one row per depth and seed."""
     depths, seeds = sorted(rows["depth"].unique()), sorted(rows["seed"].unique())
     across = {int(depth): j for j, depth in enumerate(depths)}
     down = {int(seed): i for i, seed in enumerate(seeds)}

@@ -202,7 +202,7 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("thousand-layers", "does not train", R, _trains(0.6, 0.9, 0.02)),
     Truth("thousand-layers", "the plain twin trains as well", R, _trains(0.05, 0.05, 0.01)),
     Truth("cost-grows", "the same at every depth, 3 % noise", None, _cost(0.0, 0.03)),
-    Truth("cost-grows", "1 ms a layer, 5 % noise", S, _cost(0.001, 0.05)),
+    Truth("cost-grows", "1 ms per layer, 5 % noise", S, _cost(0.001, 0.05)),
     Truth("cost-grows", "the same at every depth", R, _cost(0.0, 0.03)),
     Truth("identity-growth", "the grown net is worse by the margin", None, _grown(MARGIN, 1e-6, NOISY)),
     Truth("identity-growth", "neither outputs nor errors change", S, _grown(0.0, 1e-6, QUIET)),
@@ -250,7 +250,7 @@ def planted(
     draws: Annotated[int, typer.Option(min=1, help="Made-up studies a truth.")] = 20_000,
     out: Annotated[Path, typer.Option(help="Where the table is kept.")] = SAVED,
 ) -> None:
-    """Prints a line a truth; exit code 1 when a promise is not kept."""
+    """Prints a line per truth; exit code 1 when a promise is not kept."""
     from bench.store.record import write
 
     rows = []

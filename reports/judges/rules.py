@@ -52,7 +52,7 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
         return "one seed only: the spread between seeds is unknown"
     if ladder.broken[0]:
         trials = f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers"
-        return f"{trials} broke off: nothing to compare with"
+        return f"{trials} failed: nothing to compare with"
     if sum(ladder.diverged) == ladder.errors.size:
         return "every trial diverged: nothing tells the depths apart"
     if np.ptp(ladder.errors) == 0:
@@ -102,19 +102,19 @@ def mostly_diverged(ladder: Ladder, j: int) -> bool:
 def unsettled(ladder: Ladder, j: int) -> str:
     """Why a "worse" at this depth does not count, in words, with the steps."""
     if ladder.broken[j]:
-        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials broke off, {at_steps(ladder)}"
+        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials failed, {at_steps(ladder)}"
     return f"unfinished {at_steps(ladder)}"
 
 
 def _but_unsettled(said: str, ladder: Ladder, j: int) -> str:
-    """A reason that ends with why depth number `j` does not count; trials that broke off are told in `said` already."""
+    """A reason that ends with why depth number `j` does not count; trials that failed are told in `said` already."""
     return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {unsettled(ladder, j)}"
 
 
 def _untrained(ladder: Ladder, measure: str) -> str:
     """Why no difference says anything good of depth: the shallowest net, which they are counted from, fails itself.
 
-    A seed that diverged there is enough, as one that broke off is for `cannot`: its worst rank flatters each deeper
+    A seed that diverged there is enough, as one that failed is for `cannot`: its worst rank flatters each deeper
     net. Empty when the shallowest net trains.
     """
     error, failed = float(ladder.errors[:, 0].mean()), ladder.diverged[0]
@@ -182,7 +182,7 @@ def measure_words(measure: str) -> str:
 def _compared(row: DepthRow, shallow: int, words: str) -> str:
     """A depth against the shallowest one, from its row of details; failures are told instead of a number."""
     failures = [f"{row.diverged} of {row.n} seeds diverged"] if row.diverged else []
-    failures += [f"{row.broken} of {row.n} trials broke off"] if row.broken else []
+    failures += [f"{row.broken} of {row.n} trials failed"] if row.broken else []
     if failures:
         return f"at {row.depth} layers {' and '.join(failures)}"
     if not math.isfinite(row.effect):
@@ -329,7 +329,7 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     base = base.but(n=found.n, details=rows)
     words = f"{ladder.diverged[last]} of {found.n} seeds diverged at {ladder.depths[-1]} layers"
     if ladder.broken[last]:
-        words = f"{ladder.broken[last]} of {found.n} trials broke off at {ladder.depths[-1]} layers"
+        words = f"{ladder.broken[last]} of {found.n} trials failed at {ladder.depths[-1]} layers"
     elif not ladder.diverged[last]:
         gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"

@@ -46,7 +46,7 @@ _MACHINE = (
     ("host", "host"),
     ("os", "system"),
     ("cores", "cores"),
-    ("threads", "threads a worker"),
+    ("threads", "threads per worker"),
     ("workers", "workers"),
     ("python", "Python"),
     ("torch", "PyTorch"),

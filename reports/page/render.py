@@ -142,7 +142,7 @@ def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | No
     """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
     if claim.glance == "costs":
         figure = cost_figures.small_cost(frames)
-        words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s a step")
+        words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s per step")
     elif claim.glance == "errors":
         column = "test_error" if findings[0].measure == "test_error" else "train_error"
         arms = claim.arms

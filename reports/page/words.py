@@ -28,10 +28,10 @@ def percent(value: Any, digits: int = 2) -> str:
 
 # Units of findings that people read in another one: (above this size, times, new unit).
 _UNITS = {
-    "s/layer": (1e3, "ms a layer"),
-    "B/layer": (2.0**-20, "MiB a layer"),
-    "FLOP/image/layer": (1e-6, "MFLOP an image and layer"),
-    "J/layer": (1.0, "J a layer"),
+    "s/layer": (1e3, "ms per layer"),
+    "B/layer": (2.0**-20, "MiB per layer"),
+    "FLOP/image/layer": (1e-6, "MFLOP per image and layer"),
+    "J/layer": (1.0, "J per layer"),
     "layer": (1.0, "layers"),
     "step": (1.0, "steps"),
     "block": (1.0, "blocks"),

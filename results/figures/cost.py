@@ -39,7 +39,7 @@ MOST_DEPTHS = 8
 
 
 def cost_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
-    """What sets the largest part of comparable costs apart, in words, and its rows: one a network and depth."""
+    """What sets the largest part of comparable costs apart, in words, and its rows: one per network and depth."""
     cost = frames.cost[frames.cost["comparable"]]
     if cost.empty:
         return None
@@ -101,7 +101,7 @@ def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
     line, power = stats.line(depth, cost), stats.log_line(depth, cost)
     x = np.geomspace(depth.min(), depth.max(), 40)
     if straight and line.slope.estimable:
-        y, said = line.intercept + line.slope.value * x, f"{line.slope.value:.3g} MiB a layer"
+        y, said = line.intercept + line.slope.value * x, f"{line.slope.value:.3g} MiB per layer"
         # A log axis has no place for what the line falls to near its root.
         x, y = x[y > cost.min() / 2], y[y > cost.min() / 2]
     elif not straight and power.slope.estimable:
@@ -129,7 +129,7 @@ def _small_cost(cost: pd.DataFrame) -> "Figure":
 
 @styled
 def operators(frames: Frames) -> "Figure | None":
-    """Time of a step by kind of operation, stacked, a bar a depth, a panel a network."""
+    """Time of a step by kind of operation, stacked, a bar per depth, a panel per network."""
     part = cost_part(frames)
     if part is None:
         return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @styled
 def loss_curves(frames: Frames) -> "Figure | None":
-    """Training loss by epoch, a panel a depth, plain and residual side by side in it."""
+    """Training loss by epoch, a panel per depth, plain and residual side by side in it."""
     part = main_part(frames)
     if part is None or frames.epochs.empty:
         return None
@@ -64,7 +64,7 @@ def loss_curves(frames: Frames) -> "Figure | None":
 def _curve_panel(
     axes: "Axes", trials: pd.DataFrame, losses: pd.DataFrame, looks: dict[str, Style], span: tuple[float, float]
 ) -> None:
-    """One depth: a line a seed; a trial that broke off ends in a failure mark in the band."""
+    """One depth: a line per seed; a trial that failed ends in a failure mark in the band."""
     low, high = span
     axes.set_yscale("log")
     if (trials["status"] != "ok").any():
@@ -86,7 +86,7 @@ def _curve_panel(
 
 @styled
 def document_curve(frames: Frames) -> "Figure | None":
-    """The document's plot: loss, training and test accuracy by epoch, a thin line a seed, a thick one their mean."""
+    """The document's plot: loss, training and test accuracy by epoch, a thin line per seed, a thick one their mean."""
     found = frames.epochs[(frames.epochs["architecture"] == "document") & frames.epochs["test_error"].notna()]
     if found.empty:
         return None

@@ -52,7 +52,7 @@ def _nets(found: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 @styled
 def gradient_norms(frames: Frames) -> "Figure | None":
-    """Gradient norm of each layer's weights at the initial weights, a panel a depth."""
+    """Gradient norm of each layer's weights at the initial weights, a panel per depth."""
     found = _of(frames, "gradient_norms", "norm")
     if found.empty:
         return None

@@ -24,7 +24,7 @@ RANDOM = "random-labels"
 
 @styled
 def learning_rates(frames: Frames) -> "Figure | None":
-    """Training error against learning rate, a panel a depth: where each network trains, and where none does."""
+    """Training error against learning rate, a panel per depth: where each network trains, and where none does."""
     cells = frames.cells[~frames.cells["dataset"].str.startswith(RANDOM) & (frames.cells["clip_norm"] == 0)]
     tried = cells.groupby(["study", "architecture", "depth"])["lr"].transform("nunique")
     cells = cells[tried > 1]

@@ -76,7 +76,7 @@ FIGURES: dict[str, Chart] = {
     "learning-rates": Chart(
         "errors",
         "Training error against learning rate",
-        "Means over the seeds that ended with two-sided 95 % intervals, a panel a depth. A crossed-out mark: seeds of"
+        "Means over the seeds that ended with two-sided 95 % intervals, a panel per depth. A crossed-out mark: seeds of"
         " that setting failed, all of them where no mean stands below it.",
         "trials at several learning rates",
         "digits-lr",
@@ -101,8 +101,8 @@ FIGURES: dict[str, Chart] = {
     ),
     "loss-curves": Chart(
         "curves",
-        "Training loss by epoch, a panel a depth",
-        "A line a seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was not a number.",
+        "Training loss by epoch, a panel per depth",
+        "A line per seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was not a number.",
         "training trials",
         "digits",
         loss_curves,
@@ -120,7 +120,7 @@ FIGURES: dict[str, Chart] = {
         cost_chart("step_time_s", 1.0, "step time (s)"),
     ),
     "throughput": Chart(
-        "cost", "Training throughput", "Images a second at the study's batch size.", _COST, "digits",
+        "cost", "Training throughput", "Images per second at the study's batch size.", _COST, "digits",
         cost_chart("images_per_s", 1.0, "images / s"),
     ),
     "peak-memory": Chart(
@@ -139,7 +139,7 @@ FIGURES: dict[str, Chart] = {
     "operators": Chart(
         "cost",
         "Time by kind of operation",
-        "Shares of the profiled operators' own time, a bar a depth. Profiling slows a step: compare shares, not times.",
+        "Shares of the profiled operators' time, a bar per depth. Profiling slows a step: compare shares, not times.",
         _COST,
         "digits",
         operators,

@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--executor", default="process")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--step", type=float, default=0.001, help="seconds a step takes")
+    parser.add_argument("--step", type=float, default=0.001, help="seconds that a step takes")
     parser.add_argument("--time-limit", type=float, default=0.0)
     parser.add_argument("--trial-time-limit", type=float, default=0.0)
     parser.add_argument("--inject", action="append", default=[])

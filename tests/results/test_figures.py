@@ -249,7 +249,7 @@ def test_the_line_through_memory_is_the_one_that_is_judged() -> None:
     slope = next(f.effect for f in judge(frames) if f.measure == "net_memory_bytes" and f.subject == "plain")
     assert slope is not None
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert any(f"{slope / mib:.3g} MiB a layer" in label for label in labels)
+    assert any(f"{slope / mib:.3g} MiB per layer" in label for label in labels)
     y = [float(at[1]) for drawn in figure.axes[0].collections for at in drawn.get_offsets().tolist()]
     assert max(y) == pytest.approx(384)
 

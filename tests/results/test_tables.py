@@ -98,7 +98,7 @@ def test_a_failed_trial_has_a_row_and_no_made_up_number():
         (train_record(trial(epochs=1), 0.1), False),
         (train_record(trial(stop_at_train_error=0.1), 0.1, unfinished=True, steps=20), True),
     ],
-    ids=["level", "still falling", "diverged", "broke off", "one epoch", "reached its goal"],
+    ids=["level", "still falling", "diverged", "failed", "one epoch", "reached its goal"],
 )
 def test_finished(record, finished):
     assert frames([record]).trials["finished"].item() is finished

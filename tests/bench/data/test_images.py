@@ -96,5 +96,5 @@ def test_a_batch_is_made_at_least_three_times_faster_than_image_by_image() -> No
     images.train(indices, GENERATOR)
     ours = min(seconds(lambda: images.train(indices, GENERATOR)) for _ in range(5))
     each = min(seconds(lambda: torch.stack([theirs(picture) for picture in pictures[:128]])) for _ in range(3))
-    assert each > 3 * ours, f"{each * 1e3:.1f} ms against {ours * 1e3:.1f} ms a batch of 128"
+    assert each > 3 * ours, f"{each * 1e3:.1f} ms against {ours * 1e3:.1f} ms per batch of 128"
     print(f"a batch of 128 at 3x32x32: {each * 1e3:.2f} ms image by image, {ours * 1e3:.2f} ms at once")

@@ -236,7 +236,7 @@ def test_nets_that_broke_off_are_counted_once_and_have_no_number(claim: str, sta
     finding = headline(claim, records)
     assert finding.verdict == "inconclusive"
     assert finding.effect is None
-    assert finding.reason.count("broke off") == 1
+    assert finding.reason.count("failed") == 1
     assert all(blank(row, "error" if claim == "thousand-layers" else "effect") for row in rows_at(finding, 1002))
 
 
@@ -246,7 +246,7 @@ def test_a_twin_that_broke_off_has_no_best_error():
     finding = headline("thousand-layers", records)
     assert finding.verdict == "inconclusive"
     assert "100.0" not in finding.reason
-    assert "3 of 3 trials broke off" in finding.reason
+    assert "3 of 3 trials failed" in finding.reason
 
 
 def test_a_depth_of_which_one_seed_diverged_is_marked_in_the_figure_and_not_dropped():

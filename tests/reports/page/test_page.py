@@ -287,7 +287,7 @@ def test_effects_name_their_unit_and_open_sides() -> None:
         wording.effect(dataclasses.replace(base, effect=0.45, low=-0.44, high=None)) == "+45.0 [at least −44.0] points"
     )
     cost = dataclasses.replace(base, effect=0.00098, low=0.00097, high=0.00099, unit="s/layer")
-    assert wording.effect(cost) == "0.98 [0.97, 0.99] ms a layer"
+    assert wording.effect(cost) == "0.98 [0.97, 0.99] ms per layer"
     assert wording.effect(dataclasses.replace(base, effect=None)) == ""
 
 
