@@ -25,7 +25,10 @@ def reachable(folder: Path) -> None:
 
 
 def described(row: Architecture, folder: Path) -> Architecture:
-    """The row with the digest of its source file and the first line of its docstring.
+    """The row with the digest of its source and the first line of its docstring.
+
+    The digest covers the file and every module that it imports, directly or not, from its own folder: the study's, or
+    else the package that it belongs to.
 
     Args:
         row: With a `factory`; others come back as they are.
@@ -37,23 +40,68 @@ def described(row: Architecture, folder: Path) -> Architecture:
     if not row.factory:
         return row
     module, _, function = row.factory.partition(":")
-    path = _source(module, folder)
-    if path is None:
+    found = _source(module, folder)
+    if found is None:
         return row
+    place, path = found
     content = path.read_bytes()
     line = _first_line(content, function)
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    return dataclasses.replace(row, code=digest, source=f"{row.factory}: {line}" if line else row.factory)
+    digest = hashlib.sha256(content)
+    for helper in _helpers(path, place, place if place == folder else place / module.partition(".")[0]):
+        digest.update(helper.relative_to(place).as_posix().encode() + b"\0" + helper.read_bytes())
+    code = digest.hexdigest()[:16]
+    return dataclasses.replace(row, code=code, source=f"{row.factory}: {line}" if line else row.factory)
 
 
-def _source(module: str, folder: Path) -> Path | None:
-    relative = Path(*module.split("."))
+def _source(module: str, folder: Path) -> tuple[Path, Path] | None:
+    """Where a module is found: the folder that its dotted name starts from, and its file."""
     for place in [folder, *map(Path, sys.path)]:
-        for path in (place / relative.with_suffix(".py"), place / relative / "__init__.py"):
-            with contextlib.suppress(OSError):  # a name that is too long for a file
-                if path.is_file():
-                    return path
+        if path := _file(place, module):
+            return place, path
     return None
+
+
+def _file(place: Path, module: str) -> Path | None:
+    relative = Path(*module.split("."))
+    for path in (place / relative.with_suffix(".py"), place / relative / "__init__.py"):
+        with contextlib.suppress(OSError):  # a name that is too long for a file
+            if path.is_file():
+                return path
+    return None
+
+
+def _helpers(path: Path, place: Path, within: Path) -> list[Path]:
+    """The files that a file imports, directly or not, and that lie in the folder `within`; sorted, without itself."""
+    found: set[Path] = set()
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        for start, module in _imported(file, place):
+            parts = module.split(".")
+            # Importing a.b.c runs a and a.b first.
+            for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
+                helper = _file(start, name)
+                if helper and helper != path and helper not in found and helper.is_relative_to(within):
+                    found.add(helper)
+                    todo.append(helper)
+    return sorted(found)
+
+
+def _imported(file: Path, place: Path) -> list[tuple[Path, str]]:
+    """The imports of a file, wherever they stand in it: the folder to start from, and a dotted name."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return []
+    names: list[tuple[Path, str]] = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names += [(place, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else place
+            head = f"{node.module}." if node.module else ""
+            names += [(start, f"{head}{alias.name}") for alias in node.names]
+    return names
 
 
 def _first_line(content: bytes, function: str) -> str:

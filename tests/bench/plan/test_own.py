@@ -1,6 +1,7 @@
 """A user's own block, from a folder outside the tree: found, run, recorded, and never imported by who only reads."""
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import subprocess
@@ -143,3 +144,40 @@ def test_faults_in_it_are_one_line_before_any_work(text: str, words: str, outsid
 def test_it_may_not_take_the_name_of_a_row(outside: Path) -> None:
     with pytest.raises(ValueError, match="already"):
         study.architecture("own_block:resnet")
+
+
+def test_an_edit_of_a_module_that_the_block_imports_makes_another_trial(tmp_path: Path) -> None:
+    """Directly, through another module, from a package, or relatively; a neighbour that is not imported does not."""
+
+    def code() -> str:
+        row = study.architecture("mine:make")
+        return own.described(row, tmp_path).code
+
+    (tmp_path / "kit" / "deep").mkdir(parents=True)
+    files = {
+        "mine.py": "import parts\nfrom kit.deep import layer\ndef make():\n    from late import x\n",
+        "parts.py": "from further import y\n",
+        "further.py": "",
+        "late.py": "",
+        "kit/__init__.py": "",
+        "kit/deep/__init__.py": "",
+        "kit/deep/layer.py": "from . import sibling\nfrom ..near import z\n",
+        "kit/deep/sibling.py": "",
+        "kit/near.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = code()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "# edited\n")
+        assert code() != before, name
+        (tmp_path / name).write_text(text)
+    assert code() == before
+    (tmp_path / "neighbour.py").write_text("# not imported\n")
+    assert code() == before
+
+
+def test_a_block_in_one_file_keeps_the_digest_that_it_had(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import torch\ndef make(): ...\n")
+    row = own.described(study.architecture("mine:make"), tmp_path)
+    assert row.code == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:16]
