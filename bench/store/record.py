@@ -4,6 +4,7 @@ Holds the form of a record, its statuses and schema version, the atomic write an
 does not know how a trial is run, nor what its numbers mean.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -179,6 +180,10 @@ def _check_kinds(record: Record) -> None:
     hash(record.trial)  # a TypeError here: a list where the trial has a number or a text
 
 
+# What file systems say that cannot sync a folder (SMB, VirtualBox's shared folders): the file itself is synced.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS)
+
+
 def write(path: Path, data: bytes) -> None:
     """Writes a file so that after a crash either the old or the new one is there, whole.
 
@@ -198,6 +203,9 @@ def write(path: Path, data: bytes) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(folder)
 

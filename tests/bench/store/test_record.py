@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,19 @@ def test_a_full_disk_at_any_step_of_a_write_leaves_the_old_file_whole(
     else:
         assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"], "no temporary file is left"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_a_folder_still_gets_whole_records(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    record.write(tmp_path / "r.json", record.encode(SMALL))
+    assert same(record.read(tmp_path / "r.json"), SMALL)
