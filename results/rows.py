@@ -32,7 +32,7 @@ STEP_OVER_FORWARD = 3
 # read and written; momentum, where there is some, read and written.
 PARAMETER_PASSES, MOMENTUM_PASSES, FLOAT_BYTES = 6, 2, 4
 
-# When a timing is not the network's alone. A worker of one thread that nothing disturbs has all of a processor; an
+# When a timing is not the network's alone. Each thread of a worker that nothing disturbs has all of a processor; an
 # unchanged machine repeats the calibration within a few percent. Assumed; the gate of `make bench-compare` is 25 %.
 LEAST_CPU_SHARE, MOST_SPEED_CHANGE, MOST_BYTES_OF_OTHERS = 0.9, 0.25, 64 * 2**20
 # Floors of like processes differed by 6 MiB on the machine of the published records, and by 140 in one whose worker
@@ -191,9 +191,13 @@ def disturbed(record: Record) -> str:
         usual, longest = _ratio(number(found.get("train_seconds")), looks), number(found.get("longest_gap_s"))
     if longest > max(STALL_S + usual, STALL_TIMES * usual):
         reasons.append(f"stalled: {longest:.3g} s without a step, {usual:.3g} s are usual")
-    share = number(source.get("cpu_share"))
+    # Recorded over all threads together, of which each should have a processor.
+    known = number(record.environment.get("threads"))
+    threads = known if known > 1 else 1.0
+    share = number(source.get("cpu_share")) / threads
     if record.environment.get("device") == "cpu" and share < LEAST_CPU_SHARE:
-        reasons.append(f"contended: it had {share:.0%} of a processor")
+        whose = "a processor" if threads == 1 else f"each of its {threads:g} processors"
+        reasons.append(f"contended: it had {share:.0%} of {whose}")
     before, after = (*_samples(source.get("calibration_times_s")), math.nan, math.nan)[:2]
     if abs(_ratio(after, before) - 1) > MOST_SPEED_CHANGE:
         reasons.append(

@@ -10,7 +10,7 @@ import pytest
 from made_up import cost_record, damage, frames, study_records, train_record, trial, write
 
 from bench.store.record import Status
-from results import tables
+from results import rows, tables
 
 KINDS = {
     "trials": tables.TRIALS,
@@ -250,6 +250,25 @@ def test_a_cost_that_was_measured_on_a_busy_machine_says_so(cost, words):
     assert words in found["disturbed"]
     assert bool(found["disturbed"]) == bool(words)
     assert found["step_time_s"] > 0  # flagged, not dropped
+
+
+@pytest.mark.parametrize(
+    ("threads", "share", "words"),
+    [
+        (1, 0.95, ""),
+        (2, 1.9, ""),
+        (2, 1.2, "contended: it had 60% of each of its 2 processors"),
+        (4, 3.0, "contended: it had 75% of each of its 4 processors"),
+        (None, 0.6, "contended: it had 60% of a processor"),
+        (0, 0.6, "contended: it had 60% of a processor"),
+    ],
+)
+def test_the_share_of_a_processor_is_each_threads(threads, share, words):
+    cost, trained = cost_record(trial(), cpu_share=share), train_record(trial(), 0.1, cpu_share=share)
+    for record in (cost, trained):
+        assert (
+            rows.disturbed(dataclasses.replace(record, environment={**record.environment, "threads": threads})) == words
+        )
 
 
 def test_share_of_a_processor_is_of_no_concern_on_a_gpu():
