@@ -32,7 +32,7 @@ STEP_OVER_FORWARD = 3
 # read and written; momentum, where there is some, read and written.
 PARAMETER_PASSES, MOMENTUM_PASSES, FLOAT_BYTES = 6, 2, 4
 
-# When a timing is not the network's alone. A worker of one thread that nothing disturbs has all of a processor; an
+# When a timing is not the network's alone. Each thread of a worker that nothing disturbs has all of a processor; an
 # unchanged machine repeats the calibration within a few percent. Assumed; the gate of `make bench-compare` is 25 %.
 LEAST_CPU_SHARE, MOST_SPEED_CHANGE, MOST_BYTES_OF_OTHERS = 0.9, 0.25, 64 * 2**20
 # Floors of like processes differed by 6 MiB on the machine of the published records, and by 140 in one whose worker
@@ -191,9 +191,13 @@ def disturbed(record: Record) -> str:
         usual, longest = _ratio(number(found.get("train_seconds")), looks), number(found.get("longest_gap_s"))
     if longest > max(STALL_S + usual, STALL_TIMES * usual):
         reasons.append(f"stalled: {longest:.3g} s without a step, {usual:.3g} s are usual")
-    share = number(source.get("cpu_share"))
+    # Recorded over all threads together, of which each should have a processor.
+    known = number(record.environment.get("threads"))
+    threads = known if known > 1 else 1.0
+    share = number(source.get("cpu_share")) / threads
     if record.environment.get("device") == "cpu" and share < LEAST_CPU_SHARE:
-        reasons.append(f"contended: it had {share:.0%} of a processor")
+        whose = "a processor" if threads == 1 else f"each of its {threads:g} processors"
+        reasons.append(f"contended: it had {share:.0%} of {whose}")
     before, after = (*_samples(source.get("calibration_times_s")), math.nan, math.nan)[:2]
     if abs(_ratio(after, before) - 1) > MOST_SPEED_CHANGE:
         reasons.append(
@@ -237,9 +241,10 @@ Reading = tuple[str, str, int, float, float]
 def probes(record: Record) -> Iterator[tuple[str, Reading]]:
     """Every number that the probes left, with the probe's key.
 
-    `gradient_norms`: "norm" by layer. `branch_ratio`: "ratio" by block and epoch. `lesions`: "errors" and
-    "errors_reestimated" by block, "random.errors" by the number of deleted blocks. Any other probe: its scalars, its
-    lists by position, lists of dicts by position with the dict's keys as quantities.
+    `gradient_norms`: "norm" by layer. `branch_ratio`: "ratio" and "response_std_by_block" by block and epoch (name: the
+    block; index: its place among those that were measured). `lesions`: "errors" and "errors_reestimated" by place in
+    "blocks", "random.errors" by the number of deleted blocks. Any other probe: its scalars, its lists by position,
+    lists of dicts by position with the dict's keys as quantities.
     """
     for probe, content in record.probes.items():
         if not isinstance(content, dict):
@@ -249,21 +254,31 @@ def probes(record: Record) -> Iterator[tuple[str, Reading]]:
             for i, value in enumerate(content.get("norms", [])):
                 yield probe, ("norm", str(names[i]) if i < len(names) else "", i, math.nan, number(value))
             content = {k: v for k, v in content.items() if k not in ("layers", "norms")}
-        elif probe == "branch_ratio" and isinstance(content.get("ratio"), list):
+        elif probe == "branch_ratio":
             yield from ((probe, reading) for reading in _by_block_and_epoch(content))
-            continue
+            content = {k: v for k, v in content.items() if k not in _BY_BLOCK_AND_EPOCH}
         yield from ((probe, reading) for reading in _flat("", content))
 
 
+_BY_BLOCK_AND_EPOCH = ("block", "epoch", "ratio", "response_std_by_block", "response_std")
+
+
 def _by_block_and_epoch(content: dict[str, Any]) -> Iterator[Reading]:
-    """`ratio` is a list an epoch, or a list a block: whichever has as many entries as there are epochs."""
-    blocks, epochs, ratio = content.get("block", []), content.get("epoch", []), content["ratio"]
-    by_epoch = len(ratio) == len(epochs) and all(isinstance(r, list) and len(r) == len(blocks) for r in ratio)
-    for i, row in enumerate(ratio):
-        for j, value in enumerate(row if isinstance(row, list) else []):
-            e, b = (i, j) if by_epoch else (j, i)
-            if e < len(epochs) and b < len(blocks):
-                yield ("ratio", str(blocks[b]), b, number(epochs[e]), number(value))
+    """A table is a list an epoch, or a list a block: whichever has as many entries as there are epochs.
+
+    Older records have the responses as "response_std", in the same form.
+    """
+    blocks, epochs = (v if isinstance(v := content.get(name), list) else [] for name in ("block", "epoch"))
+    responses = content.get("response_std_by_block", content.get("response_std"))
+    for quantity, table in (("ratio", content.get("ratio")), ("response_std_by_block", responses)):
+        if not isinstance(table, list):
+            continue
+        by_epoch = len(table) == len(epochs) and all(isinstance(r, list) and len(r) == len(blocks) for r in table)
+        for i, row in enumerate(table):
+            for j, value in enumerate(row if isinstance(row, list) else []):
+                e, b = (i, j) if by_epoch else (j, i)
+                if e < len(epochs) and b < len(blocks):
+                    yield (quantity, str(blocks[b]), b, number(epochs[e]), number(value))
 
 
 def _flat(quantity: str, value: Any, index: int = -1, epoch: float = math.nan) -> Iterator[Reading]:

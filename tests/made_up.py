@@ -146,6 +146,7 @@ def _probes(asked: Trial, error: float) -> dict[str, Any]:
             "block": list(range(blocks)),
             "epoch": [0, asked.epochs],
             "ratio": [[wobble * share / (1 + b) for b in range(blocks)] for share in (0.5, 1.0)],
+            "response_std_by_block": [[share / (1 + b) for b in range(blocks)] for share in (0.5, 1.0)],
         },
         "lesions": {
             "intact_error": shown,

@@ -59,8 +59,9 @@ class BranchRatio(Probe):
     (He et al. 2015, figure 7, takes it after the normalisation, before other operations, as this is in their block):
     that a plain net has too.
 
-    Found: "block" (indices; of deep nets `MOST_BLOCKS`, evenly spread), "epoch", "ratio" (a list of blocks an epoch;
-    absent for a plain net, which has "skipped" instead), "response_std" (likewise).
+    Found: "block" (indices; of deep nets `MOST_BLOCKS`, evenly spread), "epoch" (of each look), "ratio" (rows are
+    looks, columns are blocks; absent for a plain net, which has "skipped" instead), "response_std_by_block" (rows are
+    looks, columns are blocks, of residual and plain nets alike; older records have it as "response_std").
     """
 
     epoch = 0
@@ -70,7 +71,7 @@ class BranchRatio(Probe):
         if not blocks:
             self.found = {"skipped": "the blocks are a user's own"}
             return
-        self.found = {"block": evenly(range(len(blocks)), MOST_BLOCKS), "epoch": [], "response_std": []}
+        self.found = {"block": evenly(range(len(blocks)), MOST_BLOCKS), "epoch": [], "response_std_by_block": []}
         if blocks[0].shortcut is None:
             self.found["skipped"] = "a plain net has no shortcut to compare with"
         else:
@@ -105,7 +106,7 @@ class BranchRatio(Probe):
                     ratios.append(rounded(float(branch.norm() / shortcut.norm()), 3))
                 x = block.after(branch if shortcut is None else branch + shortcut)
         self.found["epoch"].append(epoch)
-        self.found["response_std"].append(deviations)
+        self.found["response_std_by_block"].append(deviations)
         if "ratio" in self.found:
             self.found["ratio"].append(ratios)
 

@@ -4,7 +4,6 @@ Own file so that the template holds markup only and `render` turns data into byt
 and draws nothing: findings come from `claims`, pictures from `results.figures.table`.
 """
 
-import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -240,29 +239,15 @@ def missing(source: Source) -> list[str]:
     ]
 
 
-def strangers(source: Source) -> int:
-    """Records of trials that the study does not have, whatever the seed: left from an earlier recipe."""
-    both = pd.concat([source.frames.trials[["digest", "seed"]], source.frames.cost[["digest", "seed"]]])
-    unknown = both[~both["digest"].isin([trial.digest for trial in source.study.trials])]
-    kinds = {dataclasses.replace(trial, seed=0) for trial in source.study.trials}
-    known = {dataclasses.replace(t, seed=int(s)).digest for s in unknown["seed"].unique() for t in kinds}
-    return int((~unknown["digest"].isin(known)).sum())
-
-
 # Step times whose quartiles are further apart than this share of the median were measured on a busy machine.
 NOISE = 0.10
 
 
 def warnings(source: Source) -> list[str]:
-    """Reasons to read with care, from the records alone."""
+    """Reasons to read with care, from the records alone; of records that the study does not ask for, loading warns."""
     frames = source.frames
     lines = list(frames.warnings)
     lines += [f"{name} could not be read: {reason}" for name, reason in frames.damaged]
-    stale = strangers(source)
-    if stale:
-        lines.append(
-            f"{stale} records are of no trial that the study asks for as it stands now: another recipe or depth."
-        )
     few = frames.cells[frames.cells["n"] < 3]
     if len(few):
         lines.append(f"{len(few)} of {len(frames.cells)} settings have fewer than 3 seeds: wide intervals, or none.")

@@ -10,7 +10,7 @@ import pytest
 from made_up import cost_record, damage, frames, study_records, train_record, trial, write
 
 from bench.store.record import Status
-from results import tables
+from results import rows, tables
 
 KINDS = {
     "trials": tables.TRIALS,
@@ -204,6 +204,26 @@ def test_probes_become_one_number_a_row():
     assert (probes["quantity"] == "by_epoch.effective_depth").sum() == 1
 
 
+@pytest.mark.parametrize("key", ["response_std_by_block", "response_std"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_responses_are_told_by_block_and_epoch(key, plain):
+    """The key is a name of its own since; what older records hold under "response_std" is of the same form."""
+    content = {"block": [0, 4], "epoch": [0, 1, 5], key: [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]}
+    content |= {"skipped": "plain"} if plain else {"ratio": [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]}
+    found = dataclasses.replace(
+        train_record(trial("plain" if plain else "resnet"), 0.1), probes={"branch_ratio": content}
+    )
+    probes = frames([found]).probes
+    told = probes[probes["quantity"] == "response_std_by_block"]
+    assert told[["name", "index", "epoch", "value"]].to_numpy().tolist() == [
+        ["0", 0, 0.0, 1.0], ["4", 1, 0.0, 2.0], ["0", 0, 1.0, 3.0], ["4", 1, 1.0, 4.0], ["0", 0, 5.0, 5.0],
+        ["4", 1, 5.0, 6.0],
+    ]  # fmt: skip
+    assert "response_std" not in set(probes["quantity"])
+    assert (probes["quantity"] == "ratio").sum() == (0 if plain else 6)
+    assert (probes["quantity"] == "skipped").sum() == (1 if plain else 0)
+
+
 def test_frames_are_not_shared_with_what_is_cut_from_them():
     """pandas 3 copies on write: a judge that assigns to its part leaves the table alone."""
     found = frames(HALF)
@@ -230,6 +250,25 @@ def test_a_cost_that_was_measured_on_a_busy_machine_says_so(cost, words):
     assert words in found["disturbed"]
     assert bool(found["disturbed"]) == bool(words)
     assert found["step_time_s"] > 0  # flagged, not dropped
+
+
+@pytest.mark.parametrize(
+    ("threads", "share", "words"),
+    [
+        (1, 0.95, ""),
+        (2, 1.9, ""),
+        (2, 1.2, "contended: it had 60% of each of its 2 processors"),
+        (4, 3.0, "contended: it had 75% of each of its 4 processors"),
+        (None, 0.6, "contended: it had 60% of a processor"),
+        (0, 0.6, "contended: it had 60% of a processor"),
+    ],
+)
+def test_the_share_of_a_processor_is_each_threads(threads, share, words):
+    cost, trained = cost_record(trial(), cpu_share=share), train_record(trial(), 0.1, cpu_share=share)
+    for record in (cost, trained):
+        assert (
+            rows.disturbed(dataclasses.replace(record, environment={**record.environment, "threads": threads})) == words
+        )
 
 
 def test_share_of_a_processor_is_of_no_concern_on_a_gpu():

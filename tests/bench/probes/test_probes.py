@@ -105,6 +105,25 @@ def test_branch_ratio_of_a_block_made_by_hand() -> None:
     assert probe.found["epoch"] == [0]
 
 
+@pytest.mark.parametrize("row", ["resnet", "plain"])
+def test_responses_are_a_row_a_look_and_a_column_a_block(row: str) -> None:
+    trial = asked(row)
+    network, images = ready(trial)
+    probe = BranchRatio(network, images, trial)
+    probe.at_start()
+    # The last scale of a branch is the deviation that it gives.
+    with torch.no_grad():
+        for i, block in enumerate(anatomy.blocks_of(network)):
+            last = [m for m in block.branch if isinstance(m, nn.BatchNorm2d)][-1]
+            last.weight.fill_(1.0 + i)
+    probe.after_epoch(1)
+    first, second = probe.found["response_std_by_block"]
+    assert probe.found["epoch"] == [0, 1]
+    assert first == pytest.approx([1.0] * 8, rel=0.02)
+    assert second == pytest.approx([1.0 + i for i in range(8)], rel=0.02)
+    assert "response_std" not in probe.found
+
+
 def test_a_plain_net_has_responses_but_no_ratio() -> None:
     trial = asked("plain")
     probe = BranchRatio(*ready(trial), trial)
@@ -112,7 +131,7 @@ def test_a_plain_net_has_responses_but_no_ratio() -> None:
     assert "ratio" not in probe.found
     assert "plain" in probe.found["skipped"]
     # A BatchNorm that starts at scale 1 gives responses of deviation 1.
-    assert probe.found["response_std"][0] == pytest.approx([1.0] * 8, abs=0.02)
+    assert probe.found["response_std_by_block"][0] == pytest.approx([1.0] * 8, abs=0.02)
 
 
 @pytest.mark.parametrize("row", ["resnet", "preact", "bn-after-add", "relu-before-add", "resnet-c"])

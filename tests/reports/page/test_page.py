@@ -19,6 +19,7 @@ from made_page import HOSTILE, hostile, small, source
 from made_up import cost_record, study_records, train_record, trial
 
 from bench.command import serve
+from bench.plan import study
 from bench.store.record import Record, Status
 from reports import __main__ as command_line
 from reports.claims import CLAIMS
@@ -298,14 +299,20 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     said = " ".join(context.warnings(source(records)))
     assert "fewer than 3 seeds" in said
     assert "chip 0, chip 1" in said
-    assert "no trial that the study asks for" not in said
-    other = [train_record(trial("resnet", 18, 5)), train_record(trial("resnet", 18, 0, lr=0.3))]
-    said = " ".join(context.warnings(source(other, planned=records)))
-    assert "1 records are of no trial that the study asks for" in said
     noisy = cost_record(trial(), step_times_s=[1.0, 1.0, 1.4, 1.5, 1.6, 1.0, 1.5, 1.2])
     assert "spread by more than 10%" in " ".join(context.warnings(source([noisy])))
     busy = cost_record(trial(), cpu_share=0.5)
     assert "1 of 1 cost trials were disturbed" in " ".join(context.warnings(source([busy])))
+
+
+def test_records_that_the_study_does_not_ask_for_are_warned_of_once(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('architecture = "plain"\ndepth = [18, 34]\nseed = [0]\n')
+    (known, *_) = study.load(str(recipe)).trials
+    made_up.write(tmp_path / "mine", [train_record(dataclasses.replace(known, lr=0.3), 0.1), train_record(known, 0.1)])
+    said = context.warnings(command_line.gather(str(recipe), tmp_path))
+    (line,) = [line for line in said if "ask" in line]
+    assert line.startswith("1 record is of trials that this study does not ask for")
 
 
 def test_inline_keeps_text_and_prefixes_ids_only_in_tags() -> None:
