@@ -47,7 +47,8 @@ def described(row: Architecture, folder: Path) -> Architecture:
     content = path.read_bytes()
     line = _first_line(content, function)
     digest = hashlib.sha256(content)
-    for helper in _helpers(path, place, place if place == folder else place / module.partition(".")[0]):
+    within = place if place == folder else place / module.partition(".")[0]
+    for helper in _helpers(module, path, place, within):
         digest.update(helper.relative_to(place).as_posix().encode() + b"\0" + helper.read_bytes())
     code = digest.hexdigest()[:16]
     return dataclasses.replace(row, code=code, source=f"{row.factory}: {line}" if line else row.factory)
@@ -70,20 +71,19 @@ def _file(place: Path, module: str) -> Path | None:
     return None
 
 
-def _helpers(path: Path, place: Path, within: Path) -> list[Path]:
-    """The files that a file imports, directly or not, and that lie in the folder `within`; sorted, without itself."""
+def _helpers(module: str, path: Path, place: Path, within: Path) -> list[Path]:
+    """The files that run with a module's own: imported, directly or not, and in the folder `within`; sorted."""
     found: set[Path] = set()
-    todo = [path]
-    while todo:
-        file = todo.pop()
-        for start, module in _imported(file, place):
-            parts = module.split(".")
-            # Importing a.b.c runs a and a.b first.
-            for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
-                helper = _file(start, name)
-                if helper and helper != path and helper not in found and helper.is_relative_to(within):
-                    found.add(helper)
-                    todo.append(helper)
+    # Importing a.b.c runs a and a.b first, for the module itself too.
+    waiting = [(place, module), *_imported(path, place)]
+    while waiting:
+        start, dotted = waiting.pop()
+        parts = dotted.split(".")
+        for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
+            helper = _file(start, name)
+            if helper and helper != path and helper not in found and helper.is_relative_to(within):
+                found.add(helper)
+                waiting += _imported(helper, place)
     return sorted(found)
 
 

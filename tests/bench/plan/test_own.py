@@ -177,6 +177,16 @@ def test_an_edit_of_a_module_that_the_block_imports_makes_another_trial(tmp_path
     assert code() == before
 
 
+def test_an_edit_of_the_package_around_the_block_makes_another_trial(tmp_path: Path) -> None:
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "__init__.py").touch()
+    (tmp_path / "kit" / "block.py").write_text("def make(): ...\n")
+    row = study.architecture("kit.block:make")
+    before = own.described(row, tmp_path).code
+    (tmp_path / "kit" / "__init__.py").write_text("# edited\n")
+    assert own.described(row, tmp_path).code != before
+
+
 def test_a_block_in_one_file_keeps_the_digest_that_it_had(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import torch\ndef make(): ...\n")
     row = own.described(study.architecture("mine:make"), tmp_path)
