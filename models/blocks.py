@@ -69,12 +69,12 @@ class Shortcut(nn.Module):
         super().__init__()
         extra = out_channels - in_channels
         self.padding = (extra // 2, extra - extra // 2) if both_sides else (0, extra)
-        self.extra, self.stride, self.scale, self.dropout = extra, stride, scale, dropout
+        self.stride, self.scale, self.dropout = stride, scale, dropout
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
-        if self.extra:
+        if any(self.padding):
             x = F.pad(x, (0, 0) * (x.dim() - 2) + self.padding)
         if self.scale != 1.0:
             x = x * self.scale

@@ -5,7 +5,8 @@ So the n-th tensor of one belongs to the n-th of the other, if its role (weight,
 shape agree; anything that does not is said, never skipped. Reading files is the caller's business.
 """
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -57,26 +58,28 @@ def load_by_order(network: nn.Module, state: Mapping[str, Any], example: tuple[T
     if lines:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise ValueError(f"the state dict does not fit: {lines[0]}{more}")
-    before = [tensor.clone() for _, tensor in _tensors(network.state_dict())] if example is not None else []
-    _copy(network, [tensor for _, tensor in _tensors(state)])
-    if example is None:
-        return
-    training = network.training
+    theirs = [tensor for _, tensor in _tensors(state)]
+    if example is not None:
+        _prove(copy.deepcopy(network), theirs, *example)
+    _copy(network, theirs)
+
+
+def _prove(trial: nn.Module, theirs: Sequence[Tensor], images: Tensor, wanted: Tensor) -> None:
+    """Refuses weights with which a copy of the network does not give these logits."""
+    _copy(trial, theirs)
     with torch.no_grad():
-        found, wanted = network.eval()(example[0]), example[1]
-    network.train(training)
+        found = trial.eval()(images)
     apart, largest = float((found - wanted).abs().max()), float(wanted.abs().max())
     if not apart <= 1e-3 * largest:
-        _copy(network, before)
         raise ValueError(
             f"every shape fits, but the example's logits differ by {apart:.3g} (largest {largest:.3g}): another network"
         )
 
 
-def _copy(network: nn.Module, tensors: Iterable[Tensor]) -> None:
+def _copy(network: nn.Module, theirs: Sequence[Tensor]) -> None:
     with torch.no_grad():
-        for (_, ours), theirs in zip(_tensors(network.state_dict()), tensors, strict=True):
-            ours.copy_(theirs)
+        for (_, ours), tensor in zip(_tensors(network.state_dict()), theirs, strict=True):
+            ours.copy_(tensor)
 
 
 def _innermost(state: Mapping[str, Any]) -> Mapping[str, Tensor]:

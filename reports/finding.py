@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from results.stats import Difference
+
 
 class Verdict(StrEnum):
     """The three answers that a claim can get."""
@@ -244,6 +246,11 @@ class Finding:
 def known(value: float) -> float | None:
     """A number as a finding holds it: none where it could not be estimated."""
     return value if math.isfinite(value) else None
+
+
+def shown(found: Difference, lost: bool) -> tuple[float, float, float]:
+    """A difference and its bounds as rows hold them: NaN where a net was lost, whose worst rank is no number."""
+    return (math.nan,) * 3 if lost else (found.value, found.low, found.high)
 
 
 def points(fraction: float) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.plan.errors import first_line
+from bench.plan.errors import reason
 from bench.plan.study import architecture as find_row
 from models.network import Network, build
 from models.spec import LAYOUTS, ModelSpec, unknown
@@ -236,13 +236,11 @@ def table(
     try:
         network = build(spec, device="meta")
     except Exception as error:  # whatever a user's code does; torch, of too many channels
-        raise ValueError(f"{architecture} cannot be built: {first_line(error) or type(error).__name__}") from None
+        raise ValueError(f"{architecture} cannot be built: {reason(error)}") from None
     try:
         found = rows(network, image)
     except Exception as error:  # likewise
-        raise ValueError(
-            f"{architecture} cannot take images of {input}: {first_line(error) or type(error).__name__}"
-        ) from None
+        raise ValueError(f"{architecture} cannot take images of {input}: {reason(error)}") from None
     return _text(spec, found, sum(p.numel() for p in network.parameters()))
 
 

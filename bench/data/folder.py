@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.plan.errors import first_line
+from bench.plan.errors import reason
 from bench.plan.machine import usable_cores
 from bench.store.record import write
 
@@ -187,9 +187,7 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
             with Image.open(path) as image:
                 size, mode = image.size, image.mode
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(
-                f"{path} is no image that can be read: {first_line(error) or type(error).__name__}"
-            ) from None
+            raise ValueError(f"{path} is no image that can be read: {reason(error)}") from None
         if size[0] * size[1] > MOST_PIXELS:
             raise ValueError(f"{path} claims {_text(size)} pixels, more than the {MOST_PIXELS:,} allowed")
         found.append((size, mode))
@@ -205,7 +203,7 @@ def _pixels(paths: Sequence[Path], channels: int, side: int) -> np.ndarray:
             with Image.open(path) as image:
                 pixels = image.convert("L" if channels == 1 else "RGB")
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} is damaged: {first_line(error) or type(error).__name__}") from None
+            raise ValueError(f"{path} is damaged: {reason(error)}") from None
         if side and pixels.size != (side, side):
             pixels = ImageOps.fit(pixels, (side, side), Image.Resampling.BILINEAR)
         array = np.asarray(pixels)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.plan.errors import first_line
+from bench.plan.errors import reason
 
 Split = tuple[Tensor, Tensor]
 
@@ -107,8 +107,7 @@ def _fetch(kind: Any, root: str, name: str) -> None:
     try:
         kind(root, download=True)
     except (OSError, RuntimeError) as error:
-        reason = first_line(error) or type(error).__name__
-        raise ValueError(f"cannot get data set {name!r} into {root}: {reason}") from None
+        raise ValueError(f"cannot get data set {name!r} into {root}: {reason(error)}") from None
 
 
 def _check_md5(path: Path, md5: str) -> None:

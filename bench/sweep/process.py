@@ -1,6 +1,7 @@
 """The process executor: supervised workers, kept warm between trials. The far side of each is `worker`."""
 
 import time
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -51,10 +52,8 @@ class Process:
     def call(self, name: str, *arguments: Any) -> Any:
         """See `Executor.call`. A worker that is killed meanwhile is replaced and asked again, once."""
         try:
-            return self._ask(name, arguments)
-        except _Gone:
-            pass
-        try:
+            with suppress(_Gone):
+                return self._ask(name, arguments)
             return self._ask(name, arguments)
         except _Gone as error:
             raise ValueError(f"trials cannot run here: {error}") from None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from models.spec import ARCHITECTURES
-from reports.finding import Finding, FittingRow, PlacementRow, TwinRow, Verdict, known, percent, points
+from reports.finding import Finding, FittingRow, PlacementRow, TwinRow, Verdict, known, percent, points, shown
 from reports.judges import rules
 from reports.judges.errors import (
     MEASURES,
@@ -53,7 +53,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
         for other in others:
             found = _apart(original, other, depth)
             failed = _failures(original, other, depth) > 0
-            effect, low, high = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
+            effect, low, high = shown(found, failed)
             rows.append(
                 PlacementRow(
                     subject=other.subject,
@@ -320,8 +320,8 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     if falls.p < stats.ALPHA:
         return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
     if rises.p < stats.ALPHA:
-        # Random labels are tried at one learning rate, which refutes nothing; see `rules.refuted`.
-        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, but one learning rate was tried")
+        # Random labels are tried at one learning rate, which refutes nothing.
+        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, {rules.ONE_RATE}")
     return base.but(reason=f"{told}; no trend")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.finding import CostRow, Finding, FitRow, Verdict
-from reports.judges.errors import ANY, Deciding, nothing
+from reports.judges.errors import Deciding, nothing
 from reports.protocol import DEEP, FLAT
 from results import stats
 from results.metrics import METRICS
@@ -90,7 +90,7 @@ def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -
     return base.but(verdict=Verdict.REFUTED if power.low > -FLAT else Verdict.INCONCLUSIVE, reason=told)
 
 
-def judge(frames: Frames, deciding: Deciding = ANY) -> list[Finding]:
+def judge(frames: Frames, deciding: Deciding) -> list[Finding]:
     """Findings by architecture and measure, residual first; out-of-memory depths are named, never fitted."""
     cost = deciding.rows(frames.cost[frames.cost["comparable"]])
     found: list[Finding] = []

@@ -59,10 +59,6 @@ class Deciding:
         return frame[named] if named.any() else frame[~frame["study"].isin(self.every)]
 
 
-# For a judge that is asked outside of any claim: all records speak.
-ANY = Deciding()
-
-
 def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials on true labels, with convolutions and without controls: what most claims are about."""
     random = trials["dataset"].str.startswith(RANDOM_LABELS)

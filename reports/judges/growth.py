@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.finding import Finding, GrowthRow, Verdict, known, percent, points
+from reports.finding import Finding, GrowthRow, Verdict, known, percent, points, shown
 from reports.judges.errors import Deciding, headline_first, nothing
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SAME_FUNCTION, TRAINED
@@ -84,7 +84,7 @@ def _steps_of_growth(
     """A row per step; no number for a difference of which a net, grown (`failed`) or not (`unfit`), diverged."""
     rows = []
     for j, found in enumerate(compared):
-        effect, low, high = (math.nan,) * 3 if failed[j] or unfit[j] else (found.value, found.low, found.high)
+        effect, low, high = shown(found, bool(failed[j] or unfit[j]))
         rows.append(
             GrowthRow(
                 depth=depths[j],

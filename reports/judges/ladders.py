@@ -76,7 +76,7 @@ class Ladder:
         )
 
 
-_LOOKED_AT = [*SETTING, "seed", *tables.SETTLING, "n_train", "n_test", "steps", "steps_planned", "digest"]
+_LOOKED_AT = [*SETTING, "seed", *tables.SETTLING, "n_train", "n_test", "steps", "steps_planned", "digest", "rates"]
 
 
 def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) -> list[Ladder]:
@@ -87,8 +87,9 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
         measure: "train_error" or "test_error".
         subjects: Architectures to keep, in this order within a recipe; empty keeps all.
     """
-    columns = [*_LOOKED_AT, measure, *(["rates"] if "rates" in trials else [])]
-    used = trials.loc[trials["comparable"], columns]
+    if "rates" not in trials:  # no search: see `tuned`
+        trials = trials.assign(rates=1)
+    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
     wanted = list(subjects) or sorted(used["architecture"].unique())
     found = []
     for setting, recipe in recipes(used):
@@ -204,7 +205,7 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         images=images if measure == "test_error" else float("nan"),
         resolution=1 / images if images > 0 else 0.0,
         steps=int(planned) if planned > 0 else 0,
-        rates=int(rows["rates"].min()) if "rates" in rows else 1,
+        rates=int(rows["rates"].min()),
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),

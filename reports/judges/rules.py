@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from reports.finding import DepthRow, Finding, HarmRow, SeedRow, Verdict, known, percent, points
+from reports.finding import DepthRow, Finding, HarmRow, SeedRow, Verdict, known, percent, points, shown
 from reports.judges.ladders import Ladder
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, THOUSAND, TRAINED
 from results import stats
@@ -67,7 +67,7 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
     )
     # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
     failed = any(ladder.diverged[i] or ladder.broken[i] for i in (j, reference))
-    effect, low, high = (math.nan,) * 3 if failed else (found.value, found.low, found.high)
+    effect, low, high = shown(found, failed)
     return found, DepthRow(
         depth=ladder.depths[j],
         effect=effect,
@@ -80,14 +80,15 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
     )
 
 
-def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
-    """The verdict "refuted" at these steps, with its reason; inconclusive where one learning rate was tried.
+# At one rate for all depths a ladder compares recipes, not depths: the net that does badly may have been given a rate
+# that does not suit it.
+ONE_RATE = "but one learning rate was tried"
 
-    At one rate for all depths a ladder compares recipes, not depths: the net that does badly may have been given a
-    rate that does not suit it.
-    """
+
+def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
+    """The verdict "refuted" at these steps, with its reason; inconclusive where one learning rate was tried."""
     if ladder.rates < 2:
-        return base.but(reason=f"{told}, {at_steps(ladder)}, but one learning rate was tried")
+        return base.but(reason=f"{told}, {at_steps(ladder)}, {ONE_RATE}")
     return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder)}")
 
 

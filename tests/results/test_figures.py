@@ -234,7 +234,7 @@ def test_a_partly_failed_setting_is_no_whole_one() -> None:
 
 
 def test_the_line_through_memory_is_the_one_that_is_judged() -> None:
-    from reports.judges.costs import judge
+    from reports.claims import judge
 
     mib = 2**20
     records = [
@@ -246,7 +246,11 @@ def test_the_line_through_memory_is_the_one_that_is_judged() -> None:
     frames = made_up.frames(records)
     figure = figures.FIGURES["peak-memory"].draw(frames)
     assert figure is not None
-    slope = next(f.effect for f in judge(frames) if f.measure == "net_memory_bytes" and f.subject == "plain")
+    slope = next(
+        f.effect
+        for f in judge(frames, ("cost-grows",))["cost-grows"]
+        if f.measure == "net_memory_bytes" and f.subject == "plain"
+    )
     assert slope is not None
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert any(f"{slope / mib:.3g} MiB per layer" in label for label in labels)

@@ -325,6 +325,14 @@ def test_what_was_tried_beside_the_plain_net_is_summed_up_truly(others: list[flo
     assert words in found[0].reason
 
 
+def test_a_control_that_refutes_is_told_as_what_the_verdict_depends_on():
+    """The plain net fails deep; clipped, at the best of two rates, it is even."""
+    fails, even = {18: 0.05, 66: 0.4, 258: None}, {18: 0.2, 66: 0.2, 258: 0.2}
+    clipped = searched(study({"plain": even}, "digits-lr", clip_norm=1.0))
+    found = judge(frames([*study({"plain": fails}, "digits-lr", lr=0.1), *clipped]), ("plain-degrades",))
+    assert "It depends on what is tried: plain, clipped at 1: refuted" in found["plain-degrades"][0].reason
+
+
 def test_a_dense_residual_net_that_trains_at_times_is_not_said_never_to():
     """16 % in two of three seeds: over the bound, and far from not training."""
 

@@ -352,10 +352,10 @@ def test_the_judged_figure_shows_one_finding_a_network_and_its_failures() -> Non
         {"plain": "plain nets"},
     )
     assert [(row["label"], row["failed"]) for row in rows] == [("plain nets", False), ("resnet", True)]
-    seeds = [SeedRow(subject="plain", depth=66, seed=s, error=e, failed=math.isnan(e)) for s, e in
-             enumerate((0.1, math.nan))]  # fmt: skip
+    seeds = [SeedRow(subject="plain", depth=66, seed=s, error=e, failed=failed) for s, (e, failed) in
+             enumerate(((0.1, False), (math.nan, True), (0.2, True)))]  # fmt: skip
     levels = Finding("c", "plain", "train_error", refuted, "", details=tuple(seeds))
-    assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True]
+    assert [row["failed"] for row in verdicts.rows_of([levels], {})] == [False, True, True]
 
 
 def described(page: str, prefix: str) -> str:
