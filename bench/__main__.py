@@ -81,7 +81,7 @@ def known_depths(study: Any, asked: list[int] | None) -> None:
 
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
     """The study with only the trials of these digests, or of this purpose; all where none is asked for."""
-    from bench.plan.study import PURPOSES
+    from bench.plan.trial import PURPOSES
     from models.spec import unknown
 
     if purpose:

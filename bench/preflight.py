@@ -12,7 +12,8 @@ import torch
 from bench.data import datasets as data
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.study import REHEARSED_IMAGES, Trial, spec_of
+from bench.plan.study import REHEARSED_IMAGES
+from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.train import device
 from models.network import build

@@ -14,7 +14,7 @@ from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.study import Trial, spec_of
+from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.store.record import Record, Status
 from bench.train import device

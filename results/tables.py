@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.plan.study import Trial, affecting, values
+from bench.plan.trial import Trial, affecting, values
 from bench.store import record
 from bench.store.record import Record
 from results import rows, stats

@@ -6,7 +6,7 @@ from typing import Any
 
 from made_up import DEPTHS, cost_record, frames, study_records, train_record, trial
 
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store.record import Record, Status
 from reports.claims import Finding, judge
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import Record, Status
 from models.spec import ARCHITECTURES

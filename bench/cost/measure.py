@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.cost.operators import profiled
 from bench.data.datasets import Data
 from bench.data.images import Images
-from bench.plan.study import Trial, spec_of
+from bench.plan.trial import Trial, spec_of
 from bench.train import device as seam
 from bench.train.execution import numerics, usual
 from bench.train.graph import restored

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.plan.errors import reason
-from bench.plan.study import architecture as find_row
+from bench.plan.trial import architecture as find_row
 from models.network import Network, build
 from models.spec import LAYOUTS, ModelSpec, unknown
 

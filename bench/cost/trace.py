@@ -50,7 +50,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
     from bench.cost.operators import profiled, save_trace
     from bench.data import datasets as data
     from bench.data.images import Images
-    from bench.plan import study
+    from bench.plan.trial import Trial, architecture, check, spec_of
     from bench.train import device
     from bench.train.execution import numerics, usual
     from bench.train.step import Step
@@ -58,8 +58,8 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
 
     where = device.choose(asked["device"])
     fields = {name: asked[name] for name in ("depth", "layout", "width", "dataset", "batch_size", "precision")}
-    trial = study.Trial("trace", study.architecture(asked["architecture"]), seed=0, epochs=5, drop_last=False, **fields)
-    study.check(trial)
+    trial = Trial("trace", architecture(asked["architecture"]), seed=0, epochs=5, drop_last=False, **fields)
+    check(trial)
     path: Path = asked["out"] / f"{trial.architecture.name}-{trial.depth}-{where}.pt.trace.json.gz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
         raise ValueError(f"cannot make the folder {path.parent}: {error.strerror}") from None
     device.set_threads(1)
     images = Images(data.for_trial(trial, asked["data_root"]).to(where), trial)
-    spec = study.spec_of(trial, images.shape, images.data.classes)
+    spec = spec_of(trial, images.shape, images.data.classes)
     network = build(spec, trial.seed, where)
     with numerics(trial.precision, usual(trial, where).exact):
         step = Step(network.to(memory_format=torch.channels_last), images, trial, where, usual(trial, where))

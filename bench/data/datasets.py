@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.data import folder, sources
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from models.spec import LAYOUTS, blocks_per_stage, stream, unknown
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.data.datasets import Data
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 
 PAD = 4  # He et al. 2015, section 4.2: 4 pixels padded on each side, random crop, random horizontal flip
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train.loop import mode
 from models.blocks import Block
 from models.network import Network

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.images import Images
-from bench.plan.study import Trial, spec_of
+from bench.plan.trial import Trial, spec_of
 from bench.probes.anatomy import Probe, blocks_of, rounded
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
 from models.blocks import Block, zero_branch

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.probes.anatomy import IMAGES, Probe, batch_statistics, blocks_of, deletable, error_of, evenly, rounded, walk
 from bench.train.loop import mode
 from models.blocks import weighted

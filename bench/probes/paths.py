@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.probes.anatomy import Probe, batch_statistics, blocks_of, rounded
 from models.blocks import Block
 from models.network import Network

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bench.plan.study import Trial, affecting
+from bench.plan.trial import Trial, affecting
 
 SCHEMA = 1
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TextIO
 
-from bench.plan.study import Trial, affecting, values
+from bench.plan.trial import Trial, affecting, values
 from bench.store.record import Record, Status
 from bench.sweep.worker import Job, Message
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.plan.machine import usable_cores
-from bench.plan.study import Study, Trial, spec_of, values
+from bench.plan.study import Study
+from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
 from bench.store.record import Record, Status
 from models.spec import LAYOUTS, blocks_per_stage, stage_shapes

@@ -16,7 +16,8 @@ from types import FrameType
 from typing import Any
 
 from bench.plan.machine import Machine, usable_cores
-from bench.plan.study import Study, Trial, values
+from bench.plan.study import Study
+from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.record import Status
 from bench.sweep.display import Display, Forecast, Silent, work

@@ -24,7 +24,7 @@ from typing import Any
 
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store.record import Record, Status, decode, encode
 from bench.sweep.faults import Fault, harness
 

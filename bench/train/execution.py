@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 
 # cuBLAS is asked once per process, at its first product, whatever mode that is in: later it would be too late.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

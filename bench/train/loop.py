@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics, usual
 from bench.train.step import Step

@@ -19,7 +19,7 @@ from torch.profiler import record_function
 
 from bench.data.images import Images
 from bench.plan.errors import first_line
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train.execution import Execution, usual
 from bench.train.graph import (
     Body,

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.plan.study import Study, Trial, affecting
+from bench.plan.study import Study
+from bench.plan.trial import Trial, affecting
 from reports.finding import Finding
 from reports.page.words import NOTHING, listed, number, percent
 from results.figures import errors as error_figures

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec

@@ -19,7 +19,8 @@ from typing import Any
 
 from bench.plan import study
 from bench.plan.machine import Machine
-from bench.plan.study import Study, Trial
+from bench.plan.study import Study
+from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import Record, Status
 from bench.sweep import display as progress

@@ -16,7 +16,7 @@ from torch import nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train import device as seam
 from bench.train.execution import numerics, usual
 from bench.train.loop import mode

@@ -8,7 +8,7 @@ import pytest
 from made_up import cost_record, frames, train_record, usual
 
 from bench.plan import study
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store.record import Record, Status
 from reports.claims import CLAIMS, judge
 

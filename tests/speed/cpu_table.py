@@ -21,7 +21,8 @@ from bench.data import datasets
 from bench.data.datasets import Data
 from bench.data.images import Images
 from bench.plan.machine import Machine, usable_cores
-from bench.plan.study import Study, Trial
+from bench.plan.study import Study
+from bench.plan.trial import Trial
 from bench.store.record import Record, Status
 from bench.sweep import run as sweep
 from bench.sweep.executor import Settings

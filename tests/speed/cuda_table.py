@@ -26,7 +26,7 @@ from torch import nn
 from bench.cost.measure import timed
 from bench.data.datasets import Data
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train import device as seam
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import Body, CudaCapture

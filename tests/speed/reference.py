@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from bench.data.datasets import Data
 from bench.data.images import PAD, Images
 from bench.plan.machine import usable_cores
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train import device as seam
 from bench.train.step import learning_rates, steps_per_epoch
 from models.blocks import Conv3x3

@@ -15,7 +15,7 @@ from bench.cost.operators import BETWEEN, Event, kind_of, profiled, save_trace, 
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store.record import Status, encode
 from bench.train.step import Step
 from models.network import build

@@ -19,7 +19,7 @@ from torchvision import datasets
 from bench.data import datasets as data
 from bench.data import folder, sources
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.preflight import environments
 from models.spec import ARCHITECTURES, stream
 

@@ -12,7 +12,7 @@ from torchvision import transforms
 
 from bench.data import datasets as data
 from bench.data.images import PAD, Images, crop_flip
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from models.spec import ARCHITECTURES
 
 GENERATOR = torch.Generator()

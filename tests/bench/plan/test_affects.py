@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from bench.plan.study import Kind, Trial, affecting, spec_of, values
+from bench.plan.trial import Kind, Trial, affecting, spec_of, values
 from bench.store.record import file_name
 from bench.sweep.display import Forecast
 from bench.sweep.forecast import family

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.plan import own, study
+from bench.plan import trial as trials
 from bench.plan.machine import Machine
 from bench.preflight import environments
 from bench.store import record
@@ -91,7 +92,7 @@ def test_at_the_start_it_is_the_identity_and_twins_start_equal(outside: Path) ->
     assert all(p.is_meta for p in build(spec, device="meta").parameters())
 
 
-def write(outside: Path, text: str) -> list[study.Trial]:
+def write(outside: Path, text: str) -> list[trials.Trial]:
     (outside / "own_block.py").write_text("import torch\nfrom torch import nn\n" + text)
     toml = 'architecture = "own_block:block"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
     (outside / "mine.toml").write_text(toml)
@@ -116,7 +117,7 @@ def test_it_is_tried_on_the_images_that_it_will_see(outside: Path) -> None:
 
 
 def test_a_module_of_too_long_a_name_is_only_not_found() -> None:
-    row = study.architecture("m" * 300 + ":block")
+    row = trials.architecture("m" * 300 + ":block")
     assert own.described(row, Path()) == row
 
 
@@ -143,14 +144,14 @@ def test_faults_in_it_are_one_line_before_any_work(text: str, words: str, outsid
 
 def test_it_may_not_take_the_name_of_a_row(outside: Path) -> None:
     with pytest.raises(ValueError, match="already"):
-        study.architecture("own_block:resnet")
+        trials.architecture("own_block:resnet")
 
 
 def test_an_edit_of_a_module_that_the_block_imports_makes_another_trial(tmp_path: Path) -> None:
     """Directly, through another module, from a package, or relatively; a neighbour that is not imported does not."""
 
     def code() -> str:
-        row = study.architecture("mine:make")
+        row = trials.architecture("mine:make")
         return own.described(row, tmp_path).code
 
     (tmp_path / "kit" / "deep").mkdir(parents=True)
@@ -181,7 +182,7 @@ def test_an_edit_of_the_package_around_the_block_makes_another_trial(tmp_path: P
     (tmp_path / "kit").mkdir()
     (tmp_path / "kit" / "__init__.py").touch()
     (tmp_path / "kit" / "block.py").write_text("def make(): ...\n")
-    row = study.architecture("kit.block:make")
+    row = trials.architecture("kit.block:make")
     before = own.described(row, tmp_path).code
     (tmp_path / "kit" / "__init__.py").write_text("# edited\n")
     assert own.described(row, tmp_path).code != before
@@ -189,5 +190,5 @@ def test_an_edit_of_the_package_around_the_block_makes_another_trial(tmp_path: P
 
 def test_a_block_in_one_file_keeps_the_digest_that_it_had(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import torch\ndef make(): ...\n")
-    row = own.described(study.architecture("mine:make"), tmp_path)
+    row = own.described(trials.architecture("mine:make"), tmp_path)
     assert row.code == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:16]

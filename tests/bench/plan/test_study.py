@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.plan import study
-from bench.plan.study import Trial
+from bench.plan import trial as trials
+from bench.plan.trial import Trial
 from models.spec import ARCHITECTURES, MAX_DEPTH, blocks_per_stage
 
 GRID: dict[str, Any] = {"architecture": "plain", "depth": 18, "seed": 0}
@@ -27,7 +28,7 @@ def test_every_built_in_study_expands_to_trials_that_can_be_run(name: str) -> No
     assert found.title != name, "a study has a title for its page"
     assert len({trial.digest for trial in found.trials}) == len(found.trials)
     for trial in found.trials:
-        study.check(trial)
+        trials.check(trial)
         assert pickle.loads(pickle.dumps(trial)) == trial
         assert Trial.from_json(trial.to_json()) == trial
         if trial.layout != "dense":
@@ -105,7 +106,7 @@ def test_a_rehearsal_has_everything_that_could_fail_and_no_size(name: str) -> No
     assert all(t.width == 2 and t.epochs <= 1 and t.train_examples == 40 for t in small.trials)
     assert not {t.digest for t in small.trials} & {t.digest for t in whole.trials}
     for trial in small.trials:
-        study.check(trial)
+        trials.check(trial)
 
 
 NOT_WHOLE = [True, "18", "18.5", 18.5, math.nan, None, [[18]], {"a": 1}]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
-from bench.plan.study import Trial, architecture, spec_of
+from bench.plan.trial import Trial, architecture, spec_of
 from bench.probes import anatomy, growth, paths
 from bench.probes.anatomy import Probe, walk
 from bench.probes.lesions import Lesions

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import FromTheFuture, Record, Status, Unreadable
 from models.spec import ARCHITECTURES

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store.record import Record, Status
 from bench.sweep import supervisor
 from bench.sweep.executor import Outcome, Settings

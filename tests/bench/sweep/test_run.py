@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from bench.plan.study import Study, Trial
+from bench.plan.study import Study
+from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.folder import Folder, WriteError
 from bench.store.record import Record, Status

@@ -11,7 +11,7 @@ import torch
 
 from bench.plan import study
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.runner import run_trial
 from bench.store.record import TIMES, Record, Status, encode
 from bench.sweep.worker import Stop

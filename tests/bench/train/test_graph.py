@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import check_compiled, compilations, compile_blocks, frozen_statistics, no_waiting, uncompile
 from bench.train.loop import _loop

@@ -13,7 +13,7 @@ from bench import runner
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.store.record import TIMES, Status
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
 from bench.train.step import Step

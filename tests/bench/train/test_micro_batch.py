@@ -8,7 +8,7 @@ import torch
 
 from bench.plan import study
 from bench.plan.machine import Machine
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.runner import LEAST_MICRO_BATCH, run_trial
 from bench.store.record import Record, Status
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan.study import Trial
+from bench.plan.trial import Trial
 from bench.train.step import Step, learning_rates, steps_per_epoch
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
