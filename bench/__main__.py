@@ -107,7 +107,7 @@ def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
         first = study.untuned[0]
         raise ValueError(
             f"study {study.name!r}: no tuned rate is known for {len(study.untuned)} trials, such as"
-            f" {first.architecture.name} of {first.depth} layers: python -m bench tune STUDY searches them"
+            f" {first.architecture.name} of {first.depth} layers: `make tune STUDY=...` searches them"
         )
     if purpose:
         if purpose not in PURPOSES:
@@ -177,7 +177,7 @@ def show(
         _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
         typer.echo(f"its search, {len(whole.search)} trials more (--purpose search): {sums[0]}")
     if whole.untuned:
-        typer.echo(f"{len(whole.untuned)} trials more once their rates are known: python -m bench tune {study}")
+        typer.echo(f"{len(whole.untuned)} trials more once their rates are known: make tune STUDY={study}")
 
 
 @app.command()

@@ -42,7 +42,7 @@ COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture
 
 _MACHINE = {
     **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
-    **dict.fromkeys(("code", "data", "execution"), "str"),
+    **dict.fromkeys(("code", "data", "execution", "search"), "str"),
     **dict.fromkeys(("cores", "threads", "workers"), "float64"),
 }
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import rules
-from reports.judges.ladders import Ladder, ladders, tuned
+from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
 from results.tables import Frames
 
 RANDOM_LABELS = "random-labels"
@@ -112,6 +112,8 @@ def _same_arm(row: dict[str, Any], ladder: Ladder) -> bool:
 
 def _setting(ladder: Ladder, searched: bool) -> str:
     rates = "each depth at its own best lr" if searched else ""
+    if ladder.rates < LEAST_SEARCHED and ladder.lr_from == "study":
+        rates = "one learning rate"
     return ", ".join(filter(None, (ladder.setting, rates)))
 
 

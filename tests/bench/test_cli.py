@@ -170,7 +170,7 @@ def test_a_study_without_its_rates_can_be_shown_but_not_run(
     assert bench("show", str(tiny), "--depths", "34", monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr().out
     assert "its search, 16 trials more" in shown
-    assert "python -m bench tune" in shown
+    assert "make tune STUDY=" in shown
     tiny.write_text(TINY)
     assert bench("tune", str(tiny), monkeypatch=monkeypatch) == 2
     assert "[search]" in capsys.readouterr().err

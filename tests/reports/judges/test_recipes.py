@@ -107,9 +107,9 @@ def test_a_plain_net_of_another_recipe_is_no_twin():
     short = study(errors, "mine", epochs=5)
     long = study({"preact": errors["preact"]}, "mine", epochs=20)
     found = by_setting([*short, *long], "thousand-layers", "train_error", "preact")
-    assert found["epochs 5"].verdict == "supported"
-    assert found["epochs 20"].verdict == "inconclusive"
-    assert "no plain net of that depth and recipe" in found["epochs 20"].reason
+    assert found["epochs 5, one learning rate"].verdict == "supported"
+    assert found["epochs 20, one learning rate"].verdict == "inconclusive"
+    assert "no plain net of that depth and recipe" in found["epochs 20, one learning rate"].reason
 
 
 def own_rates(records: list[Record], lr_from: str = "search") -> list[Record]:
