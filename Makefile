@@ -35,11 +35,11 @@ $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN); any other 
 # One word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
 option = $(if $($(2)),$(1) $(call quoted,$($(2))))
-RUN_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
-	$(call option,--seeds,SEEDS) $(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) \
-	$(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
+TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
+	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
+RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS)
 
-.PHONY: help setup ablation report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
+.PHONY: help setup ablation tune report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
 	reports-published clean
 
 help:  ## list the targets
@@ -58,6 +58,10 @@ ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and 
 	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
 	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
 	$(PY) -m results "$$study" && $(PY) -m reports "$$study" && exit $$code
+
+tune: $(READY)  ## search each net's own learning rate for STUDY, which reads them as lr = "tuned"; says first what it will take
+	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
+	@$(PY) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) && $(PY) -m reports $(call quoted,$(or $(STUDY),digits))

@@ -18,6 +18,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
 Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
 Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Executor = Annotated[str, typer.Option(help="process, inline or ray.")]
+Workers = Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")]
+Records = Annotated[str, typer.Option(help="Folder of the records.")]
+DataRoot = Annotated[str, typer.Option(help="Where data sets lie.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
+TimeLimit = Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")]
+NoLive = Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")]
 Purpose = Annotated[str, typer.Option(help="Only what is judged (train), what measures cost (cost), or the search.")]
 
 
@@ -74,7 +82,7 @@ def home(folder: str) -> Path:
 
 def known_depths(study: Any, asked: list[int] | None) -> None:
     """Refuses depths that the study does not have, which would silently run less than was asked."""
-    have = sorted({trial.depth for trial in study.trials})
+    have = sorted({trial.depth for trial in (*study.trials, *study.untuned)})
     for depth in asked or []:
         if depth not in have:
             raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
@@ -95,6 +103,12 @@ def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
     from bench.plan.trial import PURPOSES
     from models.spec import unknown
 
+    if study.untuned and purpose not in ("cost", "search"):
+        first = study.untuned[0]
+        raise ValueError(
+            f"study {study.name!r}: no tuned rate is known for {len(study.untuned)} trials, such as"
+            f" {first.architecture.name} of {first.depth} layers: `make tune STUDY=...` searches them"
+        )
     if purpose:
         if purpose not in PURPOSES:
             raise ValueError(unknown("purpose", purpose, PURPOSES))
@@ -124,8 +138,8 @@ def list_studies() -> None:
 
 @app.command()
 def default(
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
+    device: Device = "auto",
+    data_root: DataRoot = "data",
 ) -> None:
     """The study that `make ablation` runs when none is named; why is said on stderr."""
     from bench.plan.study import default_study
@@ -152,7 +166,7 @@ def show(
     depth_list = numbers("--depths", depths)
     known_depths(load(study), depth_list)
     whole = asked(study, seeds, depth_list, purpose)
-    found = chosen(whole, [], purpose)
+    found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
     name = Silent(found.varied).name
     typer.echo(f"{found.title}\n{found.description}".strip())
     expected, sums = prediction.lines(found, Path(records), workers)
@@ -162,6 +176,8 @@ def show(
     if whole.search and purpose != "search":
         _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
         typer.echo(f"its search, {len(whole.search)} trials more (--purpose search): {sums[0]}")
+    if whole.untuned:
+        typer.echo(f"{len(whole.untuned)} trials more once their rates are known: make tune STUDY={study}")
 
 
 @app.command()
@@ -182,24 +198,24 @@ def summary(
 @app.command()
 def run(
     study: StudyName,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     seeds: Seeds = "",
     depths: Depths = "",
     only: Annotated[list[str] | None, typer.Option(help="Only this trial: the last part of its record's name.")] = None,
     purpose: Purpose = "",
-    executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
-    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
+    executor: Executor = "process",
+    workers: Workers = 0,
     threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
-    records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
-    data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
-    download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
-    time_limit: Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")] = "",
+    records: Records = "results/records",
+    data_root: DataRoot = "data",
+    download: Download = False,
+    time_limit: TimeLimit = "",
     trial_time_limit: Annotated[str, typer.Option(help="End a trial that takes longer: 90s, 9m.")] = "",
     gpus_per_trial: Annotated[float, typer.Option(min=0.01, help="What Ray reserves; 0.25: four share a GPU.")] = 1.0,
     checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Tiny nets, one seed: does every trial run?")] = False,
-    no_live: Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")] = False,
+    no_live: NoLive = False,
 ) -> None:
     """Runs what is not done yet of a study; a record for each trial, the moment it ends."""
     from bench.plan.machine import Machine
@@ -237,6 +253,59 @@ def run(
     )
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
     display = progress.Plain()
+    for line in closing(result, options):
+        display.say(line)
+    raise typer.Exit(result.code)
+
+
+@app.command()
+def tune(
+    study: StudyName,
+    device: Device = "auto",
+    executor: Executor = "process",
+    workers: Workers = 0,
+    records: Records = "results/records",
+    data_root: DataRoot = "data",
+    download: Download = False,
+    time_limit: TimeLimit = "",
+    no_live: NoLive = False,
+) -> None:
+    """Searches each net's own learning rate, and writes them beside the study, which reads them as lr = "tuned"."""
+    from bench.plan import tuned
+    from bench.plan.machine import Machine
+    from bench.plan.study import STUDIES, load
+    from bench.plan.trial import cell
+    from bench.store import record
+    from bench.sweep import display as progress
+    from bench.sweep import forecast as prediction
+    from bench.sweep import run as sweep
+    from bench.sweep import tune as tuning
+
+    whole = load(study)
+    found = chosen(whole, [], "search")
+    display = progress.Plain()
+    _, sums = prediction.lines(found, Path(records), workers)
+    nets = len(set(map(cell, whole.search)))
+    display.say(f"search: {len(found.trials)} trials of {nets} nets, {sums[0]}; rates beyond the grid come on top")
+    machine = Machine(device=device, data_root=str(home(data_root)), download=download)
+    options = sweep.Options(
+        records=Path(records),
+        machine=machine,
+        executor=executor,
+        workers=workers,
+        time_limit_s=seconds("--time-limit", time_limit),
+    )
+    result, rates = tuning.tune(whole, options, lambda: progress.choose(not no_live)(found.varied), display.say)
+    for name, part in rates.items():
+        own = study.endswith(".toml") and name == whole.name
+        path = tuned.beside(Path(study) if own else STUDIES / f"{name}.toml")
+        for line in tuning.lines(part):
+            display.say(line)
+        try:
+            record.write(path, tuned.text(name, part).encode())
+        except OSError as error:
+            raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
+        display.say(f"rates: {path}")
     for line in closing(result, options):
         display.say(line)
     raise typer.Exit(result.code)

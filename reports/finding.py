@@ -58,10 +58,10 @@ class ArmRow(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What the search for a depth's learning rate found: the best of how many, and what it cost in training."""
+    """What the search for a depth's learning rate found: the best of how many (NaN: unknown), and what it cost."""
 
     lr: float
-    tried: int
+    tried: float
     search_seconds: float
     chosen_seconds: float
 

@@ -17,6 +17,7 @@ from bench.plan.trial import Trial, affecting, values
 from bench.store import record
 from bench.store.record import Record
 from results import rows, stats
+from results.search import SEARCHED, with_search
 
 # Of the architecture, as far as a table needs it to tell rows apart.
 ARCHITECTURE = {"label": "str", "residual": "bool", "shortcut": "str", "placement": "str", "init": "str"}
@@ -41,7 +42,7 @@ COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture
 
 _MACHINE = {
     **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
-    **dict.fromkeys(("code", "data", "execution"), "str"),
+    **dict.fromkeys(("code", "data", "execution", "search"), "str"),
     **dict.fromkeys(("cores", "threads", "workers"), "float64"),
 }
 
@@ -59,13 +60,13 @@ _ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "s
 _NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
 _KEYS = {**_ASKED, "seed": "int64"}
 
-TRIALS = {**_KEYS, **_MACHINE, **_ENDED, **_RESULT, "loss_ratio": "float64", "finished": "bool", **_NAMED}
+TRIALS = {**_KEYS, **_MACHINE, **_ENDED, **_RESULT, "loss_ratio": "float64", "finished": "bool", **SEARCHED, **_NAMED}
 
 _SHORT_KEYS = {
     name: _KEYS[name]
     for name in (
         *("study", "architecture", "label", "residual", "layout", "depth", "width", "dataset", "seed"),
-        *("lr", "clip_norm", "batch_size", "precision"),
+        *("lr", "lr_from", "clip_norm", "batch_size", "precision"),
     )
 }
 _EPOCH = dict.fromkeys(
@@ -194,10 +195,11 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             for name, value in zip(_READING, (probe, *reading), strict=True):
                 probes[name].append(value)
         named.append(keys)
-    trials = _frame(tables["trials"], TRIALS)
+    search = _frame(tables["search"], TRIALS)
+    trials = with_search(_frame(tables["trials"], TRIALS), search)
     return Frames(
         trials=trials,
-        search=_frame(tables["search"], TRIALS),
+        search=search,
         epochs=_frame(tables["epochs"], EPOCHS),
         cost=floors_apart(_frame(tables["cost"], COST)),
         cells=summarize(trials),

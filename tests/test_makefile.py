@@ -44,7 +44,7 @@ def test_every_variable_that_the_makefile_reads_is_known() -> None:
     read = set(re.findall(r"\$\((?:or \$\()?([A-Z_]+)[),]", text)) | set(
         re.findall(r"^([A-Z_]+) \?=", text, re.MULTILINE)
     )
-    assert read - known <= {"PY", "READY", "RUN_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "MAKEOVERRIDES"}
+    assert read - known <= {"PY", "READY", "RUN_OPTIONS", "TUNE_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "MAKEOVERRIDES"}
     assert (
         make("help", *(f"{name}=x y" for name in known - {"VENV", "PYTHON"}), "RAY_ADDRESS=HEAD:6379").returncode == 0
     )

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.plan.trial import FIRST_SEARCH_SEED, Trial, check
+from bench.plan import tuned
+from bench.plan.trial import FIRST_SEARCH_SEED, Trial, cell, check
 from models.spec import unknown
 
 # A factor of sqrt(10) apart: a parabola through three of them places the best between them.
@@ -46,7 +47,7 @@ def read(table: object, judged: Sequence[Trial]) -> dict[str, Search]:
     """
     if not isinstance(table, Mapping):
         raise ValueError(f"key 'search' must be a table, not {table!r}")
-    names = list(dict.fromkeys(trial.architecture.name for trial in judged if trial.trains))
+    names = list(dict.fromkeys(trial.architecture.name for trial in tuned.searched(judged)))
     arms = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     for name in arms:
         if name not in names:
@@ -77,14 +78,14 @@ def _is_rate(value: object) -> bool:
 
 
 def trials(searches: Mapping[str, Search], judged: Sequence[Trial], seeds: Sequence[int] | None = None) -> list[Trial]:
-    """Every net that is judged, at each rate and seed of its architecture's search; by seed.
+    """Every net whose rate is searched, at each rate and seed of its architecture's search; by seed.
 
     Args:
         searches: By architecture.
         judged: The study's own trials.
         seeds: Instead of each search's.
     """
-    nets = dict.fromkeys(cell(trial) for trial in judged if trial.trains)
+    nets = dict.fromkeys(map(cell, tuned.searched(judged)))
     found = [
         replace(net, lr=lr, seed=seed)
         for net in nets
@@ -95,8 +96,3 @@ def trials(searches: Mapping[str, Search], judged: Sequence[Trial], seeds: Seque
     for trial in found:
         check(trial)
     return sorted(found, key=lambda trial: trial.seed)
-
-
-def cell(trial: Trial) -> Trial:
-    """What a rate is chosen for: net and recipe, without the rate, the seed and what is looked at afterwards."""
-    return replace(trial, purpose="search", lr=0.0, seed=0, probes=(), grow_to=())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.plan import own, search
+from bench.plan import own, search, tuned
 from bench.plan.trial import DEFAULTS, FIELDS, TUPLES, Trial, architecture, check, check_name
 from models.spec import unknown
 
@@ -23,6 +23,7 @@ STUDIES = Path(__file__).parents[1] / "studies"
 REHEARSED_IMAGES = 40
 _STUDY_KEYS = ("title", "description", "claims", "include", "grid", "search")
 # What a study's trials are for unless it says; its search is a table of its own.
+_NOT_KEYS = ("study", "lr_from")
 _USUAL_PURPOSES = ["train", "cost"]
 
 
@@ -39,6 +40,8 @@ class Study:
         include: Names of studies whose trials are part of this one (each keeps its own records folder).
         varied: Names of the trial fields that differ between trials.
         search: Trials that a learning rate is chosen by; never among `trials`, and run only when asked for.
+        untuned: What would be among `trials` if its rate were known: see `tuned`.
+        rates: By study, the digest of the search that its rates are from.
     """
 
     name: str
@@ -49,16 +52,18 @@ class Study:
     include: tuple[str, ...] = ()
     varied: tuple[str, ...] = field(default=())
     search: tuple[Trial, ...] = ()
+    untuned: tuple[Trial, ...] = ()
+    rates: tuple[tuple[str, str], ...] = ()
 
     @property
     def parts(self) -> list[str]:
         """Names of the studies whose trials these are, each with a folder of records."""
-        return list(dict.fromkeys(trial.study for trial in self.trials))
+        return list(dict.fromkeys(trial.study for trial in (*self.trials, *self.untuned)))
 
 
 def known_studies() -> list[str]:
     """Names of the built-in studies."""
-    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+    return sorted(path.stem for path in STUDIES.glob("*.toml") if path.suffixes == [".toml"])
 
 
 def default_study(device: str, data_root: Path) -> tuple[str, str]:
@@ -111,9 +116,9 @@ def load(
         raise ValueError(f"cannot read study {str(path)!r}: {error}") from None
     try:
         study = parse(path.stem, table, seeds, depths, search_seeds)
+        return _with_rates(_with_own(study, path.parent), tuned.read(tuned.beside(path)))
     except ValueError as error:
         raise ValueError(f"study {path.stem!r}: {error}") from None
-    return _with_own(study, path.parent)
 
 
 def rehearsed(study: Study) -> Study:
@@ -122,7 +127,8 @@ def rehearsed(study: Study) -> Study:
     Every architecture, depth, precision, data set and probe of it, in tiny nets that take a few steps on a few images;
     one seed.
     """
-    return replace(study, trials=_small(study.trials), search=_small(study.search))
+    rated = (replace(trial, lr=tuned.COST_LR, lr_from="study") for trial in study.untuned)
+    return replace(study, trials=_small((*study.trials, *rated)), search=_small(study.search), untuned=())
 
 
 def _small(trials: Sequence[Trial]) -> tuple[Trial, ...]:
@@ -153,6 +159,20 @@ def _with_own(study: Study, folder: Path) -> Study:
     return replace(study, trials=trials, search=searched)
 
 
+def _with_rates(study: Study, rates: tuned.Rates) -> Study:
+    """Each tuned net at its rate; those of studies that are included have theirs."""
+    trials, unknown = tuned.resolved(study.trials, rates)
+    if all(trial.lr for trial in study.trials):
+        return study
+    return replace(
+        study,
+        trials=tuple(trials),
+        untuned=(*study.untuned, *unknown),
+        rates=(*study.rates, (study.name, rates.search)),
+        varied=tuple(dict.fromkeys((*study.varied, "lr"))),
+    )
+
+
 def parse(
     name: str,
     table: dict[str, Any],
@@ -169,22 +189,26 @@ def parse(
     include = tuple(head.get("include", ()))
     trials: list[Trial] = []
     searched: list[Trial] = []
+    untuned: list[Trial] = []
+    rates: list[tuple[str, str]] = []
     for other in include:
         if other not in known_studies():  # built-in studies only, which a test reads: no file can include itself
             raise ValueError(unknown("study", other, known_studies()) + " Only built-in studies can be included.")
         part = load(other, seeds, search_seeds=search_seeds)
         trials += [t for t in part.trials if depths is None or t.depth in depths]
         searched += [t for t in part.search if depths is None or t.depth in depths]
+        untuned += [t for t in part.untuned if depths is None or t.depth in depths]
+        rates += part.rates
     for grid in head.get("grid", [{}] if not include or table else []):
         for key in [*table, *grid]:
-            if key not in FIELDS or key == "study":
-                raise ValueError(unknown("key", key, [k for k in allowed if k != "study"]))
+            if key not in FIELDS or key in _NOT_KEYS:
+                raise ValueError(unknown("key", key, [k for k in allowed if k not in _NOT_KEYS]))
         trials += _product(name, {**table, **grid}, seeds, depths)
-    if not trials:
+    if not trials and not untuned:
         raise ValueError("no trials: the grid is empty")
-    if "search" in head:
-        mine = [trial for trial in trials if trial.study == name]
-        searched += search.trials(search.read(head["search"], mine), mine, search_seeds)
+    mine = [trial for trial in trials if trial.study == name]
+    if "search" in head or any(trial.lr_from == "search" for trial in mine):
+        searched += search.trials(search.read(head.get("search", {}), mine), mine, search_seeds)
     unique = tuple(dict.fromkeys(trials))
     # Among trials of one study and purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
     alike: dict[tuple[str, str], list[Trial]] = {}
@@ -193,9 +217,18 @@ def parse(
     fields = [f for f in FIELDS if any(len({getattr(t, f) for t in part}) > 1 for part in alike.values())]
     if len({study for study, _ in alike}) > 1:
         fields.append("study")
-    title = str(head.get("title", name))
-    claims = tuple(map(str, head.get("claims", ())))
-    return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields), tuple(searched))
+    return Study(
+        name,
+        title=str(head.get("title", name)),
+        description=str(head.get("description", "")),
+        claims=tuple(map(str, head.get("claims", ()))),
+        trials=unique,
+        include=include,
+        varied=tuple(fields),
+        search=tuple(searched),
+        untuned=tuple(untuned),
+        rates=tuple(rates),
+    )
 
 
 def _check_head(head: dict[str, Any]) -> None:
@@ -238,6 +271,8 @@ def _product(
         # Cost does not depend on the seed: it is measured once, with the study's first.
         if trial.purpose == "cost":
             trial = dataclasses.replace(trial, seed=int(axes["seed"][0]), probes=(), grow_to=(), epochs=0)
+            if not trial.lr:
+                trial = dataclasses.replace(trial, lr=tuned.COST_LR, lr_from="study")
         trials.append(trial)
     return sorted(trials, key=lambda t: t.seed)
 
@@ -245,6 +280,9 @@ def _product(
 def _trial(study: str, values: dict[str, Any]) -> Trial:
     values = dict(values)
     values["architecture"] = architecture(values["architecture"])
+    lr_from = tuned.lr_from(values.get("lr"))
+    if lr_from:
+        values |= {"lr": 1.0, "lr_from": lr_from}
     for name in TUPLES:
         if name in values:
             if not isinstance(values[name], list):
@@ -256,4 +294,4 @@ def _trial(study: str, values: dict[str, Any]) -> Trial:
             values[name] = float(value)
     trial = Trial(study=study, **values)
     check(trial)
-    return trial
+    return replace(trial, lr=0.0) if lr_from else trial

@@ -58,7 +58,9 @@ class Trial:
         epochs: Passes over the training data.
         batch_size: Images per step.
         drop_last: Whether an epoch's last, partial batch is left out.
-        lr: Peak learning rate.
+        lr: Peak learning rate; 0 in a study whose rates are still to be tuned.
+        lr_from: Where the rate is from: "study" (written there), "search" (this net's own best), or "search of
+            ARCHITECTURE" (the best of that net of the same depth and recipe). See `tuned`.
         schedule: "cosine" (to zero), "constant", or "step" (times 0.1 at 1/2 and 3/4 of all steps).
         warmup_epochs: Linear warm-up from zero, in epochs.
         momentum: Of SGD.
@@ -91,6 +93,7 @@ class Trial:
     batch_size: int = field(default=128, metadata=affects("cost", "scale", "start"))
     drop_last: bool = field(default=True, metadata=affects("start"))
     lr: float = field(default=0.1, metadata=affects("training"))
+    lr_from: str = field(default="study", metadata=affects("training"))
     schedule: str = field(default="cosine", metadata=affects("training"))
     warmup_epochs: float = field(default=0.0, metadata=affects("training"))
     momentum: float = field(default=0.9, metadata=affects("training"))
@@ -156,6 +159,11 @@ def affecting(*kinds: Kind) -> tuple[str, ...]:
 def values(trial: Trial, *kinds: Kind) -> tuple[Any, ...]:
     """The trial's values of `affecting` fields: equal for two trials that must agree in them."""
     return tuple(getattr(trial, name) for name in affecting(*kinds))
+
+
+def cell(trial: Trial) -> Trial:
+    """What a rate is chosen for: net and recipe, without the rate, the seed and what is looked at afterwards."""
+    return dataclasses.replace(trial, purpose="search", lr=0.0, lr_from="study", seed=0, probes=(), grow_to=())
 
 
 def spec_of(trial: Trial, image: tuple[int, int, int], classes: int) -> ModelSpec:

@@ -295,6 +295,8 @@ class _Sweep:
             return
         # A record that was made without the trial's help still says where it was tried.
         environment = {**self._environments[job.trial.dataset], **record.environment}
+        if job.trial.lr_from != "study":
+            environment["search"] = dict(self._study.rates).get(job.trial.study, "")
         record = dataclasses.replace(record, environment=environment)
         self._folders[job.trial.study].save(record, self._varied[job.trial.study])
         self._forecast.learn(record)

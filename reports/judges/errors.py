@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import rules
-from reports.judges.ladders import Ladder, ladders, tuned
+from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
 from results.tables import Frames
 
 RANDOM_LABELS = "random-labels"
@@ -103,13 +103,18 @@ def apply(claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str])
     return found
 
 
+_ARM = (("study", "study"), ("architecture", "subject"), ("lr_from", "lr_from"))
+
+
 def _same_arm(row: dict[str, Any], ladder: Ladder) -> bool:
-    return (row["study"], row["architecture"]) == (ladder.study, ladder.subject)
+    return all(row[name] == getattr(ladder, at) for name, at in _ARM)
 
 
 def _setting(ladder: Ladder, searched: bool) -> str:
-    parts = [part for part in ladder.setting.split(", ") if part and not part.startswith("lr -1")]
-    return ", ".join([*parts, "each depth at its own best lr"] if searched else parts)
+    rates = "each depth at its own best lr" if searched else ""
+    if ladder.rates < LEAST_SEARCHED and ladder.lr_from == "study":
+        rates = "one learning rate"
+    return ", ".join(filter(None, (ladder.setting, rates)))
 
 
 def _search(row: dict[str, Any]) -> Searched:
@@ -157,7 +162,7 @@ def _search_cost(finding: Finding) -> str:
     if not found:
         return ""
     times = sum(one.search_seconds for one in found) / max(sum(one.chosen_seconds for one in found), 1e-9)
-    return f" (the search for learning rates took {times:.1f} times the training)"
+    return f" (the search for learning rates took {times:.1f} times the training)" if times > 0 else ""
 
 
 def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:
@@ -179,6 +184,7 @@ def _at_each_lr(claim: str, trials: pd.DataFrame) -> list[Finding]:
     found = []
     for study in sorted(trials["study"].unique()):
         rows = trials[(trials["study"] == study) & (trials["architecture"] == "plain") & trials["comparable"]]
+        rows = rows[rows["lr_from"] == "study"]
         if len(tuned(rows)[1]):
             arms = ladders(rows, "train_error", ["plain"])
             found += [rules.degrades(claim, "train_error", ladder) for ladder in arms]

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results import tables
+from results.search import recipe_rates
 from results.tables import SETTING
 
 # What may differ within a ladder, or is told by another column.
@@ -38,6 +39,7 @@ class Ladder:
         resolution: Smallest step that the errors can make.
         steps: Training steps as planned.
         rates: How many learning rates were tried at every depth (the fewest over the depths).
+        lr_from: Where the rates are from (see `Trial`).
         study, setting: Where it is from, and what tells it from the study's other ladders of this subject.
         trials: Digests.
     """
@@ -53,6 +55,7 @@ class Ladder:
     resolution: float = 0.0
     steps: int = 0
     rates: int = 1
+    lr_from: str = "study"
     study: str = ""
     setting: str = ""
     trials: tuple[str, ...] = ()
@@ -75,6 +78,9 @@ class Ladder:
             broken=tuple(self.broken[j] for j in keep),
         )
 
+
+# A search tries at least so many rates, however many they were.
+LEAST_SEARCHED = 2
 
 _LOOKED_AT = [*SETTING, "seed", *tables.SETTLING, "n_train", "n_test", "steps", "steps_planned", "digest", "rates"]
 
@@ -108,13 +114,14 @@ def recipes(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
     Yields:
         What tells a recipe from the study's others, such as "lr 0.05" (empty when the study has one), and its rows; in
-        the order of study and setting.
+        the order of study and setting. Rates that a search chose are no part of it.
     """
-    for _, study in trials.groupby("study", sort=True):
+    for _, study in trials.assign(lr=recipe_rates(trials)).groupby("study", sort=True):
         varied = [name for name in RECIPE if study[name].nunique() > 1]
         groups = study.groupby(varied, sort=True) if varied else [((), study)]
         for key, rows in groups:
-            yield ", ".join(f"{name} {_text(value)}" for name, value in zip(varied, key, strict=True)), rows
+            told = (_text(name, value) for name, value in zip(varied, key, strict=True))
+            yield ", ".join(filter(None, told)), rows
 
 
 def study_of(rows: pd.DataFrame) -> str:
@@ -132,30 +139,31 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Keeps, where a study tried several learning rates, the best one of each architecture and depth.
 
     Best: fewest failures, then the lowest mean training loss over the seeds. Never chosen by an error that is judged.
+    A rate that a search chose, on seeds of its own, is the best of several already.
 
     Returns:
         The rows kept, with how many learning rates their cell tried in the column "rates"; and for each cell that had a
-        choice: study, architecture, depth, lr, how many were tried, and the training seconds of the whole search and
-        of the chosen lr.
+        choice: study, architecture, lr_from, depth, lr, how many were tried, and the training seconds of the whole
+        search and of the chosen lr (the first two NaN where the search's records are not there).
     """
     cell = [name for name in SETTING if name != "lr"]
     keep, chosen = [], []
     for _, rows in trials[trials["comparable"]].groupby(cell, sort=True):
         by_lr = dict(iter(rows.groupby("lr", sort=True)))
         best = min(by_lr, key=lambda lr: _preference(by_lr[lr]))
-        keep.append(by_lr[best].assign(rates=len(by_lr)))
-        if len(by_lr) == 1:
-            continue
         first = rows.iloc[0]
+        own = first["lr_from"] == "search"
+        tried = first["rates_tried"] if own else len(by_lr)
+        keep.append(by_lr[best].assign(rates=LEAST_SEARCHED if own else len(by_lr)))
+        if len(by_lr) == 1 and not own:
+            continue
         chosen.append(
             {
-                "study": str(first["study"]),
-                "architecture": str(first["architecture"]),
-                "clip_norm": float(first["clip_norm"]),
+                **{name: str(first[name]) for name in ("study", "architecture", "lr_from")},
                 "depth": int(first["depth"]),
                 "lr": float(best),
-                "tried": len(by_lr),
-                "search_seconds": float(rows["train_seconds"].sum()),
+                "tried": float(tried),
+                "search_seconds": float(first["search_seconds"] if own else rows["train_seconds"].sum()),
                 "chosen_seconds": float(by_lr[best]["train_seconds"].sum()),
             }
         )
@@ -163,7 +171,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
         return trials[trials["comparable"]].assign(rates=1), []
     kept = pd.concat(keep)
     # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
-    searched = {row["study"] for row in chosen}
+    searched = {row["study"] for row in chosen if row["lr_from"] == "study"}
     return kept.assign(lr=kept["lr"].where(~kept["study"].isin(searched), -1.0)), chosen
 
 
@@ -172,8 +180,12 @@ def _preference(rows: pd.DataFrame) -> tuple[int, float]:
     return len(rows) - len(ok), float(ok["train_loss"].mean()) if len(ok) else float("inf")
 
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _text(name: str, value: object) -> str:
+    if name == "lr_from":
+        return f"at the best lr of {other}" if (other := str(value).partition(" of ")[2]) else ""
+    if (name, value) == ("lr", -1.0):
+        return ""
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") -> Ladder:
@@ -206,6 +218,7 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         resolution=1 / images if images > 0 else 0.0,
         steps=int(planned) if planned > 0 else 0,
         rates=int(rows["rates"].min()),
+        lr_from=str(rows["lr_from"].iloc[0]),
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),

@@ -54,6 +54,7 @@ _MACHINE = (
     ("code", "code (SHA-256)"),
     ("data", "data (SHA-256)"),
     ("execution", "execution"),
+    ("search", "search of the rates (SHA-256)"),
 )
 
 
@@ -75,6 +76,13 @@ def environment(frames: Frames) -> list[tuple[str, str]]:
     if dates:
         lines.append(("started", f"first trial {dates[0]}, last {dates[-1]}"))
     return lines
+
+
+def title(source: Source) -> str:
+    """The study's title; where every net was tried at one learning rate, it says so: no depth is to blame for that."""
+    trials = source.frames.trials
+    one = (trials.groupby("study")["lr"].nunique() == 1).all() and (trials["lr_from"] == "study").all()
+    return f"{source.study.title} (one learning rate for all depths)" if len(trials) and one else source.study.title
 
 
 def networks(frames: Frames) -> list[str]:
@@ -101,8 +109,17 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("data", listed(sorted(trials["dataset"].unique()))),
         ("steps", listed(f"{n:g}" for n in sorted(trials["steps_planned"].dropna().unique()))),
         ("cost trials", str(len(cost))),
+        ("search for learning rates", _search(source.frames.search)),
     ]
     return [(label, value) for label, value in lines if value]
+
+
+def _search(search: pd.DataFrame) -> str:
+    """What the search for learning rates took; its trials are judged nowhere."""
+    if search.empty:
+        return ""
+    hours = float((search["seconds"] * search["threads"].clip(lower=1).fillna(1)).sum()) / 3600
+    return f"{len(search)} trials, {hours:.2g} core-hours"
 
 
 def command(source: Source, study: str, digest: str, seed: int | None = None) -> str:

@@ -81,7 +81,7 @@ def _said(source: Source) -> dict[str, Any]:
     names = verdicts.labels(source.frames)
     cards = [_card(source, claim, findings) for claim, findings in judged]
     return {
-        "title": source.study.title,
+        "title": context.title(source),
         "study": source.study.name,
         "description": source.study.description,
         "facts": context.facts(source),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from results.figures import style
 from results.figures.style import Style
+from results.search import recipe_rates
 from results.tables import ARCHITECTURE, SETTING, Frames
 
 if TYPE_CHECKING:
@@ -55,21 +56,22 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     Returns:
         (what sets the part apart, in words; its rows), the main one first: on true labels and with convolutions, with
         plain and residual nets side by side, with most of the ladder. Only the fields that differ between rows of
-        equal architecture and depth are named; data set and layout always split.
+        equal architecture and depth are named; data set and layout always split, rates that a search chose never.
     """
+    whole, frame = frame, frame.assign(lr=recipe_rates(frame))
     fields = [f for f in SETTING if f not in ("architecture", "depth", "grow_to", *ARCHITECTURE) and f in frame]
     several = [f for f in fields if frame[f].nunique() > 1]
     grouped = frame.groupby(["architecture", "depth"], observed=True)
     split = [f for f in several if f in ("dataset", "layout", "study") or bool((grouped[f].nunique() > 1).any())]
     if not split:
-        return [("", frame)] if len(frame) else []
+        return [("", whole)] if len(whole) else []
     parts = []
     for values, part in frame.groupby(split, observed=True, sort=True):
         known = dict(zip(split, values, strict=True))
         # Said is what sets a part apart from the others of its study: the study's name stands for the rest.
         own = frame[frame["study"] == known["study"]] if "study" in known else frame
         said = [_said(f, value) for f, value in known.items() if f == "study" or own[f].nunique() > 1]
-        parts.append((", ".join(said), part))
+        parts.append((", ".join(filter(None, said)), whole.loc[part.index]))
     return sorted(parts, key=lambda part: (*_rank(part[1]), part[0]))
 
 
@@ -79,6 +81,11 @@ def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
 
 
 def _said(field: str, value: Any) -> str:
+    if field == "lr_from":
+        other = str(value).partition(" of ")[2]
+        return "" if value == "study" else f"best lr of {other}" if other else "best lr each"
+    if (field, value) == ("lr", -1.0):
+        return ""
     word = f"{value:g}" if isinstance(value, float) else str(value)
     return word if field in ("study", "dataset", "layout") else f"{field.replace('_', ' ')} {word}"
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from results.figures import style
 from results.figures.panels import canvas, failures, labels_of, legend, looks_of, marks, rounded, styled, thin
+from results.search import recipe_rates
 from results.tables import Frames
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ RANDOM = "random-labels"
 def learning_rates(frames: Frames) -> "Figure | None":
     """Training error against learning rate, a panel per depth: where each network trains, and where none does."""
     cells = frames.cells[~frames.cells["dataset"].str.startswith(RANDOM) & (frames.cells["clip_norm"] == 0)]
+    cells = cells[cells["lr_from"] == "study"]
     tried = cells.groupby(["study", "architecture", "depth"])["lr"].transform("nunique")
     cells = cells[tried > 1]
     if cells.empty:
@@ -77,6 +79,7 @@ def placements(frames: Frames) -> "Figure | None":
     import seaborn as sns
 
     cells = frames.cells[frames.cells["residual"] & ~frames.cells["dataset"].str.startswith(RANDOM)]
+    cells = cells.assign(lr=recipe_rates(cells))
     counts = cells.groupby(["study", "lr"], sort=True)["architecture"].nunique()
     if counts.empty or counts.max() < 3:
         return None

@@ -159,6 +159,23 @@ def test_costs_measured_first_predict_the_trainings(
     assert "predicted (fit)" in capsys.readouterr().out
 
 
+def test_a_study_without_its_rates_can_be_shown_but_not_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_text(TINY + 'lr = "tuned"\n')
+    assert bench("run", str(tiny), "--records", str(tmp_path / "records"), monkeypatch=monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no tuned rate is known for 4 trials, such as plain of 18 layers" in said
+    assert bench("show", str(tiny), "--depths", "34", monkeypatch=monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "its search, 16 trials more" in shown
+    assert "make tune STUDY=" in shown
+    tiny.write_text(TINY)
+    assert bench("tune", str(tiny), monkeypatch=monkeypatch) == 2
+    assert "[search]" in capsys.readouterr().err
+
+
 def test_a_search_runs_when_asked_for_and_enters_no_table_of_results(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,14 +1,16 @@
 """Only trials of one recipe are judged together: what a study varies beside depth tells findings apart."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
-from made_cases import grown, lesions, paths, study, wobble
+from made_cases import FLAT, RISING, grown, headline, lesions, paths, study, wobble
 from made_up import frames, train_record, trial
 
 from bench.store.record import Record
 from reports.claims import Finding, judge
+from reports.finding import TrainedRow
 
 
 def by_setting(records: list[Record], claim: str, measure: str, subject: str = "resnet") -> dict[str, Finding]:
@@ -105,6 +107,46 @@ def test_a_plain_net_of_another_recipe_is_no_twin():
     short = study(errors, "mine", epochs=5)
     long = study({"preact": errors["preact"]}, "mine", epochs=20)
     found = by_setting([*short, *long], "thousand-layers", "train_error", "preact")
-    assert found["epochs 5"].verdict == "supported"
-    assert found["epochs 20"].verdict == "inconclusive"
-    assert "no plain net of that depth and recipe" in found["epochs 20"].reason
+    assert found["epochs 5, one learning rate"].verdict == "supported"
+    assert found["epochs 20, one learning rate"].verdict == "inconclusive"
+    assert "no plain net of that depth and recipe" in found["epochs 20, one learning rate"].reason
+
+
+def own_rates(records: list[Record], lr_from: str = "search") -> list[Record]:
+    """The same records, each depth at a rate of its own, which a search chose."""
+    return [
+        dataclasses.replace(r, trial=dataclasses.replace(r.trial, lr=1.8 / r.trial.depth, lr_from=lr_from))
+        if r.trial.purpose == "train"
+        else r
+        for r in records
+    ]
+
+
+def test_depths_at_their_own_best_rates_are_one_ladder_and_may_refute():
+    records = study({"resnet": RISING})
+    assert headline("residual-no-harm", records).verdict == "inconclusive", "one rate was tried"
+    searched = [search_record(r, lr) for r in own_rates(records) if r.trial.seed == 0 for lr in (0.1, 0.01, 0.001)]
+    for beside, tried in (([], math.nan), (searched, 3.0)):
+        found = headline("residual-no-harm", own_rates(records) + beside)
+        assert (found.verdict, found.setting) == ("refuted", "each depth at its own best lr")
+        rows = {row.depth: row.searched for row in found.details if isinstance(row, TrainedRow)}
+        assert rows[1002] is not None
+        assert rows[1002].lr == pytest.approx(1.8 / 1002)
+        assert rows[1002].tried == pytest.approx(tried, nan_ok=True)
+    assert found.trials == headline("residual-no-harm", own_rates(records)).trials, "the search is judged nowhere"
+
+
+def search_record(record: Record, lr: float) -> Record:
+    asked = dataclasses.replace(record.trial, purpose="search", lr=lr, lr_from="study", seed=100, probes=())
+    return train_record(asked, 0.0)
+
+
+def test_the_plain_net_at_its_twins_rate_is_a_line_of_its_own_that_refutes_nothing():
+    own, twin = own_rates(study({"plain": FLAT})), own_rates(study({"plain": FLAT}, cost=False), "search of resnet")
+    found = {f.setting: f for f in judge(frames(own + twin), ("plain-degrades",))["plain-degrades"]
+             if f.measure == "train_error"}  # fmt: skip
+    assert {setting: str(f.verdict) for setting, f in found.items()} == {
+        "each depth at its own best lr": "refuted", "at the best lr of resnet": "inconclusive",
+    }  # fmt: skip
+    assert headline("plain-degrades", own + twin).setting == "each depth at its own best lr"
+    assert "one learning rate was tried" in found["at the best lr of resnet"].reason

@@ -1,0 +1,127 @@
+"""Tuning: planted best rates are found, beyond the grid too, written beside the study, and read by it."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.plan import study, tuned
+from bench.plan.trial import Trial
+from bench.store.record import Record, Status
+from bench.sweep import tune as tuning
+from bench.sweep.display import Silent
+from tests.harness.rehearsal import RehearsalMachine, environments, options
+
+STUDY = """
+architecture = ["plain", "resnet"]
+depth = [18, 66, 258]
+seed = [0, 1, 2]
+epochs = 2
+lr = "tuned"
+probes = ["lesions"]
+"""
+
+
+def optimum(trial: Trial) -> float:
+    """Falls with depth: 0.02 at 18 layers, 0.0014 at 258, below the usual grid's end."""
+    return 0.02 * 18 / trial.depth
+
+
+def planted(trial: Trial, machine: RehearsalMachine, tell: Callable[[Mapping[str, Any]], None]) -> Record:
+    """A loss that is a parabola in log rate; plain nets of 258 layers diverge at every rate that trains anything."""
+    environment = environments(machine, [trial])[trial.dataset]
+    if trial.architecture.name == "plain" and trial.depth == 258:
+        loss = math.nan if trial.lr > 1e-4 else 2.3 - trial.lr
+    else:
+        loss = 0.1 + 0.2 * math.log(trial.lr / optimum(trial)) ** 2 + (trial.seed % 7) / 1000
+    result = {"train_loss": loss, "train_error": min(0.9, 0.4 * loss), "classes": 10}
+    status = Status.OK if math.isfinite(loss) else Status.DIVERGED
+    return Record(trial, status, "", environment, result, seconds=1.0)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def tune(path: Path, **more: Any) -> tuple[Any, dict[str, tuned.Rates], list[str]]:
+    told: list[str] = []
+    ways = options(path.parent / "records", executor="inline", function=f"{__name__}:planted", **more)
+    summary, found = tuning.tune(study.load(str(path)), ways, Silent, told.append)
+    return summary, found, told
+
+
+def test_each_net_is_trained_at_its_own_best_rate(mine: Path) -> None:
+    before = study.load(str(mine))
+    assert not any(trial.trains for trial in before.trials), "no rate is known yet"
+    assert len(before.untuned) == 18
+    summary, found, told = tune(mine)
+    assert (summary.code, summary.left) == (0, 0)
+    assert told, "258 layers want less than the grid's least rate"
+    tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
+    after = study.load(str(mine))
+    assert not after.untuned
+    judged = [trial for trial in after.trials if trial.trains]
+    assert {trial.seed for trial in judged} == {0, 1, 2}
+    assert {(trial.lr_from, trial.probes) for trial in judged} == {("search", ("lesions",))}
+    rates = {(trial.architecture.name, trial.depth): trial.lr for trial in judged}
+    assert len({(t.architecture.name, t.depth, t.lr) for t in judged}) == len(rates) == 6
+    hopeless = rates.pop(("plain", 258))
+    assert hopeless <= 1e-4
+    states = {(row.architecture, row.depth): row.state for row in found["mine"].found}
+    assert states.pop(("plain", 258)) == "untrained"
+    assert set(states.values()) == {"inside"}
+    for (_, depth), lr in rates.items():
+        assert lr == pytest.approx(0.02 * 18 / depth, rel=0.06)
+    again, same, _ = tune(mine)
+    assert again.ended == {}, "a second call does nothing twice"
+    assert same == found
+
+
+def test_costs_do_not_wait_for_the_rates_nor_change_with_them(mine: Path) -> None:
+    before = {trial for trial in study.load(str(mine)).trials if not trial.trains}
+    _, found, _ = tune(mine)
+    tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
+    assert {trial for trial in study.load(str(mine)).trials if not trial.trains} == before != set()
+
+
+def test_a_recipe_that_changed_has_no_rate(mine: Path) -> None:
+    """Rates hold at the step count at which they were found."""
+    _, found, _ = tune(mine)
+    tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
+    mine.write_text(STUDY.replace("epochs = 2", "epochs = 4"))
+    assert len(study.load(str(mine)).untuned) == 18
+    mine.write_text(STUDY.replace("[18, 66, 258]", "[18, 34]").replace("[0, 1, 2]", "[5]"))
+    found_again = study.load(str(mine))
+    assert [(t.architecture.name, t.depth) for t in found_again.untuned] == [("plain", 34), ("resnet", 34)]
+
+
+def test_a_plain_net_can_be_trained_at_its_twins_rate(mine: Path) -> None:
+    twins = '\n[[grid]]\n[[grid]]\narchitecture = "plain"\nlr = "tuned:resnet"\n'
+    mine.write_text(STUDY + twins)
+    _, found, _ = tune(mine)
+    assert len(found["mine"].found) == 6, "a twin's rate is not searched again"
+    tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
+    judged = [trial for trial in study.load(str(mine)).trials if trial.trains]
+    twin = {t.depth: t.lr for t in judged if t.lr_from == "search of resnet"}
+    assert twin == {t.depth: t.lr for t in judged if t.architecture.name == "resnet"}
+    mine.write_text(STUDY + twins.replace("resnet", "preact"))
+    with pytest.raises(ValueError, match="no such architecture; it has plain, resnet"):
+        study.load(str(mine))
+
+
+@pytest.mark.parametrize("content", ["search = 1", "net = [[", '[[net]]\nnet = "x"', "search = 1\nnet = 3"])
+def test_a_damaged_file_of_rates_is_named_in_one_line(mine: Path, content: str) -> None:
+    tuned.beside(mine).write_text(content)
+    with pytest.raises(ValueError, match=r"mine\.rates\.toml.*make tune") as raised:
+        study.load(str(mine))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_search_that_a_time_limit_stops_writes_no_rates(mine: Path) -> None:
+    summary, found, _ = tune(mine, time_limit_s=1e-3)
+    assert (summary.code, found) == (3, {})
