@@ -49,6 +49,8 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
         stored = data.for_trial(trial, machine.data_root, machine.download)
         _try_own(trial, stored)
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
+        if stored.left_out:
+            found[trial.dataset]["data_left_out"] = stored.left_out
     return found
 
 
