@@ -87,7 +87,9 @@ def frames(path: Path) -> None:
 
 
 def palette(path: Path) -> None:
-    Image.new("P", (SIDE, SIDE), 3).save(path, transparency=3)
+    made = Image.new("P", (SIDE, SIDE), 3)
+    made.putpalette([k // 3 for k in range(768)])
+    made.save(path, transparency=3)
 
 
 LOSSY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
