@@ -3,6 +3,7 @@
 The sweep calls this through its executor, so that the sweep's own process never loads torch.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from bench.data import datasets as data
+from bench.plan import own
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.study import REHEARSED_IMAGES
@@ -49,6 +51,8 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
         stored = data.for_trial(trial, machine.data_root, machine.download)
         _try_own(trial, stored)
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
+        if stored.left_out:
+            found[trial.dataset]["data_left_out"] = stored.left_out
     return found
 
 
@@ -61,7 +65,10 @@ def _try_own(trial: Trial, stored: data.Data) -> None:
     image = (channels, trial.resize or height, trial.resize or width)
     spec = spec_of(replace(trial, depth=depth), image, stored.classes)
     try:
+        covered, before = own.check(trial.architecture), set(sys.modules)
         network = build(spec)
+        if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
+            raise ValueError(f"imports {file} in a way that the source does not show: write it as an import")
         if trial.checkpoint_blocks and not hasattr(network, "blocks"):
             raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
         logits = network(torch.zeros(2, *image))

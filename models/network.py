@@ -7,12 +7,15 @@ same weights wherever names and shapes agree, whatever the order in which networ
 import importlib
 import inspect
 import math
+import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models import settings
 from models.blocks import Block, Conv3x3, activation, norm_layer, sequence, weighted, zero_branch
 from models.spec import LAYOUTS, PLACEMENTS, Architecture, ModelSpec, blocks_per_stage, stream
 
@@ -142,8 +145,11 @@ def build(spec: ModelSpec, seed: int = 0, device: torch.device | str = "cpu") ->
 
 def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
     """A user's own blocks keep the initial values that their code gives them, drawn from the trial's seed."""
-    function = load_factory(spec.architecture.factory)
-    with torch.random.fork_rng(devices=[]):
+    with settings.kept():
+        function = load_factory(spec.architecture.factory)
+    random.seed(stream(seed, "own, python"))  # what blocks draw in training goes on from here
+    np.random.seed(stream(seed, "own, numpy") % 2**32)
+    with settings.kept():
         torch.manual_seed(stream(seed, "own"))
         if "spec" not in inspect.signature(function).parameters:
             return Network(spec)

@@ -4,8 +4,7 @@ Everything runs on the meta device, where tensors have shapes but no memory: a t
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,7 +31,7 @@ class Row:
         detail: What it is made of.
         shape: Of its output, without the batch.
         parameters: Number of them, biases and normalisations included.
-        macs: Multiply-adds of its convolutions and linear layers, padding included: fvcore's FLOPs.
+        macs: Multiply-adds of its convolutions and matrix products, padding included: fvcore's FLOPs.
         saved_bytes: Kept between forward and backward, parameters not counted.
     """
 
@@ -45,21 +44,23 @@ class Row:
 
 
 def rows(network: nn.Module, image: tuple[int, int, int]) -> list[Row]:
-    """Measures each part of a network on the meta device.
+    """Measures each part of a network.
 
     Args:
-        network: Built on "meta".
+        network: Built on "meta", where shapes are all that there is; or on "cpu", if that is not enough for it.
         image: Channels, height, width.
 
     Returns:
         A row for the stem, each stage, and each step of the head; a user's own whole network is one row.
     """
-    x = torch.empty(_BATCH, *image, device="meta")
+    device = next(network.parameters()).device
+    x = torch.zeros(_BATCH, *image, device=device)
     found = []
+    counted: set[nn.Parameter] = set()
     for part in _parts(network):
-        row = _measure(*part, x)
+        row = _measure(*part, x, counted)
         found.append(row)
-        x = torch.empty(_BATCH, *row.shape, device="meta", requires_grad=True)
+        x = torch.zeros(_BATCH, *row.shape, device=device, requires_grad=True)
     return found
 
 
@@ -84,8 +85,11 @@ def _parts(network: nn.Module) -> list[Part]:
     return [*parts, ("head", "linear", network.head, [network.head])]
 
 
-def _measure(name: str, detail: str, forward: Callable[[Tensor], Tensor], modules: list[nn.Module], x: Tensor) -> Row:
-    layers = [m for part in modules for m in part.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+def _measure(
+    name: str, detail: str, forward: Callable[[Tensor], Tensor], modules: list[nn.Module], x: Tensor,
+    counted: set[nn.Parameter],
+) -> Row:  # fmt: skip
+    """One part. Parameters that parts share count in the first of them only."""
     own = {p.untyped_storage()._cdata for part in modules for p in part.parameters()}
     saved: dict[int, int] = {}
 
@@ -98,11 +102,13 @@ def _measure(name: str, detail: str, forward: Callable[[Tensor], Tensor], module
         return tensor
 
     kept: list[Tensor] = []
-    shapes = _Shapes()  # type: ignore[no-untyped-call]
-    with _counted(layers) as macs, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), shapes:
+    shapes = _Shapes(x.is_meta)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), shapes:
         out = forward(x)
-    parameters = sum(p.numel() for part in modules for p in part.parameters())
-    return Row(name, detail, tuple(out.shape[1:]), parameters, sum(macs) // _BATCH, sum(saved.values()) // _BATCH)
+    new = {p for part in modules for p in part.parameters()} - counted
+    counted |= new
+    parameters = sum(p.numel() for p in new)
+    return Row(name, detail, tuple(out.shape[1:]), parameters, shapes.macs // _BATCH, sum(saved.values()) // _BATCH)
 
 
 def _like(x: Tensor, *others: Tensor) -> Tensor:
@@ -136,8 +142,9 @@ def _pad(x: Tensor, padding: list[int], *_: Any) -> Tensor:
 
 
 class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Answers the commonest operations on the meta device by their shapes alone.
+    """Answers the commonest operations on the meta device by their shapes alone, and counts multiply-adds.
 
+    Counted is what is computed, whichever module asks for it and however often.
     torch's own rules for them are Python that first imports half of the compiler (5 s of CPU time) and
     then takes 10 ms per block. Operations that are not listed go to torch.
     """
@@ -154,31 +161,27 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         "aten::addmm": lambda _, x, y: torch.empty(x.shape[0], y.shape[1], device="meta"),
     }
 
+    # Products of matrices, and which argument is the left factor.
+    _PRODUCTS: ClassVar[dict[str, int]] = {"aten::mm": 0, "aten::bmm": 0, "aten::addmm": 1, "aten::baddbmm": 1}
+
+    def __init__(self, meta: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rules = self._RULES if meta else {}
+        self.macs = 0
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # wrapping what is never compiled would import the compiler
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         transposed = func.name() == "aten::convolution" and args[6]
-        rule = None if transposed else self._RULES.get(func.name())
-        return rule(*args) if rule else func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def _counted(layers: Sequence[nn.Module]) -> Iterator[list[int]]:
-    """Multiply-adds of each layer's forward pass, appended as it runs."""
-    macs: list[int] = []
-
-    def count(layer: nn.Module, _: Any, out: Tensor) -> None:
-        assert isinstance(layer.weight, Tensor)
-        macs.append(out.numel() * layer.weight[0].numel())
-
-    handles = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        yield macs
-    finally:
-        for handle in handles:
-            handle.remove()
+        rule = None if transposed else self.rules.get(func.name())
+        out = rule(*args) if rule else func(*args, **(kwargs or {}))
+        if func.name() == "aten::convolution":
+            self.macs += (args[0] if transposed else out).numel() * args[1][0].numel()
+        elif func.name() in self._PRODUCTS:
+            self.macs += out.numel() * args[self._PRODUCTS[func.name()]].shape[-1]
+        return out
 
 
 def _stem_text(network: Network) -> str:
@@ -234,14 +237,28 @@ def table(
         raise ValueError(f"--width {width} and --classes {classes} must be whole numbers above zero")
     spec = ModelSpec(find_row(architecture), layout, depth, width or LAYOUTS[layout].width, image, classes)
     try:
-        network = build(spec, device="meta")
-    except Exception as error:  # whatever a user's code does; torch, of too many channels
-        raise ValueError(f"{architecture} cannot be built: {reason(error)}") from None
+        return _text(spec, *_measured(spec, "meta"))
+    except ValueError:
+        if not spec.architecture.factory:
+            raise
+        return _text(spec, *_measured(spec, "cpu"))  # a user's code may look at values
+
+
+def _measured(spec: ModelSpec, device: str) -> tuple[list[Row], int]:
+    """The parts of a network, and its parameters.
+
+    Raises:
+        ValueError: One line: it cannot be built there, or cannot take the image.
+    """
+    name = spec.architecture.factory or spec.architecture.name
     try:
-        found = rows(network, image)
+        network = build(spec, device=device)
+    except Exception as error:  # whatever a user's code does; torch, of too many channels
+        raise ValueError(f"{name} cannot be built: {reason(error)}") from None
+    try:
+        return rows(network, spec.image), sum(p.numel() for p in network.parameters())
     except Exception as error:  # likewise
-        raise ValueError(f"{architecture} cannot take images of {input}: {reason(error)}") from None
-    return _text(spec, found, sum(p.numel() for p in network.parameters()))
+        raise ValueError(f"{name} cannot take images of {_shape(spec.image)}: {reason(error)}") from None
 
 
 def _text(spec: ModelSpec, found: list[Row], parameters: int) -> str:
@@ -257,7 +274,7 @@ def _text(spec: ModelSpec, found: list[Row], parameters: int) -> str:
     title = f"{spec.architecture.label}: {spec.layout} {spec.depth}, width {spec.width}, input {_shape(spec.image)}"
     notes = [
         "FLOPs: a forward pass of one image; fvcore's convention, one multiply-add counted once (counted as two: "
-        f"{2 * total.macs:,}); convolutions and linear layers, padding included.",
+        f"{2 * total.macs:,}); convolutions and matrix products, padding included.",
         "saved: activations kept for the backward pass, one image, float32.",
     ]
     return "\n".join([title, "", *lines, "", *notes])

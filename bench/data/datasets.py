@@ -28,6 +28,7 @@ class Data:
         classes: Number of classes.
         full_scale: The value that stands for white: 255, or 16 for scikit-learn's digits.
         digest: SHA-256 of all of it, shortened.
+        left_out: What lies in its folder and was not read, in words.
     """
 
     train_images: Tensor
@@ -37,6 +38,7 @@ class Data:
     classes: int
     full_scale: int
     digest: str = ""
+    left_out: str = ""
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -80,6 +82,11 @@ def _made(parts: tuple[sources.Split, sources.Split, int]) -> Data:
     return Data(images, labels, test_images, test_labels, classes, full_scale=255)
 
 
+def _folder(name: str, root: str) -> Data:
+    train, test, classes, left_out = folder.load(name, root)
+    return replace(_made((train, test, classes)), left_out=left_out)
+
+
 def _cifar10_jpeg(root: str, _: bool) -> Data:
     """CIFAR-10 compressed once as JPEG: ROOT/cifar10-jpeg/{train,test}/CLASS/*.jpg. Not to be called CIFAR-10.
 
@@ -90,7 +97,7 @@ def _cifar10_jpeg(root: str, _: bool) -> Data:
         raise ValueError(f"data set 'cifar10-jpeg' is not in the data root: {place}/train/CLASS/*.jpg and test/ are"
                          " missing; it cannot be downloaded; name its folder's parent with --data-root"
                          " (DATA_ROOT=)")  # fmt: skip
-    return _made(folder.load(str(place), root))
+    return _folder(str(place), root)
 
 
 # Name -> function of the data root and of whether a missing set may be downloaded.
@@ -125,7 +132,7 @@ def load(name: str, root: str = "", download: bool = False) -> Data:
         )
         data = replace(data, train_labels=data.train_labels[order])
     elif kind == "folder" and inner:
-        data = _made(folder.load(inner, root))
+        data = _folder(inner, root)
     elif name in DATASETS:
         data = DATASETS[name](root, download)
     else:

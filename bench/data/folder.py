@@ -1,77 +1,60 @@
 """Images in folders, a folder per class (torchvision's ImageFolder layout): decoded once, in parallel, and cached.
 
 Every file is looked at before any is decoded, so that a damaged, oversized or odd one is named at once. The cache
-is a file whose content carries its own SHA-256, written and read under a lock.
+is a file named after the content of all images, whose own content carries its SHA-256, written and read under a lock.
+Which files are images of which class is told by `listing`.
 """
 
 import contextlib
 import hashlib
 import io
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench.data.listing import Listing, listed
 from bench.plan.errors import reason
 from bench.plan.machine import usable_cores
 from bench.store.record import write
 
 Split = tuple[Tensor, Tensor]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's own list
 # An image of more pixels is refused before it is decoded: a PNG of a few kB can claim a billion (assumed limit).
 MOST_PIXELS = 2**26
 # The whole set must fit in memory several times (assumed limit).
 MOST_BYTES = 2**34
-# Every fifth image of a class tests where there is no folder "test": as with the digits.
-_TEST_EVERY = 5
+MOST_SIDE = 4096
 _CHUNK = 256
-_FORMAT = b"images-2"
+_FORMAT = b"images-3"
+# Pillow's modes of at most 8 bits a value, which become grey or RGB as they are; of more, the rest would be cut off.
+_EIGHT_BITS = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA")
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The files of a data set, before any is opened.
-
-    Attributes:
-        folder: Where they lie.
-        classes: Names of the classes, sorted.
-        train, test: Files, each with the number of its class.
-    """
-
-    folder: Path
-    classes: tuple[str, ...]
-    train: tuple[tuple[Path, int], ...]
-    test: tuple[tuple[Path, int], ...]
-
-
-def load(name: str, root: str = "") -> tuple[Split, Split, int]:
+def load(name: str, root: str = "") -> tuple[Split, Split, int, str]:
     """Reads a folder of images.
 
     Args:
-        name: "PATH" or "PATH@SIDE". PATH holds train/CLASS/* and test/CLASS/* (or val/), or CLASS/* alone, of which
-            every fifth image then tests. All images must be of one size, or SIDE says to which they are brought:
-            the shorter side resized to it, the middle cut out.
+        name: "PATH" or "PATH@SIDE"; of PATH see `listing.listed`. All images must be of one size, or SIDE says to which
+            they are brought: the shorter side resized to it, the middle cut out.
         root: Data root, where the cache is kept if it can be written to.
 
     Returns:
-        Training and test images (N x C x H x W, uint8; grey if all of them are) and labels, and the number of classes.
+        Training and test images (N x C x H x W, uint8; grey if all of them are) and labels, the number of classes, and
+        in words what lies there and was left out.
 
     Raises:
-        ValueError: No such folder, no images, one class, a file that is no whole image; one line that names it.
+        ValueError: No such folder, no images, one class, a file that is no whole image of at most 8 bits; one line that
+            names it.
     """
-    path, at, text = name.rpartition("@") if "@" in name else (name, "", "")
-    if at and not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 4096):
-        raise ValueError(f"folder {name!r}: the side after '@' must be a whole number of pixels, 1 to 4096")
-    listing = listed(Path(path))
-    side = int(text) if at else 0
+    path, side = _path_and_side(name)
+    listing = listed(path)
     key = _key(listing, side)
     cache = Path(root or "data") / ".cache" / f"{key}.images"
     with _locked(cache):
@@ -81,73 +64,38 @@ def load(name: str, root: str = "") -> tuple[Split, Split, int]:
             _store(cache, arrays)
     n = len(listing.train)
     images, labels = torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]).long()
-    return (images[:n], labels[:n]), (images[n:], labels[n:]), len(listing.classes)
+    return (images[:n], labels[:n]), (images[n:], labels[n:]), len(listing.classes), listing.left_out
 
 
-def listed(folder: Path) -> Listing:
-    """Finds classes and files.
-
-    Raises:
-        ValueError: One line naming the folder and the fault.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"folder {folder} is not there")
-    test_folder = next((folder / n for n in ("test", "val") if (folder / n).is_dir()), None)
-    if (folder / "train").is_dir():
-        if not test_folder:
-            raise ValueError(f"folder {folder} has train/ but neither test/ nor val/")
-        classes, train = _files(folder / "train")
-        test_classes, test = _files(test_folder)
-        if extra := set(test_classes) - set(classes):
-            raise ValueError(f"folder {test_folder} has class {min(extra)!r}, which {folder / 'train'} has not")
-        test = [(path, classes.index(test_classes[label])) for path, label in test]
-    else:
-        classes, found = _files(folder)
-        place: Counter[int] = Counter()
-        train, test = [], []
-        for path, label in found:
-            (test if place[label] % _TEST_EVERY == 0 else train).append((path, label))
-            place[label] += 1
-    for label, count in enumerate(np.bincount([label for _, label in train], minlength=len(classes))):
-        if not count:
-            raise ValueError(f"folder {folder}: class {classes[label]!r} has no training image")
-    return Listing(folder, classes, tuple(train), tuple(test))
-
-
-def _files(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """The names of the classes, and the files with their class, a file of each class in turn."""
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    found = []
-    for label, name in enumerate(classes):
-        paths = sorted(p for p in (folder / name).rglob("*") if _is_image(p))
-        if not paths:
-            raise ValueError(f"folder {folder / name} holds no images ({', '.join(SUFFIXES)})")
-        found += [(path, label) for path in paths]
-    if not classes:
-        raise ValueError(f"folder {folder} holds no images: it must have a folder for each class")
-    if len(classes) == 1:
-        raise ValueError(f"folder {folder} has one class only, {classes[0]!r}: there is nothing to tell apart")
-    # Class after class, the first images of a set would be of one class: one of each in turn.
-    place: Counter[int] = Counter()
-    turns = []
-    for path, label in found:
-        turns.append((place[label], label, path))
-        place[label] += 1
-    return tuple(classes), [(path, label) for _, label, path in sorted(turns)]
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _path_and_side(name: str) -> tuple[Path, int]:
+    """Takes "PATH@SIDE" apart; a folder that is there under the whole name is meant, whatever stands in it."""
+    path, at, text = name.rpartition("@")
+    if not at or "/" in text or Path(name).is_dir():
+        return Path(name), 0
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_SIDE):
+        raise ValueError(f"folder {name!r}: the side after '@' must be a whole number of pixels, 1 to {MOST_SIDE}")
+    return Path(path), int(text)
 
 
 def _key(listing: Listing, side: int) -> str:
-    """Changes whenever a file is added, removed, renamed, or written to."""
-    digest = hashlib.sha256(_FORMAT + str(side).encode())
-    for path, label in (*listing.train, *listing.test):
-        status = path.stat()
-        entry = (path.relative_to(listing.folder).as_posix(), label, status.st_size, status.st_mtime_ns)
-        digest.update(repr(entry).encode())
+    """Of all that the pixels follow from: names, labels and contents of the files, and the decoder's version."""
+    from PIL import __version__ as pillow
+
+    files = (*listing.train, *listing.test)
+    digest = hashlib.sha256(_FORMAT + f"{side} {pillow}".encode())
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        contents = pool.map(_content, [path for path, _ in files])
+        for (path, label), content in zip(files, contents, strict=True):
+            digest.update(repr((path.relative_to(listing.folder).as_posix(), label, content)).encode())
     return digest.hexdigest()[:32]
+
+
+def _content(path: Path) -> str:
+    """Digest of a file; size and times would not do: another may have the same, and editors can keep them."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _decoded(listing: Listing, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,6 +127,11 @@ def _text(size: tuple[int, int]) -> str:
 
 
 def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
+    """Size and mode of each image, by its head alone.
+
+    Raises:
+        ValueError: One line that names a file that is no image, or one that would not be read whole.
+    """
     from PIL import Image
 
     found = []
@@ -186,29 +139,54 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
         try:
             with Image.open(path) as image:
                 size, mode = image.size, image.mode
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                # A camera's JPEG may carry a preview as a second picture.
+                frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        except Exception as error:  # whatever a decoder raises
             raise ValueError(f"{path} is no image that can be read: {reason(error)}") from None
         if size[0] * size[1] > MOST_PIXELS:
             raise ValueError(f"{path} claims {_text(size)} pixels, more than the {MOST_PIXELS:,} allowed")
+        if mode not in _EIGHT_BITS:
+            raise ValueError(
+                f"{path} is of mode {mode}, which cannot be read without loss: make it grey or RGB of 8 bits"
+            )
+        if frames > 1:
+            raise ValueError(f"{path} holds {frames} pictures: keep the one that is meant")
         found.append((size, mode))
     return found
 
 
 def _pixels(paths: Sequence[Path], channels: int, side: int) -> np.ndarray:
+    """The pixels of each image, N x C x H x W.
+
+    Raises:
+        ValueError: One line that names a damaged file, or one with transparent pixels.
+    """
     from PIL import Image, ImageOps
 
     found = []
     for path in paths:
         try:
             with Image.open(path) as image:
+                mode, see_through = image.mode, _see_through(image)
                 pixels = image.convert("L" if channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a decoder raises
             raise ValueError(f"{path} is damaged: {reason(error)}") from None
+        if see_through:
+            raise ValueError(f"{path} (mode {mode}) has transparent pixels: put a background behind it")
         if side and pixels.size != (side, side):
             pixels = ImageOps.fit(pixels, (side, side), Image.Resampling.BILINEAR)
         array = np.asarray(pixels)
         found.append(array[None] if channels == 1 else array.transpose(2, 0, 1))
     return np.stack(found)
+
+
+def _see_through(image: Any) -> bool:
+    """Whether any pixel is transparent: its colour would then be whatever lies hidden there."""
+    if image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info:
+        return False
+    return bool(image.convert("RGBA").getchannel("A").getextrema()[0] < 255)
 
 
 @contextlib.contextmanager

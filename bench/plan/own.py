@@ -1,17 +1,28 @@
 """A user's own architecture, as far as it can be told without importing it: where its source lies and what it says.
 
 A study's file names "package.module:function"; the module is looked for beside that file first. The report half
-reads studies, too, and must not run a user's code: so the source is read here, and imported only in workers.
+reads studies, too, and must not run a user's code: so the source is read here, and imported only in workers. There,
+`check` makes sure that what Python imports is what was read.
 """
 
 import ast
 import contextlib
 import dataclasses
 import hashlib
+import importlib
+import importlib.util
 import sys
+import sysconfig
+from collections.abc import Iterable
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from models.spec import Architecture
+
+_SUITE = Path(__file__).resolve().parents[2]
+_ROOMS = tuple(_SUITE / room for room in ("models", "bench", "results", "reports"))
+_OF_PYTHON = sys.stdlib_module_names
+_LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def reachable(folder: Path) -> None:
@@ -27,8 +38,8 @@ def reachable(folder: Path) -> None:
 def described(row: Architecture, folder: Path) -> Architecture:
     """The row with the digest of its source and the first line of its docstring.
 
-    The digest covers the file and every module that it imports, directly or not, from its own folder: the study's, or
-    else the package that it belongs to.
+    The digest covers the file and every module that it imports, directly or not, and that is the user's: neither
+    Python's, nor the suite's, nor an installed package's (but for the package that the file belongs to).
 
     Args:
         row: With a `factory`; others come back as they are.
@@ -40,23 +51,84 @@ def described(row: Architecture, folder: Path) -> Architecture:
     if not row.factory:
         return row
     module, _, function = row.factory.partition(":")
-    found = _source(module, folder)
+    beside = _file(folder, module)
+    found = (folder, beside) if beside else _source(module)
     if found is None:
         return row
+    line = _first_line(found[1].read_bytes(), function)
+    return dataclasses.replace(
+        row, code=_digest(module, *found), source=f"{row.factory}: {line}" if line else row.factory
+    )
+
+
+# By module: the digest of its source when this process was about to import it.
+_checked: dict[str, str] = {}
+
+
+def check(row: Architecture) -> set[Path]:
+    """Makes sure that what Python would import here, or has imported, is what the row's digest was made of.
+
+    Returns:
+        The files that the digest covers; empty where there is no digest.
+
+    Raises:
+        ValueError: One line: another file has taken the name, or the source was edited meanwhile.
+    """
+    if not row.code:
+        return set()
+    module = row.factory.partition(":")[0]
+    importlib.invalidate_caches()
+    found = _source(module)
+    now = _digest(module, *found) if found else ""
+    if found is None or now != row.code:
+        for place in map(Path, sys.path):
+            meant = _file(place, module)
+            if found and meant and meant != found[1] and _digest(module, place, meant) == row.code:
+                raise ValueError(_taken(found[1], meant))
+        where = found[1] if found else f"module {module}"
+        raise ValueError(f"{where} is not what it was when the study was read: run the study again")
     place, path = found
-    content = path.read_bytes()
-    line = _first_line(content, function)
-    digest = hashlib.sha256(content)
-    within = place if place == folder else place / module.partition(".")[0]
-    for helper in _helpers(module, path, place, within):
-        digest.update(helper.relative_to(place).as_posix().encode() + b"\0" + helper.read_bytes())
-    code = digest.hexdigest()[:16]
-    return dataclasses.replace(row, code=code, source=f"{row.factory}: {line}" if line else row.factory)
+    helpers = _helpers(module, path, place)
+    for top in {relative.parts[0].partition(".")[0] for relative in helpers if place / relative == helpers[relative]}:
+        meant, taken = _file(place, top), _source(top)
+        if meant and taken and taken[1] != meant:
+            raise ValueError(_taken(taken[1], meant))
+    if module in sys.modules and _checked.get(module, now) != now:
+        raise ValueError(f"{path} was edited after this process imported it: start the process again")
+    _checked[module] = now
+    return {file.resolve() for file in (path, *helpers.values())}
 
 
-def _source(module: str, folder: Path) -> tuple[Path, Path] | None:
-    """Where a module is found: the folder that its dotted name starts from, and its file."""
-    for place in [folder, *map(Path, sys.path)]:
+def uncovered(modules: Iterable[str], covered: set[Path]) -> str:
+    """The first of these imported modules whose source is a user's own and is not covered by a digest; else empty."""
+    for name in sorted(modules):
+        file = getattr(sys.modules.get(name), "__file__", None) or ""
+        if file.endswith(".py") and not _foreign(Path(file)) and Path(file).resolve() not in covered:
+            return file
+    return ""
+
+
+def _taken(taken: Path, meant: Path) -> str:
+    return f"Python imports {taken} under the name of {meant}: give {meant.name} another name"
+
+
+def _digest(module: str, place: Path, path: Path) -> str:
+    digest = hashlib.sha256(path.read_bytes())
+    for relative, helper in sorted(_helpers(module, path, place).items()):
+        digest.update(relative.as_posix().encode() + b"\0" + helper.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _source(module: str) -> tuple[Path, Path] | None:
+    """Where Python would import a module from: the folder that its dotted name starts from, and its file."""
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    inside = spec.submodule_search_locations
+    for place in [Path(spec.origin or "").parent] if inside is None else [Path(folder).parent for folder in inside]:
         if path := _file(place, module):
             return place, path
     return None
@@ -64,27 +136,41 @@ def _source(module: str, folder: Path) -> tuple[Path, Path] | None:
 
 def _file(place: Path, module: str) -> Path | None:
     relative = Path(*module.split("."))
-    for path in (place / relative.with_suffix(".py"), place / relative / "__init__.py"):
+    endings = (".py", *EXTENSION_SUFFIXES)
+    for path in (place / relative / "__init__.py", *(place / relative.with_suffix(end) for end in endings)):
         with contextlib.suppress(OSError):  # a name that is too long for a file
             if path.is_file():
                 return path
     return None
 
 
-def _helpers(module: str, path: Path, place: Path, within: Path) -> list[Path]:
-    """The files that run with a module's own: imported, directly or not, and in the folder `within`; sorted."""
-    found: set[Path] = set()
+def _foreign(path: Path) -> bool:
+    """Whether a file is Python's, the suite's, or an installed package's, not the user's."""
+    path = path.resolve()
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(installed) or any(path.is_relative_to(folder) for folder in (*_LIBRARIES, *_ROOMS))
+
+
+def _helpers(module: str, path: Path, place: Path) -> dict[Path, Path]:
+    """The files that run with a module's own: imported, directly or not, and the user's; by their relative names."""
+    package = place / module.partition(".")[0]
+    found: dict[Path, Path] = {}
     # Importing a.b.c runs a and a.b first, for the module itself too.
     waiting = [(place, module), *_imported(path, place)]
     while waiting:
         start, dotted = waiting.pop()
         parts = dotted.split(".")
+        if start == place and not _file(place, parts[0]) and not (place / parts[0]).is_dir():
+            start = elsewhere[0] if (elsewhere := _source(parts[0])) else place
         for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
             helper = _file(start, name)
-            if helper and helper != path and helper not in found and helper.is_relative_to(within):
-                found.add(helper)
+            if not helper or helper == path or helper in found.values():
+                continue
+            if helper.is_relative_to(package) or not _foreign(helper):
+                root = place if helper.is_relative_to(place) else start
+                found[helper.relative_to(root)] = helper
                 waiting += _imported(helper, place)
-    return sorted(found)
+    return found
 
 
 def _imported(file: Path, place: Path) -> list[tuple[Path, str]]:
@@ -101,7 +187,8 @@ def _imported(file: Path, place: Path) -> list[tuple[Path, str]]:
             start = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else place
             head = f"{node.module}." if node.module else ""
             names += [(start, f"{head}{alias.name}") for alias in node.names]
-    return names
+    # Python's own modules are found before any of a user's.
+    return [(start, name) for start, name in names if start != place or name.partition(".")[0] not in _OF_PYTHON]
 
 
 def _first_line(content: bytes, function: str) -> str:

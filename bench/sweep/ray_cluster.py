@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
-from bench.sweep.supervisor import THREAD_SETTINGS, import_path
+from bench.sweep.supervisor import THREAD_SETTINGS, places
 from bench.sweep.worker import Job, Message, Stop, answer_of, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,7 +231,10 @@ def _environment(threads: int, shipped: bool) -> dict[str, Any]:
     variables = dict.fromkeys(THREAD_SETTINGS, str(threads))
     if shipped and (ROOT / "pyproject.toml").exists():
         return {"env_vars": variables, "working_dir": str(ROOT), "excludes": NOT_SHIPPED}
-    return {"env_vars": {**variables, "PYTHONPATH": os.pathsep.join([str(ROOT), import_path()])}}
+    paths = [str(ROOT), *places()]
+    if odd := [path for path in paths if os.pathsep in path]:
+        raise ValueError(f"executor 'ray' cannot import from {odd[0]}: PYTHONPATH has no word for {os.pathsep!r}")
+    return {"env_vars": {**variables, "PYTHONPATH": os.pathsep.join(paths)}}
 
 
 def _node_died(error: Exception, node: str) -> bool:

@@ -221,6 +221,9 @@ class _Sweep:
             # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
             uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
+            for name, environment in self._environments.items():
+                if left_out := environment.get("data_left_out"):
+                    self._display.say(f"{name}: left out {left_out}")
             device = next(iter(self._environments.values()))["device"]
             workers = executor.capacity(self._options.workers, device)
             machine = dataclasses.replace(machine, device=device, workers=workers)

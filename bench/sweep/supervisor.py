@@ -25,9 +25,14 @@ MALLOC_SETTINGS = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def import_path() -> str:
-    """PYTHONPATH that lets a process import what this one can: a user's own block, a test's trial function."""
-    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+# What a worker runs. It can import what this process can, from the same places in the same order: a user's own block,
+# a test's trial function. Not by PYTHONPATH, which has no word for a folder with a colon in its name.
+START = "import sys; sys.path[:] = sys.argv[5:]; from bench.sweep.worker import main; main()"
+
+
+def places() -> list[str]:
+    """Where this process imports from, as another one can be told."""
+    return [path or os.getcwd() for path in sys.path]
 
 
 class Worker:
@@ -38,9 +43,8 @@ class Worker:
         lifeline = os.pipe()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         environment = {"GLIBC_TUNABLES": MALLOC_SETTINGS, **os.environ, **dict.fromkeys(THREAD_SETTINGS, str(threads))}
-        environment["PYTHONPATH"] = import_path()
         passed = (ours[0], theirs[1], lifeline[0])
-        command = [sys.executable, "-m", "bench.sweep.worker", *map(str, passed), str(os.getpid())]
+        command = [sys.executable, "-c", START, *map(str, passed), str(os.getpid()), *places()]
         self.process = subprocess.Popen(
             command,
             env=environment,

@@ -1,6 +1,6 @@
 """The far side of the process executor: a warm process that runs one trial after another.
 
-Runs as `python -m bench.sweep.worker` in a session of its own, and dies with its parent: by PR_SET_PDEATHSIG
+Runs as `supervisor.START` in a session of its own, and dies with its parent: by PR_SET_PDEATHSIG
 where Linux has it, else when the lifeline pipe closes. It loads torch only through the trial function
 that it is told to call, and writes no file: what it finds goes back through a pipe.
 """
@@ -24,6 +24,7 @@ from typing import Any
 
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
+from bench.plan.own import check as check_own
 from bench.plan.trial import Trial
 from bench.store.record import Record, Status, decode, encode
 from bench.sweep.faults import Fault, harness
@@ -100,6 +101,7 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
     try:
         if job.faults:
             rehearsed = harness().Rehearsal(job.faults)
+        check_own(job.trial.architecture)
         function: TrialFunction = resolve(job.function)
         # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
         record = decode(encode(function(job.trial, job.machine, progress)))
@@ -197,10 +199,3 @@ def main() -> None:
     faulthandler.enable()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         serve(Connection(receiving, writable=False), Connection(sending, readable=False))
-
-
-if __name__ == "__main__":
-    # Under its real name, or there would be two `Stop` classes.
-    from bench.sweep.worker import main as real_main
-
-    real_main()

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from bench.plan.machine import usable_cores
+from models import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,8 +53,18 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
+@functools.cache
+def _at_first() -> dict[str, Any]:
+    return settings.read()
+
+
 def set_threads(threads: int) -> None:
-    """Sets the threads of this process. Two processes of two threads each ran 55 times slower than one."""
+    """Sets the threads of this process, and all other settings as they were when this was called first.
+
+    Before each trial: what one trial's network did to the process must not reach the next. Two processes of two threads
+    each ran 55 times slower than one.
+    """
+    settings.put_back(_at_first())
     torch.set_num_threads(threads)
 
 
@@ -143,16 +154,19 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.cache
 def describe(device: str) -> dict[str, Any]:
-    """What resume compares and the page shows: device, versions, host."""
+    """What resume compares and the page shows: device, versions, host; and the threads as they are now."""
+    return {**_unchanging(device), "threads": torch.get_num_threads()}
+
+
+@functools.cache
+def _unchanging(device: str) -> dict[str, Any]:
     return {
         "device": device,
         "device_name": device_name(device),
         "host": platform.node(),
         "os": platform.platform(),
         "cores": usable_cores(),
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "suite": metadata.version("depth-ablation") if _installed() else "checkout",

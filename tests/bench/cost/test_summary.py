@@ -142,3 +142,92 @@ def test_faults_are_one_line() -> None:
             table("resnet", 18, "3x8x8", **changes)
     with pytest.raises(ValueError, match="layout"):
         table("resnet", 18, "3x8x8", layout="four")
+
+
+class Sharing(nn.Module):
+    """Two layers that are one module, and a weight that is used without its module."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 3, 3, padding=1)
+        self.b = self.a if shared else nn.Conv2d(3, 3, 3, padding=1)
+        self.c = nn.ConvTranspose2d(3, 5, 2, stride=2)
+        self.d = nn.Linear(5, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.conv2d(self.b(self.a(x)), self.a.weight, padding=1)
+        x = self.d(self.c(x).mean((2, 3)))
+        return (x[:, :, None] @ x[:, None, :]).flatten(1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_flops_are_those_that_are_computed_whoever_shares_what(shared: bool) -> None:
+    with torch.device("meta"):
+        network = Sharing(shared)
+    (row,) = rows(network, (3, 8, 8))
+    with FlopCounterMode(display=False) as counter:
+        Sharing(shared)(torch.zeros(1, 3, 8, 8))
+    assert 2 * row.macs == counter.get_total_flops()
+    assert row.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_blocks_that_share_a_layer_have_the_flops_of_those_that_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sharing_blocks.py").write_text(
+        "from torch import nn\none = {}\n"
+        "def alone(in_channels, out_channels, stride):\n"
+        "    return nn.Conv2d(in_channels, out_channels, 3, stride, 1)\n"
+        "def shared(*, in_channels, out_channels, stride):\n"
+        "    key = in_channels, out_channels, stride\n"
+        "    return nn.Sequential(one.setdefault(key, alone(*key)))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def totals(name: str) -> tuple[list[int], list[int]]:
+        lines = table(f"sharing_blocks:{name}", 34, "3x32x32", width=8).splitlines()[3:-3]
+        numbers = [[int(cell.replace(",", "")) for cell in line.split()[-4:-2]] for line in lines if "iB" in line]
+        return [n[0] for n in numbers], [n[1] for n in numbers]
+
+    alone, shared = totals("alone"), totals("shared")
+    assert alone[1] == shared[1]
+    for parameters, _ in (alone, shared):
+        assert sum(parameters[:-1]) == parameters[-1]
+    assert shared[0][-1] < alone[0][-1]
+
+
+OWN = """
+import torch
+from torch import nn
+class Block(nn.Module):
+    def __init__(self, i, o, s):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(i, o, 3, s, 1), nn.BatchNorm2d(o{more})
+        self.share = {share}
+    def forward(self, x):
+        {first}
+        return self.norm(self.conv(x))
+def block(in_channels, out_channels, stride): return Block(in_channels, out_channels, stride)
+"""
+UNUSUAL = {
+    "none of it": ("", "0", "pass"),
+    "a number out of a tensor": ("", "[x.item() for x in torch.linspace(0, 0.2, 3)][1]", "pass"),
+    "cumulative statistics": (", momentum=None", "0", "pass"),
+    "a look at values": ("", "0", "assert bool((x == x).all())"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_cannot_be_run_without_memory_is_counted_with_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more, share, first = UNUSUAL[kind]
+    name = f"unusual_{len(kind)}"
+    (tmp_path / f"{name}.py").write_text(OWN.format(more=more, share=share, first=first))
+    monkeypatch.syspath_prepend(tmp_path)
+    line = next(line for line in table(f"{name}:block", 10, "1x8x8", width=8).splitlines() if "total" in line)
+    # By hand: a convolution (biases but in the stem) and a normalisation a stage of 8, 16, 32, 64 channels; the head.
+    taps = [9 * i * o for i, o in ((1, 8), (8, 8), (8, 16), (16, 32), (32, 64))]
+    parameters = sum(taps) + 3 * (8 + 16 + 32 + 64) + 2 * 8 + 650
+    macs = sum(t * area for t, area in zip(taps, (64, 64, 16, 4, 1), strict=True)) + 640
+    assert line.split()[1:3] == [f"{parameters:,}", f"{macs:,}"]

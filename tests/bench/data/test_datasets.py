@@ -232,7 +232,7 @@ def test_images_of_different_sizes_need_a_side(tmp_path: Path) -> None:
     Image.new("RGB", (30, 40)).save(place / "c0" / "odd.png")
     with pytest.raises(ValueError, match=r"odd\.png is 30x40, others are 12x10.*@10"):
         folder.load(str(place), str(tmp_path))
-    (found, _), _, _ = folder.load(f"{place}@8", str(tmp_path))
+    (found, _), *_ = folder.load(f"{place}@8", str(tmp_path))
     assert found.shape[1:] == (3, 8, 8)
     for bad in ("@0", "@x", "@99999", "@"):
         with pytest.raises(ValueError, match="side after '@'"):

@@ -1,7 +1,10 @@
 """Batches made on the device equal what torchvision makes image by image, and are made faster."""
 
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +14,12 @@ from PIL import Image
 from torchvision import transforms
 
 from bench.data import datasets as data
-from bench.data.images import PAD, Images, crop_flip
+from bench.data.images import PAD, Images, crop_flip, mean_and_deviation
 from bench.plan.trial import Trial
 from models.spec import ARCHITECTURES
 
 GENERATOR = torch.Generator()
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def made(images: torch.Tensor, **values: Any) -> Images:
@@ -98,3 +102,39 @@ def test_a_batch_is_made_at_least_three_times_faster_than_image_by_image() -> No
     each = min(seconds(lambda: torch.stack([theirs(picture) for picture in pictures[:128]])) for _ in range(3))
     assert each > 3 * ours, f"{each * 1e3:.1f} ms against {ours * 1e3:.1f} ms per batch of 128"
     print(f"a batch of 128 at 3x32x32: {each * 1e3:.2f} ms image by image, {ours * 1e3:.2f} ms at once")
+
+
+def test_normalisation_is_torchs_to_the_last_bit() -> None:
+    GENERATOR.manual_seed(0)
+    stored = torch.randint(0, 256, (50, 3, 9, 9), generator=GENERATOR).to(torch.uint8)
+    mean, deviation = mean_and_deviation(stored, 255)
+    pixels = stored.double() / 255
+    assert torch.equal(mean.float(), pixels.mean((0, 2, 3)).float())
+    assert torch.equal(deviation.float(), pixels.std((0, 2, 3)).float())
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_channel_without_variation_becomes_zero(value: int) -> None:
+    """Microscopy with two dyes leaves one channel empty: no network "diverges" for that."""
+    GENERATOR.manual_seed(0)
+    stored = torch.randint(0, 256, (50, 3, 9, 9), generator=GENERATOR).to(torch.uint8)
+    stored[:, 2] = value
+    ours = made(stored).prepare(stored)
+    assert ours[:, 2].abs().max() < 1e-6
+    assert torch.allclose(ours[:, :2].std((0, 2, 3)), torch.ones(2), atol=1e-4)
+
+
+def test_normalisation_takes_little_memory_beside_the_data() -> None:
+    """In a process of its own: the mark of this one may be higher already."""
+    code = """
+import resource, torch
+from bench.data.images import mean_and_deviation
+stored = torch.randint(0, 256, (8000, 3, 64, 64), dtype=torch.uint8)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+mean_and_deviation(stored[:10], 255)
+before = peak()
+mean_and_deviation(stored, 255)
+print((peak() - before) / stored.numel())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 2

@@ -192,3 +192,97 @@ def test_a_block_in_one_file_keeps_the_digest_that_it_had(tmp_path: Path) -> Non
     (tmp_path / "mine.py").write_text("import torch\ndef make(): ...\n")
     row = own.described(trials.architecture("mine:make"), tmp_path)
     assert row.code == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:16]
+
+
+# What runs is what the record's digest says.
+
+WHOLE = "from torch import nn\ndef {name}(spec): return nn.Sequential(nn.Flatten(), nn.Linear(64, spec.classes))\n"
+
+
+def started(
+    folder: Path, cwd: Path, module: str = "block", function: str = "net"
+) -> "subprocess.CompletedProcess[str]":
+    """`bench run` of a study beside the user's file, from another working folder."""
+    toml = f'architecture = "{module}:net"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
+    (folder / "own.toml").write_text(toml)
+    cwd.mkdir(exist_ok=True)
+    words = ("run", str(folder / "own.toml"), "--workers=1", f"--records={folder / 'records'}", "--device=cpu")
+    return command("-m", "bench", *words, cwd=cwd)
+
+
+@pytest.mark.slow
+def test_a_file_of_the_same_name_in_the_working_folder_is_not_run_instead(tmp_path: Path) -> None:
+    here, there = tmp_path / "study", tmp_path / "elsewhere"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "block.py").write_text(WHOLE.format(name="net") + f"# {folder}\n")
+    done = started(here, there)
+    assert done.returncode == 2
+    assert f"Python imports {there}/block.py under the name of {here}/block.py" in done.stderr
+    # The same for what the block imports.
+    for folder in (here, there):
+        (folder / "parts.py").write_text(f"# {folder}\n")
+    (there / "block.py").unlink()
+    (here / "block.py").write_text("import parts\n" + WHOLE.format(name="net"))
+    done = started(here, there)
+    assert (done.returncode, f"{there}/parts.py under the name of {here}/parts.py" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["models", "bench", "results", "test", "random", "torch"])
+def test_names_that_are_taken_are_refused_with_that_reason(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text(WHOLE.format(name="net"))
+    done = started(tmp_path, tmp_path / "elsewhere", name)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"give {name}.py another name" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_whose_name_has_a_colon(tmp_path: Path) -> None:
+    folder = tmp_path / "2024-01-01T10:30:00"
+    folder.mkdir()
+    (folder / "block.py").write_text(WHOLE.format(name="net"))
+    done = started(folder, tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_module_that_is_imported_unseen_is_refused(tmp_path: Path) -> None:
+    """Its edits would not make another trial."""
+    (tmp_path / "parts.py").touch()
+    (tmp_path / "block.py").write_text(
+        "import importlib\nimportlib.import_module('parts')\n" + WHOLE.format(name="net")
+    )
+    done = started(tmp_path, tmp_path / "elsewhere")
+    assert (done.returncode, "parts.py in a way that the source does not show" in done.stderr) == (2, True)
+
+
+def test_a_helper_from_another_folder_of_the_users_counts(
+    outside: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    library = tmp_path_factory.mktemp("library")
+    sys.path.append(str(library))
+    (library / "shapes_of_mine.py").write_text("x = 1\n")
+    (outside / "mine.py").write_text("import torch, random\nfrom shapes_of_mine import x\ndef make(): ...\n")
+    row = own.described(trials.architecture("mine:make"), outside)
+    (library / "shapes_of_mine.py").write_text("x = 2\n")
+    assert own.described(row, outside).code != row.code
+    # What is Python's by name is Python's, whatever lies beside.
+    before = own.described(row, outside).code
+    (outside / "random.py").touch()
+    assert own.described(row, outside).code == before
+
+
+def test_an_edit_while_trials_run_is_refused(outside: Path) -> None:
+    (trial,) = write(outside, WHOLE.format(name="block"))
+    assert own.check(trial.architecture) == {(outside / "own_block.py").resolve()}
+    with (outside / "own_block.py").open("a") as file:
+        file.write("# edited\n")
+    with pytest.raises(ValueError, match=r"own_block\.py is not what it was when the study was read"):
+        own.check(trial.architecture)
+    # Nor does a process run what it imported before the edit under the digest of after it.
+    (trial,) = write(outside, WHOLE.format(name="block"))
+    build(ModelSpec(trial.architecture, "four-stage", 18, 8, (1, 8, 8), 4))
+    (trial,) = write(outside, WHOLE.format(name="block") + "# edited\n")
+    with pytest.raises(ValueError, match="was edited after this process imported it"):
+        own.check(trial.architecture)

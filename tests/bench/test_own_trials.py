@@ -1,0 +1,112 @@
+"""A user's own blocks, trained: whatever they do to themselves and to the process, the record is true."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.plan import study
+from bench.plan.machine import Machine
+from bench.plan.trial import Trial, architecture
+from bench.runner import run_trial
+from bench.store.record import Record
+
+HEAD = """
+import functools, os, random
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Base(nn.Module):
+    def __init__(self, i, o, s):
+        super().__init__()
+        self.c, self.b = nn.Conv2d(i, o, 3, s, 1, bias=False), nn.BatchNorm2d(o)
+        self.s, self.e = s, o - i
+    def short(self, x):
+        return F.pad(x[:, :, ::self.s, ::self.s], (0, 0, 0, 0, 0, self.e))
+    def forward(self, x):
+        return F.relu(self.b(self.c(x)) + self.short(x))
+"""
+MAKE = "\ndef block(in_channels, out_channels, stride): return {kind}(in_channels, out_channels, stride)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def own(folder: Path, text: str, kind: str = "Base", name: str = "own_trial_block", **values: Any) -> Trial:
+    """A trial of a block of this source."""
+    sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    (folder / f"{name}.py").write_text(HEAD + text + MAKE.format(kind=kind))
+    fields = "".join(
+        f"{key} = {str(value).lower() if isinstance(value, bool) else value!r}\n" for key, value in values.items()
+    )
+    (folder / "own.toml").write_text(
+        f'architecture = "{name}:block"\ndepth = 10\nseed = 0\nwidth = 2\ndataset = "synthetic"\nbatch_size = 64\n'
+        f'purpose = "train"\nepochs = 2\n{fields}'
+    )
+    (trial,) = study.load(str(folder / "own.toml")).trials
+    return trial
+
+
+def result(trial: Trial) -> Record:
+    return run_trial(trial, Machine(), lambda _: None)
+
+
+def numbers(record: Record) -> tuple[Any, ...]:
+    assert record.status == "ok", record.message
+    return record.result["train_loss"], record.result["train_error"], record.epochs[-1]["train_loss"]
+
+
+PLAIN = Trial("t", architecture("resnet"), 10, 0, width=2, dataset="synthetic", batch_size=64, epochs=2)
+HARM = """
+torch.set_num_threads(2)
+torch.manual_seed(3)
+torch.set_default_dtype(torch.float64)
+torch.set_grad_enabled(False)
+torch.use_deterministic_algorithms(True)
+torch.autograd.set_detect_anomaly(True)
+torch.backends.mkldnn.enabled = False
+random.seed(0)
+np.random.seed(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["at import", "at build", "in forward"])
+def test_what_a_block_does_to_the_process_does_not_reach_the_next_trial(where: str, folder: Path) -> None:
+    fresh, state = numbers(result(PLAIN)), torch.get_default_dtype()
+    inside = [line for line in HARM.splitlines() if "grad_enabled" not in line]
+    if where == "at build":  # that would change the block itself
+        inside = [line for line in inside if "dtype" not in line and "manual_seed" not in line]
+    indented = "\n        ".join(inside)
+    init = "    def __init__(self, *a):\n        super().__init__(*a)"
+    harmful = {
+        "at import": HARM + "os.chdir('/')\nclass Harm(Base): pass\n",
+        "at build": f"class Harm(Base):\n{init}{indented}\n        os.chdir('/')\n",
+        "in forward": f"class Harm(Base):\n    def forward(self, x):{indented}\n        return super().forward(x)\n",
+    }
+    first = result(own(folder, harmful[where], "Harm"))
+    if where != "in forward":
+        # Nor its own trial: the record says the threads that it had, and the settings are the suite's.
+        assert numbers(first) == numbers(result(own(folder, "", name="other_block")))
+        assert (first.environment["threads"], torch.get_num_threads(), Path.cwd()) == (1, 1, folder)
+    assert numbers(result(PLAIN)) == fresh
+    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (state, True)
+    assert result(PLAIN).environment["threads"] == 1
+
+
+@pytest.mark.parametrize("draw", ["random.random()", "float(np.random.rand())", "float(torch.rand(()))"])
+def test_what_a_block_draws_in_training_does_not_depend_on_what_ran_before(draw: str, folder: Path) -> None:
+    text = f"class Drops(Base):\n    def forward(self, x):\n        y = super().forward(x)\n        return y * {draw}\n"
+    trial = own(folder, text, "Drops")
+    first = numbers(result(trial))
+    result(PLAIN)
+    assert numbers(result(trial)) == first
