@@ -63,6 +63,7 @@ def _attempt(
 ) -> tuple[Status, str, dict[str, Any]]:
     """One try at a trial: status, message, and the record's measured parts. Completes the environment."""
     parts: dict[str, Any] = {}
+    failures = device.memory_failures(machine.device)
     try:
         stored = data.for_trial(trial, machine.data_root)
         environment["data"] = stored.digest
@@ -73,16 +74,12 @@ def _attempt(
         parts = _train(trial, stored.to(machine.device), machine, environment, micro_batches, progress)
         environment |= parts.pop("execution")
     except Exception as error:  # whatever a trial does, the others go on
-        return (Status.OUT_OF_MEMORY if out_of_memory(error) else Status.ERROR), failure(error), {}
+        starved = device.out_of_memory(error, machine.device, failures)
+        return (Status.OUT_OF_MEMORY if starved else Status.ERROR), failure(error), {}
     diverged = parts["result"]["diverged_step"]
     if diverged is not None:
         return Status.DIVERGED, f"diverged at step {diverged}", parts
     return Status.OK, "", parts
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the host had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def failure(error: BaseException) -> str:

@@ -87,6 +87,8 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict
                 first = time.perf_counter() - began
                 cost = _steps(step, device)
                 cost["first_step_s"] = first + cost["warmup_times_s"][0]
+                # The parts run eagerly: beside the graph's memory, a net that fits once would have to fit twice.
+                step.release()
                 cost |= _parts(step, device)
                 cost |= _inference(step, device)
                 rows, kernels = profiled(lambda: step.body(trial.batch_size), network, device)[1:]

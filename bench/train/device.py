@@ -89,6 +89,31 @@ def peak_memory(device: str) -> int:
     return int(found.group(1)) * 1024 if found else 0
 
 
+def memory_failures(device: str) -> int:
+    """How often CUDA's allocator has had no memory to give in this process; 0 on a CPU."""
+    return int(torch.cuda.memory_stats()["num_ooms"]) if device == "cuda" else 0
+
+
+def out_of_memory(error: BaseException, device: str = "cpu", failures: int = 0) -> bool:
+    """Whether an exception says that a device or the host had no memory left.
+
+    Args:
+        error: The exception.
+        device: Where the work ran.
+        failures: What `memory_failures` said before the work began. An allocation that fails in cuDNN's search for
+            the fastest algorithm comes as "unable to find an engine", one that fails inside a capture as an operation
+            not permitted there. Both may have other reasons, so the allocator is asked.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if error.__context__ and out_of_memory(error.__context__, device, failures):
+        return True  # a capture that could not be ended properly raises an error of its own
+    words = str(error)
+    if "unable to find an engine" in words or "captur" in words:
+        return memory_failures(device) > failures
+    return any(known in words for known in ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED"))
+
+
 def memory_of_others(device: str) -> int:
     """Bytes of a GPU that this process's tensors do not hold: its context, and what other processes use; else 0."""
     if device != "cuda":

@@ -5,6 +5,7 @@ that a step takes no arguments and an epoch needs no synchronisation. On CUDA th
 captured stands in `graph`.
 """
 
+import gc
 import math
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from torch.profiler import record_function
 from bench.data.images import Images
 from bench.plan.errors import first_line
 from bench.plan.trial import Trial
+from bench.train.device import memory_failures, out_of_memory
 from bench.train.execution import Execution, usual
 from bench.train.graph import (
     Body,
@@ -220,12 +222,13 @@ class Step:
         deterministic form without one; `note` says so. Running out of memory is no such case.
         """
         body = partial(self.body, size)
+        failures = memory_failures(self.device)
         try:
             with restored(self.state(), [self.augment_generator]):
                 self._replays[size] = self._captured(body, size)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if out_of_memory(error, self.device, failures):
+                raise
             reason = first_line(error)[:200]
             self._replays.clear()
             if self.execution.exact and "deterministic" in reason:
@@ -270,10 +273,17 @@ class Step:
         self.seen = 0
         return loss, wrong
 
-    def close(self) -> None:
-        """Gives graphs and their memory back; the network is a plain module again."""
+    def release(self) -> None:
+        """Gives graphs, gradients and their memory back. The next step captures anew."""
         self._replays.clear()
         self._capture = None
         self._drop_gradients()
+        if self.device == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def close(self) -> None:
+        """Gives everything back; the network is a plain module again."""
+        self.release()
         uncompile(self.network)
         uncheckpoint(self.network)
