@@ -89,8 +89,9 @@ def _symbols(path: Path, *options: str) -> Iterator[str]:
 def _library(soname: str, folder: Path, wanted: Mapping[str, set[str]]) -> None:
     """Compiles a library, with a stub for every function that is wanted of it and not written."""
     nvidia = _site() / "nvidia"
-    headers = [f"-I{_site() / 'triton/backends/nvidia/include'}", f"-I{nvidia / 'cudnn/include'}"]
-    headers += ["-idirafter", str(nvidia / "cu13/include")]
+    headers = [f"-I{nvidia / 'cu13/include'}", f"-I{nvidia / 'cudnn/include'}"]
+    # What NVIDIA ships with its compiler only; Triton brings it, of whatever version.
+    headers += ["-idirafter", str(_site() / "triton/backends/nvidia/include")]
     objects = [folder / f"{source}.o" for source in LIBRARIES[soname]]
     for source, made in zip(LIBRARIES[soname], objects, strict=True):
         _run(*_COMPILER, *headers, "-c", SOURCES / f"{source}.cpp", "-o", made)

@@ -34,7 +34,8 @@ size_t size_of(const char* type) {
   return strchr("hab", *type) ? 1 : 0;
 }
 
-// torch.zeros and its like are done for real: a counter must not begin with what its memory held before.
+// torch.zeros and its like are done for real: a counter must not begin with what its memory held before. Large blocks of
+// anything but zero are left as they are: nobody reads them, and written pages would take the host's memory.
 void fill(const std::string& kernel, void** arguments) {
   auto at = kernel.find("FillFunctorI");
   if (at == std::string::npos || kernel.find("vectorized_elementwise_kernel") == std::string::npos || !arguments)
@@ -53,6 +54,7 @@ void fill(const std::string& kernel, void** arguments) {
     zero(out, count * size);
     return;
   }
+  if (count * size > 1 << 20) return;
   for (size_t i = 0; i < count; i++) memcpy(out + i * size, value, size);
 }
 
