@@ -64,17 +64,3 @@ def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
 @pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])
 def test_download_can_be_said_no_to(value: str, asked: bool) -> None:
     assert ("--download" in words_of_run(make("ablation", f"DOWNLOAD={value}"))) is asked
-
-
-@pytest.mark.skipif(shutil.which("xz") is None, reason="xz is not installed")
-@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10-jpeg"])
-def test_an_archive_that_does_not_unpack_ends_the_run_on_a_gpu_machine(name: str, tmp_path: Path) -> None:
-    for folder in (".ci", "data"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(ROOT / ".ci" / "on-gpu", tmp_path / ".ci")
-    (tmp_path / "data" / f"{name}.tar.xz").write_bytes(b"cut short")
-    environment = {"PATH": "/usr/bin:/bin", "WORK": str(tmp_path / "work"), "PYTHON": "echo"}
-    command = ["sh", str(tmp_path / ".ci" / "on-gpu"), "digits"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode != 0
-    assert "bench run" not in done.stdout
