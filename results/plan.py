@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bench.plan.study import Study
 from results import stats
-from results.tables import Frames
+from results.tables import SETTING, Frames
 
 # Standard deviation of an error between seeds, as fractions: a CIFAR ResNet's 0.14 to 0.20 points, 0.5 points for
 # short runs (docs/published-results.md, "Seeds needed"), 2 points where training is marginal (assumed).
@@ -13,7 +13,7 @@ SPREADS = (0.002, 0.005, 0.02)
 
 
 def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
-    """A line an architecture and depth that has records, else a line an assumed spread.
+    """A line a setting that has records, else a line an assumed spread.
 
     Args:
         study: For its seeds, architectures and depths.
@@ -46,11 +46,13 @@ def _needed(spread: float, margin: float = 0.02) -> str:
 
 def _measured(seeds: int, frames: Frames) -> Iterator[str]:
     known = frames.trials[frames.trials["comparable"] & (frames.trials["status"] == "ok")]
-    for (name, depth), rows in known.groupby(["architecture", "depth"], sort=True):
+    for _, rows in known.groupby(list(SETTING), sort=True):
+        name, depth, lr = (rows.iloc[0][column] for column in ("architecture", "depth", "lr"))
         spread = rows["train_error"].std()
         if len(rows) > 1 and math.isfinite(spread) and spread > 0:
             seen = stats.visible_difference(seeds, float(spread))
-            yield f"  {name}, {depth} layers: spread {100 * spread:.2f} points (measured): {_points(seen)}"
+            cell = f"{name}, {depth} layers, learning rate {lr:g}"
+            yield f"  {cell}: spread {100 * spread:.2f} points (measured): {_points(seen)}"
 
 
 def _points(value: float) -> str:

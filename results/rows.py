@@ -4,13 +4,15 @@ Kept apart from `tables.py` so that what a column means can be read in one place
 time; what records mean side by side (comparable, duplicate, cells) is not known here.
 """
 
+import dataclasses
+import hashlib
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bench.store.record import Record
-from models.spec import MAX_DEPTH
+from models.spec import ARCHITECTURES, MAX_DEPTH, Architecture
 
 # A net whose last epoch's loss is under this share of the epoch before is still improving: "unfinished"
 # (docs/design.md, "What is measured").
@@ -58,6 +60,36 @@ def keys(record: Record) -> dict[str, Any]:
     for name in ("label", "residual", "shortcut", "placement", "init"):
         row[name] = getattr(trial.architecture, name)
     return row
+
+
+def names(architectures: Iterable[Architecture]) -> dict[Architecture, str]:
+    """How tables name architectures: by their names, by more where two differ and are called the same.
+
+    A user's own are then "module.function"; what is called the same even so (a block that was edited since, say) gets a
+    digest behind. Another label or source makes no other architecture; the suite's own row keeps its name.
+    """
+    found = {each: each.name for each in architectures}
+    for longer in (_dotted, _with_digest):
+        kinds: dict[str, set[Architecture]] = {}
+        for each, name in found.items():
+            kinds.setdefault(name, set()).add(_bare(each))
+        found = {each: name if len(kinds[name]) == 1 else longer(each, name) for each, name in found.items()}
+    return found
+
+
+def _dotted(architecture: Architecture, name: str) -> str:
+    return architecture.factory.replace(":", ".") or name
+
+
+def _with_digest(architecture: Architecture, name: str) -> str:
+    bare, ours = _bare(architecture), ARCHITECTURES.get(name)
+    if ours is not None and bare == _bare(ours):
+        return name
+    return f"{name}@{hashlib.sha256(repr(bare).encode()).hexdigest()[:6]}"
+
+
+def _bare(architecture: Architecture) -> Architecture:
+    return dataclasses.replace(architecture, label="", source="")
 
 
 def misfit(row: dict[str, Any], columns: dict[str, str]) -> str:

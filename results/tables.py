@@ -174,11 +174,18 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             sound.append((path, found))
     comparable, apart = _comparable([found for _, found in sound])
     unique, comparable, doubled = _one_a_trial(sound, comparable)
+    names = rows.names(found.trial.architecture for _, found in unique)
+    labels: dict[str, str] = {}
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "search", "epochs", "cost", "operators")}
     probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
     named: list[dict[str, Any]] = []
     for (path, found), same in zip(unique, comparable, strict=True):
         keys = {**rows.keys(found), "comparable": same, "digest": found.trial.digest, "path": path.name}
+        name = names[found.trial.architecture]
+        # Two of one label would be one in a figure; a reworded label must not make two cells of one setting.
+        label = keys["label"] if name == keys["architecture"] else f"{keys['label']} ({name})"
+        label = labels.setdefault(name, label)
+        keys |= {"architecture": name, "label": label}
         ended = {**rows.ended(found), "disturbed": rows.disturbed(found)}
         if found.trial.purpose == "cost":
             tables["cost"].append({**keys, **ended, **rows.cost(found)})

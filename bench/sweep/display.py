@@ -43,7 +43,7 @@ class Forecast:
     def _keys(trial: Trial) -> list[tuple[Any, ...]]:
         """From the same setting to the merely similar."""
         alike = (trial.trains, *values(trial, "scale"))
-        network = (*alike, trial.architecture.name)
+        network = (*alike, trial.architecture)
         return [(*network, trial.depth, trial.epochs), network, alike, (trial.trains,)]
 
     def learn(self, record: Record) -> None:

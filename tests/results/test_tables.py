@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from made_up import cost_record, damage, frames, study_records, train_record, trial, write
 
+from bench.plan.trial import architecture
 from bench.store.record import Status
 from results import rows, tables
 
@@ -329,3 +330,47 @@ def test_least_traffic_and_rate_of_a_step_by_hand():
     assert row["flops_per_byte"] == pytest.approx(3 * 10 * 100 / 300)
     assert row["arithmetic_share"] == pytest.approx(3000 / 3000 / 2)
     assert row["bandwidth_share"] == pytest.approx(300 / 600 / 2)
+
+
+def own(factory, code="", error=0.1, seeds=(0, 1, 2)):
+    row = dataclasses.replace(architecture(factory), code=code)
+    return [train_record(dataclasses.replace(trial(seed=s), architecture=row), error + 0.001 * s) for s in seeds]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("good:block", "1"), ("dead:block", "2")),
+        (("good:block", "1"), ("dead:block", "1")),
+        (("a.good:block", ""), ("b.good:block", "")),
+        (("block:block", "1"), ("other:block", "1")),
+        # One function, edited in between.
+        (("good:block", "1"), ("good:block", "2")),
+    ],
+)
+def test_two_blocks_of_one_name_are_two_architectures(one, other):
+    found = frames([*own(*one, error=0.0), *own(*other, error=0.8)])
+    assert found.cells["n"].tolist() == [3, 3]
+    assert sorted(found.cells["train_error_mean"].round(1)) == [0.0, 0.8]
+    assert found.trials["architecture"].nunique() == found.trials["label"].nunique() == 2
+
+
+@pytest.mark.parametrize("change", [{"norm": "none"}, {"activation": "tanh"}, {"zero_last": True}, {"conv_bias": True}])
+def test_a_row_of_the_suites_that_was_another_is_another_architecture(change):
+    """Records of another version of the suite: the name is the same, the net is not."""
+    now, before = study_records(["resnet"], [18], cost=False), study_records(["resnet"], [18], cost=False)
+    for i, found in enumerate(before):
+        row = dataclasses.replace(found.trial.architecture, **change)
+        before[i] = dataclasses.replace(found, trial=dataclasses.replace(found.trial, architecture=row))
+    names = frames([*now, *before]).trials["architecture"]
+    assert names.nunique() == 2
+    assert (names == "resnet").sum() == len(now)  # judges and figures find the suite's own
+
+
+def test_another_label_is_no_other_architecture():
+    row = dataclasses.replace(trial().architecture, label="reworded")
+    found = frames(
+        [train_record(trial(), 0.1), train_record(dataclasses.replace(trial(seed=1), architecture=row), 0.1)]
+    )
+    assert set(found.trials["architecture"]) == {"resnet"}
+    assert found.cells["n"].tolist() == [2]
