@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
 Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
 Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
+Purpose = Annotated[str, typer.Option(help="Only what is judged (train), what measures cost (cost), or the search.")]
 
 
 def numbers(option: str, text: str) -> list[int] | None:
@@ -38,13 +39,13 @@ def numbers(option: str, text: str) -> list[int] | None:
     return values
 
 
-def seed_list(text: str) -> list[int] | None:
-    """Seeds as a list, or a count N for 0 to N-1."""
+def seed_list(text: str, first: int = 0) -> list[int] | None:
+    """Seeds as a list, or a count N for N from the first on."""
     values = numbers("--seeds", text)
     if values is not None and len(values) == 1 and "," not in text:
-        if not 1 <= values[0] <= 1000:
-            raise ValueError(f"--seeds {text!r}: a count must be 1 to 1000; for one seed write a comma after it: 7,")
-        return list(range(values[0]))
+        if not 1 <= values[0] <= 100:
+            raise ValueError(f"--seeds {text!r}: a count must be 1 to 100; for one seed write a comma after it: 7,")
+        return list(range(first, first + values[0]))
     return values
 
 
@@ -79,17 +80,31 @@ def known_depths(study: Any, asked: list[int] | None) -> None:
             raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
 
 
+def asked(study: str, seeds: str, depths: list[int] | None, purpose: str) -> Any:
+    """The study as the options narrow it; of a search, the seeds are its own."""
+    from bench.plan.study import load
+    from bench.plan.trial import FIRST_SEARCH_SEED
+
+    if purpose == "search":
+        return load(study, None, depths, seed_list(seeds, FIRST_SEARCH_SEED))
+    return load(study, seed_list(seeds), depths)
+
+
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
-    """The study with only the trials of these digests, or of this purpose; all where none is asked for."""
+    """The study with only the trials of these digests, or of this purpose; all but a search where none is asked for."""
     from bench.plan.trial import PURPOSES
     from models.spec import unknown
 
     if purpose:
         if purpose not in PURPOSES:
             raise ValueError(unknown("purpose", purpose, PURPOSES))
-        study = dataclasses.replace(study, trials=tuple(t for t in study.trials if t.purpose == purpose))
+        trials = (*study.trials, *study.search)
+        study = dataclasses.replace(study, trials=tuple(t for t in trials if t.purpose == purpose))
+        if purpose == "search":
+            study = dataclasses.replace(study, varied=tuple(dict.fromkeys((*study.varied, "lr"))))
         if not study.trials:
-            raise ValueError(f"--purpose {purpose}: study {study.name!r} has no such trial")
+            more = "; a table [search] declares one" if purpose == "search" else ""
+            raise ValueError(f"--purpose {purpose}: study {study.name!r} has no such trial{more}")
     have = {trial.digest: trial for trial in study.trials}
     for digest in only:
         if digest not in have:
@@ -125,6 +140,7 @@ def show(
     study: StudyName,
     seeds: Seeds = "",
     depths: Depths = "",
+    purpose: Purpose = "",
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
 ) -> None:
@@ -135,13 +151,17 @@ def show(
 
     depth_list = numbers("--depths", depths)
     known_depths(load(study), depth_list)
-    found = load(study, seed_list(seeds), depth_list)
+    whole = asked(study, seeds, depth_list, purpose)
+    found = chosen(whole, [], purpose)
     name = Silent(found.varied).name
     typer.echo(f"{found.title}\n{found.description}".strip())
     expected, sums = prediction.lines(found, Path(records), workers)
     for number, (trial, words) in enumerate(zip(found.trials, expected, strict=True), 1):
         typer.echo(f"{number:5}  {name(trial):60} {words}")
     typer.echo("\n".join(sums))
+    if whole.search and purpose != "search":
+        _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
+        typer.echo(f"its search, {len(whole.search)} trials more (--purpose search): {sums[0]}")
 
 
 @app.command()
@@ -166,7 +186,7 @@ def run(
     seeds: Seeds = "",
     depths: Depths = "",
     only: Annotated[list[str] | None, typer.Option(help="Only this trial: the last part of its record's name.")] = None,
-    purpose: Annotated[str, typer.Option(help="Only what trains (train), or only what measures cost (cost).")] = "",
+    purpose: Purpose = "",
     executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
@@ -193,7 +213,7 @@ def run(
     depth_list = numbers("--depths", depths)
     whole = load(study)
     known_depths(whole, depth_list)
-    found = load(study, seed_list(seeds), depth_list)
+    found = asked(study, seeds, depth_list, purpose)
     if rehearse:
         # Never among real records.
         whole = found = rehearsed(found)

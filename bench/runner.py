@@ -47,7 +47,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
     while True:
         status, message, parts = _attempt(trial, machine, environment, micro_batches, progress)
         smaller = trial.batch_size // (2 * micro_batches) >= LEAST_MICRO_BATCH
-        if status != Status.OUT_OF_MEMORY or trial.purpose != "train" or not smaller:
+        if status != Status.OUT_OF_MEMORY or not trial.trains or not smaller:
             break
         # The exception is gone by now, and with it what its traceback held on the device.
         device.reset_peak_memory(machine.device)
@@ -67,7 +67,7 @@ def _attempt(
     try:
         stored = data.for_trial(trial, machine.data_root)
         environment["data"] = stored.digest
-        if trial.purpose == "cost":
+        if not trial.trains:
             parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
             environment["execution"] = parts["cost"].pop("execution")
             return Status.OK, "", parts

@@ -65,4 +65,9 @@ def _strangers(study: Study, frames: "Frames") -> int:
         for seed, digests in table.groupby("seed")["digest"]:
             asked = {dataclasses.replace(trial, seed=int(seed)).digest for trial in mine}
             count += int((~digests.isin(asked)).sum())
+    # A search goes on to rates beyond those that its study names.
+    mine = {dataclasses.replace(trial, seed=0, lr=1.0) for trial in study.search}
+    for (seed, lr), digests in frames.search.groupby(["seed", "lr"])["digest"]:
+        asked = {dataclasses.replace(trial, seed=int(seed), lr=float(lr)).digest for trial in mine}
+        count += int((~digests.isin(asked)).sum())
     return count

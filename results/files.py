@@ -9,7 +9,7 @@ import pandas as pd
 from bench.store.record import write
 from results.tables import Frames
 
-NAMES = ("trials", "epochs", "cost", "cells", "operators", "probes")
+NAMES = ("trials", "search", "epochs", "cost", "cells", "operators", "probes")
 
 # A cell that begins so is run as a formula by spreadsheets (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -123,6 +123,7 @@ class Frames:
 
     Attributes:
         trials: A row per training record: `TRIALS`. Errors of a trial that did not end "ok" are NaN.
+        search: Likewise of the trials that learning rates are chosen by, which are in no other table.
         epochs: A row per trial and epoch: `EPOCHS`.
         cost: A row per cost record, times as medians of the raw samples: `COST`.
         cells: A row per setting over its comparable seeds: `CELLS`. Mean, low and high (95 % interval) are over
@@ -135,6 +136,7 @@ class Frames:
     """
 
     trials: pd.DataFrame
+    search: pd.DataFrame
     epochs: pd.DataFrame
     cost: pd.DataFrame
     cells: pd.DataFrame
@@ -171,7 +173,7 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             sound.append((path, found))
     comparable, apart = _comparable([found for _, found in sound])
     unique, comparable, doubled = _one_a_trial(sound, comparable)
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "epochs", "cost", "operators")}
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "search", "epochs", "cost", "operators")}
     probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
     named: list[dict[str, Any]] = []
     for (path, found), same in zip(unique, comparable, strict=True):
@@ -181,7 +183,11 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             tables["cost"].append({**keys, **ended, **rows.cost(found)})
             tables["operators"] += [{**keys, **row} for row in rows.operators(found)]
             continue
-        tables["trials"].append({**keys, **ended, **rows.result(found, tuple(_RESULT))})
+        trained = {**keys, **ended, **rows.result(found, tuple(_RESULT))}
+        if found.trial.purpose == "search":
+            tables["search"].append(trained)
+            continue
+        tables["trials"].append(trained)
         tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in rows.epochs(found, tuple(_EPOCH))]
         for probe, reading in rows.probes(found):
             probes["row"].append(len(named))
@@ -191,6 +197,7 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     trials = _frame(tables["trials"], TRIALS)
     return Frames(
         trials=trials,
+        search=_frame(tables["search"], TRIALS),
         epochs=_frame(tables["epochs"], EPOCHS),
         cost=floors_apart(_frame(tables["cost"], COST)),
         cells=summarize(trials),

@@ -1,7 +1,8 @@
 """Studies as frozen data, and the TOML files that they are read from. No torch.
 
 A study file is a table of trial fields. A field may be given a list: lists multiply. `[[grid]]` tables
-each make a further product that overrides the fields above them. A trial is one point of all that.
+each make a further product that overrides the fields above them. A trial is one point of all that. `[search]` says
+which learning rates are searched (`search`).
 """
 
 import dataclasses
@@ -12,15 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.plan import own
-from bench.plan.trial import DEFAULTS, FIELDS, PURPOSES, TUPLES, Trial, architecture, check, check_name
+from bench.plan import own, search
+from bench.plan.trial import DEFAULTS, FIELDS, TUPLES, Trial, architecture, check, check_name
 from models.spec import unknown
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
 # Images of a rehearsal: a few steps, or what there is of a smaller set.
 REHEARSED_IMAGES = 40
-_STUDY_KEYS = ("title", "description", "claims", "include", "grid")
+_STUDY_KEYS = ("title", "description", "claims", "include", "grid", "search")
+# What a study's trials are for unless it says; its search is a table of its own.
+_USUAL_PURPOSES = ["train", "cost"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Study:
         trials: Sorted by seed; within a seed as the file gives them. `runner.order` decides what runs first.
         include: Names of studies whose trials are part of this one (each keeps its own records folder).
         varied: Names of the trial fields that differ between trials.
+        search: Trials that a learning rate is chosen by; never among `trials`, and run only when asked for.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Study:
     trials: tuple[Trial, ...]
     include: tuple[str, ...] = ()
     varied: tuple[str, ...] = field(default=())
+    search: tuple[Trial, ...] = ()
 
     @property
     def parts(self) -> list[str]:
@@ -80,13 +85,19 @@ def default_study(device: str, data_root: Path) -> tuple[str, str]:
     )
 
 
-def load(name: str, seeds: Sequence[int] | None = None, depths: Sequence[int] | None = None) -> Study:
+def load(
+    name: str,
+    seeds: Sequence[int] | None = None,
+    depths: Sequence[int] | None = None,
+    search_seeds: Sequence[int] | None = None,
+) -> Study:
     """Reads a study: a built-in name, or a path to a user's own TOML.
 
     Args:
         name: Built-in name, or a path that ends in ".toml".
         seeds: Replaces the study's seeds.
         depths: Keeps only these depths.
+        search_seeds: Replaces the seeds of the study's search.
 
     Raises:
         ValueError: One line naming file, key and fault, for anything that cannot be run.
@@ -99,7 +110,7 @@ def load(name: str, seeds: Sequence[int] | None = None, depths: Sequence[int] | 
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read study {str(path)!r}: {error}") from None
     try:
-        study = parse(path.stem, table, seeds, depths)
+        study = parse(path.stem, table, seeds, depths, search_seeds)
     except ValueError as error:
         raise ValueError(f"study {path.stem!r}: {error}") from None
     return _with_own(study, path.parent)
@@ -111,17 +122,21 @@ def rehearsed(study: Study) -> Study:
     Every architecture, depth, precision, data set and probe of it, in tiny nets that take a few steps on a few images;
     one seed.
     """
-    first = min((trial.seed for trial in study.trials), default=0)
+    return replace(study, trials=_small(study.trials), search=_small(study.search))
+
+
+def _small(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    first = min((trial.seed for trial in trials), default=0)
     # Wide enough to have channels, long enough for a few steps.
     small = (
         replace(
             trial, width=2, batch_size=8, train_examples=REHEARSED_IMAGES, test_examples=REHEARSED_IMAGES,
             epochs=min(1, trial.epochs), warmup_epochs=0.0,
         )
-        for trial in study.trials
+        for trial in trials
         if trial.seed == first
     )  # fmt: skip
-    return replace(study, trials=tuple(dict.fromkeys(small)))
+    return tuple(dict.fromkeys(small))
 
 
 def _with_own(study: Study, folder: Path) -> Study:
@@ -131,12 +146,19 @@ def _with_own(study: Study, folder: Path) -> Study:
         return study
     own.reachable(folder)
     found = {row: own.described(row, folder) for row in rows}
-    trials = tuple(replace(t, architecture=found.get(t.architecture, t.architecture)) for t in study.trials)
-    return replace(study, trials=trials)
+    trials, searched = (
+        tuple(replace(t, architecture=found.get(t.architecture, t.architecture)) for t in part)
+        for part in (study.trials, study.search)
+    )
+    return replace(study, trials=trials, search=searched)
 
 
 def parse(
-    name: str, table: dict[str, Any], seeds: Sequence[int] | None = None, depths: Sequence[int] | None = None
+    name: str,
+    table: dict[str, Any],
+    seeds: Sequence[int] | None = None,
+    depths: Sequence[int] | None = None,
+    search_seeds: Sequence[int] | None = None,
 ) -> Study:
     """Turns a study's table into trials; see `load`."""
     check_name("study name", name)
@@ -146,10 +168,13 @@ def parse(
     allowed = [*FIELDS, *_STUDY_KEYS]
     include = tuple(head.get("include", ()))
     trials: list[Trial] = []
+    searched: list[Trial] = []
     for other in include:
         if other not in known_studies():  # built-in studies only, which a test reads: no file can include itself
             raise ValueError(unknown("study", other, known_studies()) + " Only built-in studies can be included.")
-        trials += [t for t in load(other, seeds).trials if depths is None or t.depth in depths]
+        part = load(other, seeds, search_seeds=search_seeds)
+        trials += [t for t in part.trials if depths is None or t.depth in depths]
+        searched += [t for t in part.search if depths is None or t.depth in depths]
     for grid in head.get("grid", [{}] if not include or table else []):
         for key in [*table, *grid]:
             if key not in FIELDS or key == "study":
@@ -157,6 +182,9 @@ def parse(
         trials += _product(name, {**table, **grid}, seeds, depths)
     if not trials:
         raise ValueError("no trials: the grid is empty")
+    if "search" in head:
+        mine = [trial for trial in trials if trial.study == name]
+        searched += search.trials(search.read(head["search"], mine), mine, search_seeds)
     unique = tuple(dict.fromkeys(trials))
     # Among trials of one study and purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
     alike: dict[tuple[str, str], list[Trial]] = {}
@@ -167,7 +195,7 @@ def parse(
         fields.append("study")
     title = str(head.get("title", name))
     claims = tuple(map(str, head.get("claims", ())))
-    return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields))
+    return Study(name, title, str(head.get("description", "")), claims, unique, include, tuple(fields), tuple(searched))
 
 
 def _check_head(head: dict[str, Any]) -> None:
@@ -184,7 +212,7 @@ def _check_head(head: dict[str, Any]) -> None:
 def _product(
     study: str, values: dict[str, Any], seeds: Sequence[int] | None, depths: Sequence[int] | None
 ) -> list[Trial]:
-    values = {"purpose": list(PURPOSES), **values}
+    values = {"purpose": _USUAL_PURPOSES, **values}
     if seeds is not None:
         values["seed"] = list(seeds)
     for key in ("architecture", "depth", "seed"):
@@ -196,6 +224,8 @@ def _product(
         axes[key] = list(value) if many else [value]
         if not axes[key]:
             raise ValueError(f"key {key!r} lists nothing")
+        if key == "purpose" and "search" in axes[key]:
+            raise ValueError("purpose is 'train' or 'cost'; a search is declared by a table [search] of the study")
         repeated = [v for v in axes[key] if axes[key].count(v) > 1]
         if repeated:
             raise ValueError(f"key {key!r} lists {repeated[0]!r} twice")

@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from models.spec import ARCHITECTURES, LAYOUTS, Architecture, ModelSpec, blocks_per_stage, unknown
 
-PURPOSES = ("train", "cost")
+PURPOSES = ("train", "cost", "search")
+# Learning rates are searched on other seeds than nets are judged on: a rate chosen on a seed flatters that seed.
+FIRST_SEARCH_SEED = 100
 SCHEDULES = ("cosine", "constant", "step")
 PRECISIONS = ("fp32", "tf32", "bf16")
 AUGMENTATIONS = ("none", "crop-flip")
@@ -43,7 +45,8 @@ class Trial:
     Attributes:
         study: Name of the study it belongs to.
         purpose: "train" trains and evaluates; "cost" measures time and memory of the same network, apart
-            from training and while nothing else runs.
+            from training and while nothing else runs; "search" trains as "train" does, to choose a learning rate
+            by, and is never judged.
         architecture: The row, whole, so that a record is complete.
         depth: Weighted layers on the main path.
         width: Channels of the first stage.
@@ -116,6 +119,11 @@ class Trial:
             if name in values:
                 values[name] = tuple(values[name])
         return Trial(**values)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains, be it to be judged or to choose a learning rate by."""
+        return self.purpose != "cost"
 
     @property
     def digest(self) -> str:
@@ -208,7 +216,12 @@ def check(trial: Trial) -> None:
             raise ValueError(f"{name} must be at least {_AT_LEAST[name]} and under {_MOST}, not {value!r}")
     if trial.lr == 0:
         raise ValueError("lr must be above zero, not 0.0")
-    if trial.purpose == "train" and trial.epochs == 0:
+    searching = trial.purpose == "search"
+    if searching != (trial.seed >= FIRST_SEARCH_SEED):
+        own = f"search trial, whose seeds are {FIRST_SEARCH_SEED} and up"
+        other = f"judged trial, whose seeds are 0 to {FIRST_SEARCH_SEED - 1}"
+        raise ValueError(f"seed {trial.seed} is none of a {own if searching else other}")
+    if trial.trains and trial.epochs == 0:
         raise ValueError('epochs must be at least 1 to train (purpose = "cost" measures without training)')
     for name, kind in (("grow_to", int), ("probes", str)):
         for each in getattr(trial, name):
@@ -217,7 +230,7 @@ def check(trial: Trial) -> None:
     for name in ("label_smoothing", "stop_at_train_error"):
         if getattr(trial, name) >= 1:
             raise ValueError(f"{name} is a fraction: it must be under 1, not {getattr(trial, name)!r} (5 % is 0.05)")
-    if trial.purpose == "train" and trial.warmup_epochs > trial.epochs:
+    if trial.trains and trial.warmup_epochs > trial.epochs:
         raise ValueError(f"warmup_epochs {trial.warmup_epochs:g} is more than the {trial.epochs} epochs")
     blocks_per_stage(trial.layout, trial.depth)
     last = trial.depth

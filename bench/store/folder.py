@@ -32,6 +32,11 @@ def plain(trial: Trial) -> Trial:
     return dataclasses.replace(trial, architecture=dataclasses.replace(trial.architecture, label="", source=""))
 
 
+def _any_repeat(trial: Trial) -> Trial:
+    """The trial without its seed, and a search without its rate: a search goes on to rates beyond those it names."""
+    return dataclasses.replace(plain(trial), seed=0, lr=0.0 if trial.purpose == "search" else trial.lr)
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Names of what differs between the environments of two records, of those that must agree."""
     return [name for name in COMPARED if old.get(name) != new.get(name)]
@@ -111,14 +116,14 @@ class Folder:
             path.rename(aside)
             self.notes.append(f"{path.name}: {reason}; set aside as {aside.name}")
         asked = {plain(t): t for t in trials}
-        possible = {dataclasses.replace(plain(t), seed=0) for t in [*whole, *trials]}
+        possible = {_any_repeat(t) for t in [*whole, *trials]}
         # The latest of two records of one trial counts.
         good.sort(key=lambda pair: (pair[1].status.final, pair[1].started), reverse=True)
         done: list[Record] = []
         for path, record in good:
             trial = plain(record.trial)
             reason_apart = ""
-            if dataclasses.replace(trial, seed=0) not in possible:
+            if _any_repeat(trial) not in possible:
                 reason_apart = "not a trial of this study (any more)"
             elif trial in self._paths:
                 reason_apart = f"a second record of the trial in {self._paths[trial].name}"

@@ -28,7 +28,7 @@ def work(trial: Trial) -> float:
     Measured on two cores at width 8, a step's time grows with depth and hardly with anything else.
     """
     examples = trial.train_examples or 1000
-    if trial.purpose == "cost":
+    if not trial.trains:
         return float(trial.depth)
     return trial.depth * trial.epochs * examples / 1000
 
@@ -42,9 +42,9 @@ class Forecast:
     @staticmethod
     def _keys(trial: Trial) -> list[tuple[Any, ...]]:
         """From the same setting to the merely similar."""
-        alike = (trial.purpose, *values(trial, "scale"))
+        alike = (trial.trains, *values(trial, "scale"))
         network = (*alike, trial.architecture.name)
-        return [(*network, trial.depth, trial.epochs), network, alike, (trial.purpose,)]
+        return [(*network, trial.depth, trial.epochs), network, alike, (trial.trains,)]
 
     def learn(self, record: Record) -> None:
         """Takes in a record. One that diverged ended early: it tells about its own setting only."""
@@ -67,7 +67,7 @@ class Forecast:
             seconds = self.seconds(trial)
             if seconds is None:
                 return None
-            if trial.purpose == "cost":
+            if not trial.trains:
                 alone += seconds
             else:
                 shared += seconds

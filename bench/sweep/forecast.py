@@ -113,7 +113,7 @@ def predict(study: Study, records: Iterable[Record], device_name: str = "") -> l
 def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record | None) -> Prediction:
     others = [r for r in costs if family(r.trial) == family(trial) and r.trial.depth != trial.depth]
     same = [r for r in costs if family(r.trial) == family(trial) and r.trial.depth == trial.depth]
-    used = others + (same if trial.purpose == "train" else [])
+    used = others + (same if trial.trains else [])
     if used:
         step = fit([(r.trial.depth, statistics.median(r.cost["step_times_s"])) for r in used])(trial.depth)
         memory = fit([(r.trial.depth, float(r.cost["peak_memory_bytes"])) for r in used])(trial.depth)
@@ -123,7 +123,7 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
         step, memory = rule_of_thumb(trial)
         basis = "rule of thumb"
     seconds = step * _steps(trial, sizes)
-    if trial.purpose == "cost" and used:
+    if not trial.trains and used:
         seconds = fit([(r.trial.depth, r.seconds) for r in used])(trial.depth)
     measured_s = measured_bytes = None
     if own is not None and own.status is Status.OK:
@@ -154,7 +154,7 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
 
 def _steps(trial: Trial, sizes: dict[str, int]) -> float:
     """Training steps, and what comes after them in units of a step; a cost trial takes about twelve."""
-    if trial.purpose == "cost":
+    if not trial.trains:
         return 12.0
     inner = trial.dataset.removeprefix("random-labels:")
     n = trial.train_examples or sizes.get(trial.dataset, sizes.get(inner, 50_000))
@@ -200,8 +200,8 @@ def lines(
         )
         fits = "  DOES NOT FIT" if one.memory_bytes > most else ""
         text.append(f"{one.seconds:8.1f} s {one.memory_bytes / 2**20:7.0f} MiB{fits}{error}")
-    training = sum(p.seconds for p in found if p.trial.purpose == "train")
-    measuring = sum(p.seconds for p in found if p.trial.purpose == "cost")
+    training = sum(p.seconds for p in found if p.trial.trains)
+    measuring = sum(p.seconds for p in found if not p.trial.trains)
     bases = ", ".join(sorted({p.basis.split(" over")[0] for p in found}))
     minutes = (training / workers + measuring) / 60
     sums = [f"predicted ({bases}), without start-up: {minutes:.1f} min with {workers} trials at a time"]

@@ -86,7 +86,7 @@ class Summary:
 
 def exclusive(trial: Trial) -> bool:
     """Whether nothing else may run beside a trial: time and memory are measured in it."""
-    return trial.purpose == "cost"
+    return not trial.trains
 
 
 def order(jobs: Sequence[Job]) -> list[Job]:
@@ -191,7 +191,8 @@ class _Sweep:
         self._study, self._options, self._display, self._signals = study, options, display, signals
         self._folders, self._whole = folders, whole
         # An included study's records keep the names that they have by themselves.
-        self._varied = {name: varied([t for t in whole.trials if t.study == name]) for name in folders}
+        every = (*whole.trials, *whole.search)
+        self._varied = {name: varied([t for t in every if t.study == name]) for name in folders}
         # Half of a limit that is shorter than the margin itself (a rehearsal's).
         margin = min(LIMIT_MARGIN_S, options.time_limit_s / 2)
         self._deadline = begin + options.time_limit_s - margin if options.time_limit_s else float("inf")
@@ -241,7 +242,7 @@ class _Sweep:
         done: set[Trial] = set()
         for name, folder in self._folders.items():
             mine = [trial for trial in self._study.trials if trial.study == name]
-            whole = [trial for trial in self._whole.trials if trial.study == name]
+            whole = [trial for trial in (*self._whole.trials, *self._whole.search) if trial.study == name]
             for record in folder.finished(mine, whole, self._environments):
                 done.add(plain(record.trial))
                 self._forecast.learn(record)

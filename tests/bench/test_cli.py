@@ -15,6 +15,7 @@ from bench.store.record import Status
 from bench.sweep import display as progress
 from bench.sweep import faults as seam
 from bench.sweep.run import Summary
+from results import tables
 from tests.harness import rehearsal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,8 +55,10 @@ REFUSED = [
     (["run", "TINY", "--depths", "19"], "18, 34"),
     (["run", "TINY", "--depths", "18.5"], "whole numbers"),
     (["run", "TINY", "--depths", "18,18"], "twice"),
-    (["run", "TINY", "--seeds", "0"], "1 to 1000"),
-    (["run", "TINY", "--seeds", "1000000000"], "1 to 1000"),
+    (["run", "TINY", "--seeds", "0"], "1 to 100;"),
+    (["run", "TINY", "--seeds", "1000000000"], "1 to 100;"),
+    (["run", "TINY", "--seeds", "100,"], "judged trial, whose seeds are 0 to 99"),
+    (["run", "TINY", "--purpose", "search"], "[search]"),
     (["run", "TINY", "--seeds", "1,1"], "twice"),
     (["run", "TINY", "--seeds", "-1"], "whole numbers"),
     (["run", "TINY", "--seeds", "true"], "whole numbers"),
@@ -154,6 +157,33 @@ def test_costs_measured_first_predict_the_trainings(
     capsys.readouterr()
     assert bench("show", str(tiny), *places, monkeypatch=monkeypatch) == 0
     assert "predicted (fit)" in capsys.readouterr().out
+
+
+def test_a_search_runs_when_asked_for_and_enters_no_table_of_results(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_text(TINY + 'probes = ["lesions"]\n[search]\nrates = [0.1, 0.01]\n[search.plain]\nrates = [0.03]\n')
+    places = ["--records", str(tmp_path / "records"), "--executor", "inline", "--no-live"]
+    assert bench("run", str(tiny), *places, "--depths", "18", monkeypatch=monkeypatch) == 0
+    search = [*places, "--purpose", "search"]
+    assert bench("run", str(tiny), *search, "--seeds", "0,1", monkeypatch=monkeypatch) == 2
+    assert "search trial, whose seeds are 100 and up" in capsys.readouterr().err
+    assert bench("run", str(tiny), *search, "--depths", "18", monkeypatch=monkeypatch) == 0
+    assert "preact 18 seed 101 search lr=0.01" in capsys.readouterr().out
+    found = [each for _, each in record.load(tmp_path / "records" / "tiny")[0]]
+    searched = [each.trial for each in found if each.trial.purpose == "search"]
+    tried = {(t.architecture.name, t.lr, t.seed) for t in searched}
+    assert tried == {(a, r, s) for s in (100, 101) for a, r in (("plain", 0.03), ("preact", 0.1), ("preact", 0.01))}
+    assert not any(trial.probes for trial in searched)
+    frames = tables.load([tmp_path / "records" / "tiny"])
+    assert len(frames.search) == 6
+    assert set(frames.trials["seed"]) == set(frames.cells["n"] - 1) == {0}
+    assert not set(frames.search["digest"]) & (set(frames.epochs["digest"]) | set(frames.probes["digest"]))
+    # Neither sweep takes the other's records for stale ones, nor those of rates that the search went on to.
+    tiny.write_text(tiny.read_text().replace("[0.1, 0.01]", "[0.1]"))
+    for more in ([], ["--purpose", "search"]):
+        assert bench("run", str(tiny), *places, *more, "--depths", "18", monkeypatch=monkeypatch) == 0
+        assert "kept apart" not in capsys.readouterr().out
 
 
 def test_pipe_into_head_is_no_traceback() -> None:

@@ -1,5 +1,6 @@
 """Figures tell the truth: failures are drawn, each architecture has one look, the same frames give the same bytes."""
 
+import dataclasses
 import itertools
 import math
 import xml.etree.ElementTree as ElementTree
@@ -310,9 +311,7 @@ def test_svg_is_the_same_twice_is_xml_and_keeps_its_text_as_text(frames: Frames)
 def test_a_hostile_label_is_drawn_as_text(frames: Frames) -> None:
     label = "</svg><script>alert(1)</script> $x^2$"
     trials = frames.trials.assign(label=label)
-    frames = Frames(
-        trials, frames.epochs, frames.cost, frames.cells.assign(label=label), frames.operators, frames.probes
-    )
+    frames = dataclasses.replace(frames, trials=trials, cells=frames.cells.assign(label=label))
     svg = style.svg(figures.FIGURES["train-error-by-depth"].draw(frames))
     texts = "".join(ElementTree.fromstring(svg).itertext())
     assert label in texts
@@ -359,7 +358,7 @@ def test_log_ticks_read_as_people_write_them() -> None:
 
 def test_drawn_numbers_do_not_hang_on_the_last_bit(frames: Frames) -> None:
     wobble = frames.trials.assign(train_error=frames.trials["train_error"] * (1 + 1e-12))
-    moved = Frames(wobble, frames.epochs, frames.cost, frames.cells, frames.operators, frames.probes)
+    moved = dataclasses.replace(frames, trials=wobble)
     draw = figures.FIGURES["train-error-by-depth"].draw
     assert isinstance(wobble, pd.DataFrame)
     assert style.svg(draw(moved)) == style.svg(draw(frames))

@@ -147,6 +147,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"include": "digits"}, "include"),
     ({"title": 3}, "title"),
     ({"claims": "cost-grows"}, "claims"),
+    ({"seed": 100}, "judged trial, whose seeds are 0 to 99"),
+    ({"purpose": "search"}, "a table [search]"),
+    ({"search": 0.1}, "'search' must be a table"),
+    ({"search": {"rate": [0.1]}}, "'rates'"),
+    ({"search": {"rates": [0.1, 0.1]}}, "each once"),
+    ({"search": {"rates": [0.0]}}, "above zero"),
+    ({"search": {"rates": [math.nan]}}, "above zero"),
+    ({"search": {"rates": 0.1}}, "must list"),
+    ({"search": {"seeds": [100]}}, "how many"),
+    ({"search": {"seeds": 0}}, "how many"),
+    ({"search": {"resnt": {"rates": [0.1]}}}, "search: unknown architecture"),
+    ({"search": {"plain": {"depth": 18}}}, "search.plain: unknown key"),
 ]  # fmt: skip
 
 

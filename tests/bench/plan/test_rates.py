@@ -1,0 +1,109 @@
+"""The best learning rate, on planted truths: nets whose loss over the rate is known."""
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from bench.plan.rates import USUAL_STEP, Best, Tried, best, rounded
+from bench.plan.search import USUAL_RATES
+
+CHANCE = 0.9
+
+
+def net(optimum: float, too_high: float = math.inf, spread: float = 0.0) -> Callable[[float], Tried]:
+    """A net whose loss is a parabola in log rate around its optimum, and which diverges above a rate."""
+    luck = random.Random(f"{optimum}")
+
+    def at(lr: float) -> Tried:
+        loss = 0.1 + 0.2 * math.log(lr / optimum) ** 2
+        seeds = [math.inf if lr > too_high else loss + luck.gauss(0, spread) for _ in range(2)]
+        return Tried(lr, tuple(seeds), tuple(min(CHANCE, 0.4 * loss) for loss in seeds))
+
+    return at
+
+
+def searched(at: Callable[[float], Tried], rates: tuple[float, ...] = USUAL_RATES) -> tuple[Best, list[float]]:
+    """Searches as `make tune` does: until nothing asks for a further rate."""
+    tried = [at(lr) for lr in rates]
+    found = best(tried, CHANCE)
+    while found.next is not None:
+        tried.append(at(found.next))
+        found = best(tried, CHANCE)
+    return found, sorted(each.lr for each in tried)
+
+
+@pytest.mark.parametrize("optimum", [0.006, 0.01, 0.02, 0.05])
+def test_a_best_rate_inside_the_grid_is_found_within_its_step(optimum: float) -> None:
+    found, tried = searched(net(optimum))
+    assert tried == sorted(USUAL_RATES)
+    assert found.state == "inside"
+    assert found.lr == pytest.approx(optimum, rel=0.06), "a parabola is met, but for rounding"
+    noisy, _ = searched(net(optimum, spread=0.03))
+    assert abs(math.log(noisy.lr / optimum)) < math.log(USUAL_STEP)
+
+
+@pytest.mark.parametrize("optimum", [2e-5, 4e-4, 0.5, 8.0])
+def test_beyond_the_grid_it_is_extended_until_the_best_is_inside(optimum: float) -> None:
+    first = best([net(optimum)(lr) for lr in USUAL_RATES], CHANCE)
+    assert first.state == ("higher" if optimum > 0.1 else "lower")
+    assert first.next == pytest.approx(0.32 if optimum > 0.1 else 0.001, rel=0.05)
+    found, tried = searched(net(optimum))
+    assert found.state == "inside"
+    assert found.lr == pytest.approx(optimum, rel=0.1)
+    assert tried[0] < found.lr < tried[-1]
+
+
+def test_the_best_rate_may_stand_just_under_divergence() -> None:
+    """Losses fall up to the rate above which every seed diverges: the best is inside, without a parabola."""
+    found, _ = searched(net(0.5, too_high=0.05))
+    assert (found.state, found.lr) == ("inside", 0.032)
+
+
+def test_one_seed_that_diverges_counts_as_worst() -> None:
+    tried = [Tried(0.1, (0.01, math.inf), (0.0, math.inf)), Tried(0.03, (0.5, 0.5), (0.2, 0.2)),
+             Tried(0.01, (0.9, 0.9), (0.4, 0.4))]  # fmt: skip
+    assert best(tried, CHANCE).lr == 0.03
+
+
+def test_a_net_that_diverges_everywhere_is_followed_down_to_a_rate_that_trains_nothing() -> None:
+    def hopeless(lr: float) -> Tried:
+        loss, error = (math.inf, math.inf) if lr > 1e-4 else (2.3 + 0.001 * math.log10(1e-4 / lr), 0.89)
+        return Tried(lr, (loss, loss), (error, error))
+
+    first = best([hopeless(lr) for lr in USUAL_RATES], CHANCE)
+    assert (first.state, first.next) == ("lower", 0.001)
+    assert math.isnan(first.lr)
+    found, tried = searched(hopeless)
+    assert (found.state, found.next, found.lr) == ("untrained", None, tried[1])
+    assert tried[1] <= 1e-4 < tried[2]
+
+
+def test_a_net_that_guesses_at_every_rate_tried_is_tried_on() -> None:
+    """A grid that is too low, or too high, to train anything is no proof that nothing does."""
+    for optimum, grid in ((1.0, (1e-5, 3e-6)), (1e-4, (0.1, 0.03, 0.01))):
+        found, _ = searched(net(optimum), grid)
+        assert found.state == "inside"
+        assert found.lr == pytest.approx(optimum, rel=0.1)
+
+
+def test_a_search_without_end_ends() -> None:
+    def diverges(lr: float) -> Tried:
+        return Tried(lr, (math.inf,), (math.inf,))
+
+    def rises(lr: float) -> Tried:
+        return Tried(lr, (1 / lr,), (0.1,))
+
+    for at, state in ((diverges, "lower"), (rises, "higher")):
+        found, tried = searched(at)
+        assert (found.state, found.next) == (state, None)
+        assert len(tried) < 20
+
+
+def test_a_plateau_and_a_grid_of_other_steps() -> None:
+    flat = [Tried(lr, (0.2,), (0.1,)) for lr in (0.1, 0.03, 0.01)]
+    assert best([Tried(0.3, (0.9,), (0.4,)), *flat, Tried(0.003, (0.9,), (0.4,))], CHANCE).state == "inside"
+    found, _ = searched(net(0.02), (0.1, 0.03, 0.002))
+    assert found.lr == pytest.approx(0.02, rel=0.06)
+    assert [rounded(lr) for lr in (0.00316, 0.0316, 1 / 3)] == [0.0032, 0.032, 0.33]
