@@ -173,7 +173,7 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
     place: dict[int, tuple[str, str]] = {}
     outermost: list[tuple[str, str, Event]] = []
     stage_of: dict[int, str] = {}
-    stage, backward, updating = "", "", 0
+    stage, backward, backward_until, updating = "", "", 0, 0
     open_until = 0
     kind = ""
     for event in events:
@@ -185,13 +185,14 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
             updating = event.end
         elif event.name.startswith("autograd::engine::evaluate_function"):
             stage = ""  # the forward pass is over
-            backward = stage_of.get(event.sequence, backward)
+            backward, backward_until = stage_of.get(event.sequence, backward), event.end
         elif event.name.startswith(("aten::", COMPILED)):
             if event.start >= open_until:
                 open_until = event.end
                 update = event.start < updating
                 kind = "optimizer" if update else kind_of(event.name)
-                here = "" if update else stage or backward
+                # What follows the backward pass (clipping, the sums of the step) is no stage's.
+                here = "" if update else stage or (backward if event.start < backward_until else "")
                 if kind == "data" and here:
                     kind = "elementwise"  # the network's own indexing
                 outermost.append((kind, here, event))

@@ -103,9 +103,9 @@ class Worker:
     def _last_words(self) -> str:
         self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 20_000))
         lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
-        # faulthandler: the innermost frame comes first, and is the one that tells.
-        frames = [line for line in lines if line.startswith('File "')] if "Fatal Python error" in str(lines) else []
-        chosen = frames[:1] or lines[-1:]
+        # faulthandler names the thread that failed last; its innermost frame comes first, and is the one that tells.
+        failed = next((i for i, line in enumerate(lines) if line.startswith("Current thread 0x")), len(lines))
+        chosen = [line for line in lines[failed:] if line.startswith('File "')][:1] or lines[-1:]
         return f": {chosen[0][:300]}" if chosen else ""
 
 

@@ -101,8 +101,14 @@ def peak_memory(device: str) -> int:
 
 
 def memory_failures(device: str) -> int:
-    """How often CUDA's allocator has had no memory to give in this process; 0 on a CPU."""
-    return int(torch.cuda.memory_stats()["num_ooms"]) if device == "cuda" else 0
+    """How often CUDA's allocator has had no memory at hand in this process; 0 on a CPU.
+
+    Its second tries count too: one inside a capture ends the capture before it can count as a failure.
+    """
+    if device != "cuda":
+        return 0
+    counts = torch.cuda.memory_stats()
+    return int(counts["num_ooms"]) + int(counts["num_alloc_retries"])
 
 
 def out_of_memory(error: BaseException, device: str = "cpu", failures: int = 0) -> bool:

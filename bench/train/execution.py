@@ -63,14 +63,16 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
             "bf16": as "tf32" for what autocast leaves in float32. A CPU has no TF32: there it is fp32.
         exact: Deterministic algorithms, and no benchmark of algorithms.
     """
-    cudnn, product = torch.backends.cudnn, torch.backends.cuda.matmul
-    convolution: Any = cudnn.conv  # type: ignore[attr-defined] # a module that replaces itself
+    cudnn: Any = torch.backends.cudnn  # a module that replaces itself
+    product = torch.backends.cuda.matmul
+    # Recurrent layers alike: cuDNN's older switch, which others read, raises where the two differ.
+    convolution, recurrent = cudnn.conv, cudnn.rnn
     filling: Any = torch.utils.deterministic
     before = (convolution.fp32_precision, product.fp32_precision, cudnn.benchmark, cudnn.deterministic,
               torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
-              filling.fill_uninitialized_memory)  # fmt: skip
+              filling.fill_uninitialized_memory, recurrent.fp32_precision)  # fmt: skip
     try:
-        convolution.fp32_precision = "ieee" if precision == "fp32" else "tf32"
+        convolution.fp32_precision = recurrent.fp32_precision = "ieee" if precision == "fp32" else "tf32"
         product.fp32_precision = "ieee"
         # Where algorithms need not agree from run to run, cuDNN may look for the fastest.
         cudnn.benchmark, cudnn.deterministic = not exact and precision != "fp32", exact
@@ -83,7 +85,7 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
         convolution.fp32_precision, product.fp32_precision = before[0], before[1]
         cudnn.benchmark, cudnn.deterministic = before[2], before[3]
         _deterministic(before[4], before[5])
-        filling.fill_uninitialized_memory = before[6]
+        filling.fill_uninitialized_memory, recurrent.fp32_precision = before[6:]
 
 
 def _deterministic(mode: bool, warn_only: bool) -> None:

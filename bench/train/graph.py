@@ -7,11 +7,12 @@ states are afterwards as they were, and each can be taken back. What a step does
 import gc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
 # Eager steps before a capture: lazy handles, workspaces and compilation must not fall into it.
@@ -66,6 +67,7 @@ class CudaCapture:
             RuntimeError: What the body raises, or that it waits for the device: inside a capture that would leave
                 torch's allocator and generators unusable, here it costs nothing.
         """
+        settle()  # there may have been no memory for it when the last one failed
         self.stream.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(self.stream):
@@ -83,13 +85,45 @@ class CudaCapture:
     def __call__(self, body: Body) -> Body:
         """Captures a body, which is not run by it, and returns its replay."""
         graph = torch.cuda.CUDAGraph()
-        for generator in self.generators:
-            graph.register_generator_state(generator)
+        if TorchVersion(torch.__version__) < (2, 15):  # from then on a capture finds out itself what it draws from
+            for generator in self.generators:
+                graph.register_generator_state(generator)
         # The outer stream context: a capture that failed would leave its own stream as the current one.
         here = torch.cuda.stream(torch.cuda.current_stream())
-        with here, torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            body()
+        try:
+            with here, torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                body()
+        except BaseException:
+            self._recover()
+            raise
         return graph.replay
+
+    def _recover(self) -> None:
+        """Undoes what a capture that cannot be ended leaves behind, so that steps can go on eagerly.
+
+        In torch 2.11 its pool is still recorded into, so that its memory would never come back, and generators take
+        themselves for captured and refuse to draw. Later versions clear up themselves: then the first call raises.
+        """
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
+            torch._C._cuda_releasePool(torch.cuda.current_device(), self.pool)
+        self.pool = torch.cuda.graph_pool_handle()
+        for generator in [*self.generators, torch.cuda.default_generators[torch.cuda.current_device()]]:
+            sound = torch.Generator(generator.device)
+            sound.set_state(generator.get_state())
+            generator.graphsafe_set_state(sound.graphsafe_get_state())
+        settle()
+
+
+def settle() -> None:
+    """Lets this thread and autograd's forget the error of a capture that failed.
+
+    CUDA keeps the last error of each thread, torch does not always take it, and whatever is launched there next is
+    blamed for it. An error that stays is not forgotten by this.
+    """
+    for _ in range(2):
+        with suppress(RuntimeError):
+            torch.ones((), device="cuda", requires_grad=True).exp().backward()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -159,6 +193,23 @@ def uncompile(network: nn.Module) -> None:
         repeated = vars(block).get("forward")
         if isinstance(repeated, _Recomputed):
             repeated.forward = type(block).forward
+
+
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """Within, compiled blocks run as they are: another mode or size of batch would be compiled, and tuned, anew."""
+    blocks = list(getattr(network, "blocks", [network]))
+    compiled = [block._compiled_call_impl for block in blocks]
+    recomputed = [it for block in blocks if isinstance(it := vars(block).get("forward"), _Recomputed)]
+    inner = [it.forward for it in recomputed]
+    uncompile(network)
+    try:
+        yield
+    finally:
+        for block, call in zip(blocks, compiled, strict=True):
+            block._compiled_call_impl = call
+        for it, forward in zip(recomputed, inner, strict=True):
+            it.forward = forward
 
 
 @contextmanager

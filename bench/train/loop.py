@@ -15,6 +15,7 @@ from bench.data.images import Images
 from bench.plan.trial import Trial
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics, usual
+from bench.train.graph import uncompiled
 from bench.train.step import Step
 
 # Images a forward pass of evaluation: fewer launches than a training batch, and no gradients to keep.
@@ -108,12 +109,13 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
         row = {"epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
                "lr_first": step.rates[first], "lr_last": step.rates[step.done - 1],
                "seconds": time.perf_counter() - began}  # fmt: skip
-        if trial.test_each_epoch:
-            data = images.data
-            row["test_error"] = evaluate(network, images, data.test_images, data.test_labels)[1]
-        run.epochs.append(row)
-        if on_epoch:
-            on_epoch(network, epoch)
+        with uncompiled(network):
+            if trial.test_each_epoch:
+                data = images.data
+                row["test_error"] = evaluate(network, images, data.test_images, data.test_labels)[1]
+            run.epochs.append(row)
+            if on_epoch:
+                on_epoch(network, epoch)
         if trial.stop_at_train_error and error <= trial.stop_at_train_error:
             break
         if keeper and epoch < trial.epochs:

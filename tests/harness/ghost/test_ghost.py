@@ -66,9 +66,9 @@ def test_replays_draw_as_many_random_numbers_as_eager_steps(play: Play) -> None:
 
 
 def test_too_small_a_card_means_smaller_batches_or_out_of_memory_and_nothing_else(play: Play) -> None:
-    """From a fifth to nearly all of what the trial needs; the shares between meet every place where memory can end."""
+    """From a tenth to all of what the trial needs: it ends in the first passes, in cuDNN's search, or in a capture."""
     needed, ends = play("memory_needed"), []
-    for share in (0.2, 0.35, 0.5, 0.56, 0.62, 0.7, 0.85, 1.0):
+    for share in (0.1, 0.3, 0.5, 0.6, 0.85, 1.0):
         first, *second = play("small_card", int(share * needed))
         ends.append(first["status"])
         assert first["status"] in ("ok", "out_of_memory"), (share, first)

@@ -112,7 +112,6 @@ API CUptiResult cuptiActivityDisable(CUpti_ActivityKind kind) {
   ghost_on_launch(nullptr);
   return CUPTI_SUCCESS;
 }
-API CUptiResult cuptiFinalize() { ghost_count("cuptiFinalize"); return CUPTI_SUCCESS; }
 API CUptiResult cuptiActivityRegisterCallbacks(CUpti_BuffersCallbackRequestFunc asks,
                                                CUpti_BuffersCallbackCompleteFunc takes) {
   request = asks;
