@@ -49,12 +49,12 @@ class Best:
     Attributes:
         lr: The best rate, of two significant digits; NaN where every rate diverges.
         state: "inside" the grid; "higher" or "lower", at its edge, so that the best may be beyond; "untrained": it
-            guesses even at the best rate, and lower ones are worse.
+            guesses even at the best rate, and lower ones are worse; "hopeless": it diverges at every rate there is.
         next: The rate that would extend the grid; None where nothing is left to try.
     """
 
     lr: float
-    state: Literal["inside", "higher", "lower", "untrained"]
+    state: Literal["inside", "higher", "lower", "untrained", "hopeless"]
     next: float | None = None
 
 
@@ -70,7 +70,8 @@ def best(tried: Sequence[Tried], chance: float) -> Best:
     grid = sorted(tried, key=lambda each: each.lr)
     losses = [each.loss for each in grid]
     if not math.isfinite(min(losses)):
-        return _beyond(math.nan, "lower", grid)
+        found = _beyond(math.nan, "lower", grid)
+        return found if found.next else Best(math.nan, "hopeless")
     i = losses.index(min(losses))
     if i == len(grid) - 1:
         return _beyond(grid[i].lr, "higher", grid)

@@ -41,7 +41,7 @@ class Study:
         varied: Names of the trial fields that differ between trials.
         search: Trials that a learning rate is chosen by; never among `trials`, and run only when asked for.
         untuned: What would be among `trials` if its rate were known: see `tuned`.
-        rates: By study, the digest of the search that its rates are from.
+        rates: By study, what was searched for its nets.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Study:
     varied: tuple[str, ...] = field(default=())
     search: tuple[Trial, ...] = ()
     untuned: tuple[Trial, ...] = ()
-    rates: tuple[tuple[str, str], ...] = ()
+    rates: tuple[tuple[str, tuned.Rates], ...] = ()
 
     @property
     def parts(self) -> list[str]:
@@ -168,7 +168,7 @@ def _with_rates(study: Study, rates: tuned.Rates) -> Study:
         study,
         trials=tuple(trials),
         untuned=(*study.untuned, *unknown),
-        rates=(*study.rates, (study.name, rates.search)),
+        rates=(*study.rates, (study.name, rates)),
         varied=tuple(dict.fromkeys((*study.varied, "lr"))),
     )
 
@@ -190,7 +190,7 @@ def parse(
     trials: list[Trial] = []
     searched: list[Trial] = []
     untuned: list[Trial] = []
-    rates: list[tuple[str, str]] = []
+    rates: list[tuple[str, tuned.Rates]] = []
     for other in include:
         if other not in known_studies():  # built-in studies only, which a test reads: no file can include itself
             raise ValueError(unknown("study", other, known_studies()) + " Only built-in studies can be included.")

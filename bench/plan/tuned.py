@@ -58,6 +58,13 @@ def net_of(trial: Trial) -> str:
     return replace(cell(trial), study="").digest
 
 
+def told(trial: Trial, rates: Rates) -> dict[str, Any]:
+    """What a record says of the search that its rate is from: its digest; and of the net's own, what came of it."""
+    rate = next((rate for rate in rates.found if rate.net == net_of(trial)), None)
+    own = {"state": rate.state, "tried": list(rate.tried)} if rate and trial.lr_from == "search" else {}
+    return {"digest": rates.search, **own}
+
+
 def beside(study: Path) -> Path:
     """The file of rates of a study's file."""
     return study.with_suffix(".rates.toml")

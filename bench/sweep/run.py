@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.plan import tuned
 from bench.plan.machine import Machine, usable_cores
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
@@ -299,7 +300,7 @@ class _Sweep:
         # A record that was made without the trial's help still says where it was tried.
         environment = {**self._environments[job.trial.dataset], **record.environment}
         if job.trial.lr_from != "study":
-            environment["search"] = dict(self._study.rates).get(job.trial.study, "")
+            environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
         record = dataclasses.replace(record, environment=environment)
         self._folders[job.trial.study].save(record, self._varied[job.trial.study])
         self._forecast.learn(record)

@@ -118,6 +118,7 @@ def lines(found: tuned.Rates) -> list[str]:
         "higher": ", at the upper edge",
         "lower": ", at the lower edge",
         "untrained": ": it guesses even so",
+        "hopeless": ": it diverges at each",
     }
     return [
         f"{rate.architecture} {rate.depth}: {rate.lr:g} of {rate.tried[0]:g} to {rate.tried[-1]:g}{words[rate.state]}"

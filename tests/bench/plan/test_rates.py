@@ -95,7 +95,7 @@ def test_a_search_without_end_ends() -> None:
     def rises(lr: float) -> Tried:
         return Tried(lr, (1 / lr,), (0.1,))
 
-    for at, state in ((diverges, "lower"), (rises, "higher")):
+    for at, state in ((diverges, "hopeless"), (rises, "higher")):
         found, tried = searched(at)
         assert (found.state, found.next) == (state, None)
         assert len(tried) < 20

@@ -9,7 +9,9 @@ import pytest
 
 from bench.plan import study, tuned
 from bench.plan.trial import Trial
+from bench.store import record
 from bench.store.record import Record, Status
+from bench.sweep import run as sweep
 from bench.sweep import tune as tuning
 from bench.sweep.display import Silent
 from tests.harness.rehearsal import RehearsalMachine, environments, options
@@ -112,6 +114,20 @@ def test_a_plain_net_can_be_trained_at_its_twins_rate(mine: Path) -> None:
     mine.write_text(STUDY + twins.replace("resnet", "preact"))
     with pytest.raises(ValueError, match="no such architecture; it has plain, resnet"):
         study.load(str(mine))
+
+
+def test_a_record_says_what_the_search_for_its_rate_found(mine: Path) -> None:
+    """Who reads it elsewhere has no records of the search, and must know whether the best rate was inside the grid."""
+    _, found, _ = tune(mine)
+    tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
+    records = mine.parent / "records"
+    sweep.run(study.load(str(mine)), options(records, executor="inline", function=f"{__name__}:planted"), Silent())
+    judged = [r for _, r in record.load(records / "mine")[0] if r.trial.lr_from == "search"]
+    told = {(r.trial.architecture.name, r.trial.depth): r.environment["search"] for r in judged}
+    assert len(told) == 6
+    assert told["resnet", 258]["state"] == "inside"
+    assert min(told["resnet", 258]["tried"]) < optimum(next(r.trial for r in judged if r.trial.depth == 258))
+    assert {each["digest"] for each in told.values()} == {found["mine"].search}
 
 
 @pytest.mark.parametrize("content", ["search = 1", "net = [[", '[[net]]\nnet = "x"', "search = 1\nnet = 3"])
