@@ -1,4 +1,4 @@
-"""The document's claims, each with its source, its rule and its judge.
+"""The document's claims, and a question of the suite's own, each with its source, its rule and its judge.
 
 The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
 `inside`, `growth`), their numbers in `protocol`. A claim is judged on the nets that the studies trained, never on
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.finding import Finding, Verdict, percent, points
-from reports.judges import compare, costs, errors, growth, inside
+from reports.judges import compare, costs, errors, growth, inside, transfers
 from reports.judges.errors import Deciding
 from reports.protocol import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results.tables import Frames
@@ -23,7 +23,7 @@ class Claim:
     """A row of `CLAIMS`.
 
     Attributes:
-        id: As in the document's list.
+        id: As in the document's list, or the suite's own.
         title: A few words for a card's head.
         sentence: What the document says, in our words.
         source: Where it says so, and who said it first.
@@ -54,6 +54,9 @@ class Claim:
         """The study to run for an answer."""
         return self.studies[-1]
 
+
+# The source of a question that is none of the document's claims.
+OWN_QUESTION = "a question of the suite's own"
 
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
@@ -201,6 +204,21 @@ CLAIMS: dict[str, Claim] = {
             glance="errors",
             arms=("plain", "resnet", "preact"),
             aside=("digits-random-labels",),
+        ),
+        Claim(
+            transfers.CLAIM,
+            "One learning rate serves every depth",
+            "Is there a learning rate at which nets of every depth do as well as at their own best?",
+            OWN_QUESTION,
+            "Supported: at one of the rates tried, every depth's training error is less than "
+            f"{points(MARGIN)} above that at its own best rate (upper bounds, Bonferroni over rates). Refuted: each "
+            "rate leaves some depth more than that above (lower bounds, Bonferroni over depths), or most of its seeds "
+            "diverged; a rate not tried at a depth counts as the next one towards that depth's best. The best rate "
+            "tried has the lowest training loss. Judged on the search's seeds, where there is a search. A best rate at "
+            f"the edge of what was tried, or fewer than two depths that train: inconclusive. {_TRIED}",
+            ("digits-lr", "digits"),
+            transfers.lr_transfers,
+            figures=("best-rates", "learning-rates"),
         ),
     )
 }

@@ -138,6 +138,24 @@ class PlacementRow(ArmRow):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferRow(Row):
+    """A depth at a learning rate against its own best one; no number (NaN) where a net of either diverged."""
+
+    lr: float
+    depth: int
+    best_lr: float
+    effect: float = _difference()
+    low: float = _difference()
+    high: float = _difference()
+    n: int
+    diverged: int
+
+    @property
+    def lost(self) -> bool:
+        return self.diverged > 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TwinRow(ArmRow):
     """Mean error of one of two twins at a depth; NaN where a seed failed."""
 

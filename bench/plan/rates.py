@@ -10,8 +10,10 @@ from typing import Literal
 
 # A net whose training error is this share of chance or more trains nothing. Assumed: it tells 86 % from 90 %.
 NOTHING = 0.95
+# A net that guesses at its best rate may still learn at a lower one, until its loss there is so much above the best.
+WORSE = 1.01
 # Nobody trains beyond these; a search that gets there has no best rate inside.
-LEAST, MOST = 1e-6, 100.0
+LEAST, MOST = 1e-5, 100.0
 # How far beyond a grid of one rate the next one is.
 USUAL_STEP = math.sqrt(10)
 
@@ -47,9 +49,9 @@ class Best:
     """What a search found for a net.
 
     Attributes:
-        lr: The best rate, of two significant digits; NaN where every rate diverges.
+        lr: The best rate, of two significant digits; where every rate diverges, the lowest.
         state: "inside" the grid; "higher" or "lower", at its edge, so that the best may be beyond; "untrained": it
-            guesses even at the best rate, and lower ones are worse; "hopeless": it diverges at every rate there is.
+            guesses at the best rate, and lower ones are worse; "hopeless": it diverges at every rate there is.
         next: The rate that would extend the grid; None where nothing is left to try.
     """
 
@@ -69,18 +71,18 @@ def best(tried: Sequence[Tried], chance: float) -> Best:
     """
     grid = sorted(tried, key=lambda each: each.lr)
     losses = [each.loss for each in grid]
-    if not math.isfinite(min(losses)):
-        found = _beyond(math.nan, "lower", grid)
-        return found if found.next else Best(math.nan, "hopeless")
     i = losses.index(min(losses))
-    if i == len(grid) - 1:
+    if i == len(grid) - 1 and math.isfinite(losses[i]):
         return _beyond(grid[i].lr, "higher", grid)
-    if i == 0:
-        # A net that guesses here may still learn below: one of 66 plain layers guesses from 0.1 down to 0.003.
+    learns = math.isfinite(losses[i]) and grid[i].learns(chance)
+    if not learns and losses[0] <= WORSE * losses[i]:
+        # One of 66 plain layers guesses from 0.1 down to 0.003, and begins to learn at 0.001.
         found = _beyond(grid[i].lr, "lower", grid)
-        return found if found.next or grid[i].learns(chance) else Best(grid[i].lr, "untrained")
-    if not grid[i].learns(chance):
+        return found if found.next else Best(grid[i].lr, "untrained" if math.isfinite(losses[i]) else "hopeless")
+    if not learns:
         return Best(grid[i].lr, "untrained")
+    if i == 0:
+        return _beyond(grid[i].lr, "lower", grid)
     near = grid[i - 1 : i + 2]
     if not all(math.isfinite(each.loss) for each in near):
         return Best(grid[i].lr, "inside")

@@ -104,10 +104,8 @@ def _rates(study: str, found: Found) -> tuned.Rates:
     rows = []
     for net, records in mine.items():
         chosen, tried = best(records), tuple(sorted({each.trial.lr for each in records}))
-        # One that diverges at every rate down to the least that anyone tries is trained at that one, and diverges.
-        lr = tried[0] if math.isnan(chosen.lr) else chosen.lr
         name = net.architecture.name
-        rows.append(tuned.Rate(tuned.net_of(net), name, net.depth, lr, chosen.state, tried))
+        rows.append(tuned.Rate(tuned.net_of(net), name, net.depth, chosen.lr, chosen.state, tried))
     return tuned.Rates(digest.hexdigest()[:16], tuple(sorted(rows, key=lambda r: (r.architecture, r.depth, r.net))))
 
 

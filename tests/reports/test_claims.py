@@ -20,7 +20,7 @@ from made_up import DEPTHS, frames, study_records, train_record, trial
 from bench.plan.study import known_studies
 from bench.store.record import Record
 from models.spec import ARCHITECTURES
-from reports.claims import CLAIMS, judge
+from reports.claims import CLAIMS, OWN_QUESTION, judge
 from reports.protocol import MARGIN
 from results.figures.table import FIGURES
 
@@ -74,7 +74,7 @@ CASES: dict[str, dict[str, list[Record]]] = {
 
 
 def test_every_claim_of_the_document_is_judged():
-    assert list(CLAIMS) == [
+    assert [claim.id for claim in CLAIMS.values() if claim.source != OWN_QUESTION] == [
         "residual-no-harm", "plain-degrades", "thousand-layers", "cost-grows", "identity-growth", "small-net-first",
         "shortcut-anywhere", "conv-and-dense", "deeper-is-better",
     ]  # fmt: skip

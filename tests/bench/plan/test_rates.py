@@ -44,7 +44,7 @@ def test_a_best_rate_inside_the_grid_is_found_within_its_step(optimum: float) ->
     assert abs(math.log(noisy.lr / optimum)) < math.log(USUAL_STEP)
 
 
-@pytest.mark.parametrize("optimum", [2e-5, 4e-4, 0.5, 8.0])
+@pytest.mark.parametrize("optimum", [1e-4, 4e-4, 0.5, 8.0])
 def test_beyond_the_grid_it_is_extended_until_the_best_is_inside(optimum: float) -> None:
     first = best([net(optimum)(lr) for lr in USUAL_RATES], CHANCE)
     assert first.state == ("higher" if optimum > 0.1 else "lower")
@@ -69,12 +69,11 @@ def test_one_seed_that_diverges_counts_as_worst() -> None:
 
 def test_a_net_that_diverges_everywhere_is_followed_down_to_a_rate_that_trains_nothing() -> None:
     def hopeless(lr: float) -> Tried:
-        loss, error = (math.inf, math.inf) if lr > 1e-4 else (2.3 + 0.001 * math.log10(1e-4 / lr), 0.89)
+        loss, error = (math.inf, math.inf) if lr > 1e-4 else (2.3 + 0.1 * math.log10(1e-4 / lr), 0.89)
         return Tried(lr, (loss, loss), (error, error))
 
     first = best([hopeless(lr) for lr in USUAL_RATES], CHANCE)
     assert (first.state, first.next) == ("lower", 0.001)
-    assert math.isnan(first.lr)
     found, tried = searched(hopeless)
     assert (found.state, found.next, found.lr) == ("untrained", None, tried[1])
     assert tried[1] <= 1e-4 < tried[2]
@@ -86,6 +85,19 @@ def test_a_net_that_guesses_at_every_rate_tried_is_tried_on() -> None:
         found, _ = searched(net(optimum), grid)
         assert found.state == "inside"
         assert found.lr == pytest.approx(optimum, rel=0.1)
+
+
+def test_a_net_that_guesses_is_followed_down_past_luck_to_where_it_learns() -> None:
+    """As measured: 66 plain layers guess from 0.1 to 0.003, a little better at one rate by luck, and learn at 0.001."""
+    luck = {0.1: 2.28, 0.032: 2.25, 0.01: 2.26}
+
+    def late(lr: float) -> Tried:
+        loss = luck.get(lr, 2.255) if lr > 0.002 else 2.0 + 0.3 * math.log10(lr / 5e-4) ** 2
+        return Tried(lr, (loss,), (0.88 if loss > 2.2 else 0.8,))
+
+    found, _ = searched(late, (0.1, 0.032, 0.01))
+    assert found.state == "inside"
+    assert found.lr == pytest.approx(5e-4, rel=0.2)
 
 
 def test_a_search_without_end_ends() -> None:

@@ -1,0 +1,88 @@
+"""The figure of best learning rates against depth, out of the search for them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from results import search
+from results.figures import style
+from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, styled
+from results.figures.style import Style
+from results.search import Net
+from results.tables import Frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Where nets stand that no rate trains: above the highest rate, by these factors.
+BAND = (1.6, 3.6)
+ARROW = {"higher": "^", "lower": "v"}
+
+
+@styled
+def best_rates(frames: Frames) -> "Figure | None":
+    """Best learning rate against depth, a line an architecture: what the search found, and the power of depth."""
+    rows = search.tried(frames)
+    rows = rows[~rows["dataset"].str.startswith("random-labels") & (rows["clip_norm"] == 0)]
+    arms = _main(search.ladders(search.nets(rows)))
+    if not arms:
+        return None
+    points = pd.DataFrame([_point(net) for arm in arms for net in arm])
+    names = rows.drop_duplicates("architecture").set_index("architecture")["label"]
+    points["label"] = points["architecture"].map(names)
+    looks = looks_of(points)
+    points["x"] = dodged(points["depth"], points["architecture"], looks)
+    figure, axes = canvas(1, 1, 4.8, 3.6)
+    place = axes[0, 0]
+    place.set_yscale("log")
+    notes = {arm[0].architecture: note for arm in arms if (note := _line(place, arm, looks))}
+    known = points[points["state"] != "untrained"]
+    marks(place, known, looks, 30)
+    for state, marker in ARROW.items():
+        edge = known[known["state"] == state]
+        beyond = edge["y"] * (1.25 if state == "higher" else 0.8)
+        place.scatter(edge["x"], beyond, marker=marker, s=14, color=style.MUTED, linewidth=0, zorder=4)
+    gone = points[points["state"] == "untrained"]
+    if len(gone):
+        top = float(max(net.rates[-1] for arm in arms for net in arm))
+        bottom, ceiling = BAND[0] * top, BAND[1] * top
+        style.failure_band(place, bottom, ceiling, "no rate tried trains it")
+        failures(place, gone.assign(y=float(np.sqrt(bottom * ceiling))), looks, 30)
+        place.set_ylim(top=ceiling)
+    style.depth_axis(place, points["depth"])
+    style.plain_log_ticks(place.yaxis)
+    place.set_ylabel("best learning rate")
+    legend(figure, points, notes=notes)
+    return figure
+
+
+def _main(arms: Sequence[Sequence[Net]]) -> list[Sequence[Net]]:
+    """The arms of the study and recipe with the most nets over several depths."""
+    lots: dict[tuple[object, ...], list[Sequence[Net]]] = {}
+    for arm in arms:
+        if len(arm) > 1:
+            lots.setdefault((arm[0].study, arm[0].recipe), []).append(arm)
+    return max(lots.values(), key=lambda lot: sum(map(len, lot)), default=[])
+
+
+def _point(net: Net) -> dict[str, object]:
+    found = net.best()
+    return {"architecture": net.architecture, "depth": net.depth, "y": found.lr, "state": found.state}
+
+
+def _line(axes: "Axes", arm: Sequence[Net], looks: dict[str, Style]) -> str:
+    """The power of depth through the best rates inside their grids; and the exponent in words, empty where none."""
+    inside = [net for net in arm if net.best().state == "inside"]
+    found = search.exponent(arm)
+    if not np.isfinite(found.value):
+        return ""
+    depths = np.array([net.depth for net in inside])
+    middle = np.mean([np.log(net.best().lr) for net in inside]) - found.value * np.mean(np.log(depths))
+    look = looks[arm[0].architecture]
+    law = np.exp(middle + found.value * np.log(depths))
+    axes.plot(depths, law, color=look.color, linestyle=look.dash, linewidth=1.2)
+    interval = f" ({found.low:.2f} to {found.high:.2f})" if found.estimable else ""
+    return f"depth^{found.value:.2f}{interval}"
