@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ WARMUP_STEPS = 3
 # Variants of one block class: two strides and `first` in up to four stages, training and evaluation, and the
 # recomputation under checkpointing. dynamo's own limit of 8 would run the rest eagerly with only a log line.
 RECOMPILE_LIMIT = 64
+
+# What blocks were called by before `compile_blocks`.
+_BEFORE_COMPILING: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 Body = Callable[[], None]
 Capture = Callable[[Body], Body]
@@ -161,6 +165,7 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
             # Inside the checkpoint: dynamo cannot follow statistics that are frozen in the repetition only.
             repeated.forward = torch.compile(repeated.forward, dynamic=False, **options)
         else:
+            _BEFORE_COMPILING.setdefault(block, block._compiled_call_impl)
             block.compile(dynamic=False, **options)
     return compilations()
 
@@ -189,12 +194,13 @@ def check_compiled(before: int) -> int:
 
 
 def uncompile(network: nn.Module) -> None:
-    """Takes `compile_blocks` back."""
+    """Takes `compile_blocks` back, and nothing else: a block may be compiled by its own author."""
     for block in getattr(network, "blocks", [network]):
-        block._compiled_call_impl = None
+        if block in _BEFORE_COMPILING:
+            block._compiled_call_impl = _BEFORE_COMPILING.pop(block)
         repeated = vars(block).get("forward")
         if isinstance(repeated, _Recomputed):
-            repeated.forward = type(block).forward
+            repeated.forward = repeated.original
 
 
 @contextmanager
@@ -241,13 +247,18 @@ def checkpoint_blocks(network: nn.Module) -> None:
     if not hasattr(network, "blocks"):
         raise ValueError("checkpoint_blocks needs a network with a list of blocks")
     for block in cast(nn.ModuleList, network.blocks):
-        block.forward = _Recomputed(block)
+        if not isinstance(vars(block).get("forward"), _Recomputed):  # one block may stand in several places
+            block.forward = _Recomputed(block)
 
 
 def uncheckpoint(network: nn.Module) -> None:
-    """Takes `checkpoint_blocks` back."""
+    """Takes `checkpoint_blocks` back, and nothing else: a block may have a forward pass of its own, set on itself."""
     for block in getattr(network, "blocks", []):
-        vars(block).pop("forward", None)
+        repeated = vars(block).get("forward")
+        if isinstance(repeated, _Recomputed):
+            del block.forward
+            if repeated.own is not None:
+                block.forward = repeated.own
 
 
 def draws(module: nn.Module) -> bool:
@@ -260,7 +271,11 @@ class _Recomputed:
 
     def __init__(self, block: nn.Module) -> None:
         self.block, self.draws = block, draws(block)
-        self.forward: Callable[..., Any] = type(block).forward
+        # What a block sets on itself is called without it.
+        self.own: Callable[..., Any] | None = vars(block).get("forward")
+        own = self.own
+        self.original: Callable[..., Any] = type(block).forward if own is None else lambda _, x: own(x)
+        self.forward = self.original
 
     def __call__(self, x: Tensor) -> Any:
         if not torch.is_grad_enabled():
@@ -275,7 +290,7 @@ class _Recomputed:
 
     @contextmanager
     def _repeating(self) -> Iterator[None]:
-        if self.forward is not type(self.block).forward:
+        if self.forward is not self.original:
             # torch 2.15 keeps dynamo's settings by thread, and CUDA's backward pass has one of its own.
             _allow_variants()
         with frozen_statistics(self.block):

@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from bench.cost.measure import multiply_adds
 from bench.plan import study
 from bench.plan.machine import Machine
-from bench.plan.trial import Trial, architecture
+from bench.plan.trial import Trial, architecture, spec_of
 from bench.runner import run_trial
 from bench.store.record import Record
+from bench.train import graph
 
 HEAD = """
 import functools, os, random
 import numpy as np
 import torch
+from torch import nn
 from torch import nn
 from torch.nn import functional as F
 
@@ -110,3 +114,75 @@ def test_what_a_block_draws_in_training_does_not_depend_on_what_ran_before(draw:
     first = numbers(result(trial))
     result(PLAIN)
     assert numbers(result(trial)) == first
+
+
+# A block whose class would compute something else than the block itself: `real` is what Base computes.
+SETS_FORWARD = """
+class Own(Base):
+    def __init__(self, *a):
+        super().__init__(*a)
+        {sets}
+    def real(self, x, by=1.0):
+        return by * super().forward(x)
+    def forward(self, x):
+        return 0 * super().forward(x)
+"""
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize(
+    "sets",
+    [
+        "self.forward = self.real",
+        "self.forward = functools.partial(self.real, by=1.0)",
+        "self.forward = lambda x: self.real(x)",
+        "self.forward = functools.partial(Own.real, self)",
+        "self.__dict__['forward'] = self.real",
+    ],
+)
+def test_a_forward_pass_that_a_block_sets_on_itself_is_trained_and_judged(
+    sets: str, checkpointed: bool, folder: Path
+) -> None:
+    plain = numbers(result(own(folder, "", name="plain_block")))
+    found = numbers(result(own(folder, SETS_FORWARD.format(sets=sets), "Own", checkpoint_blocks=checkpointed)))
+    assert found == plain
+    assert found[1] < 0.1  # it has learned
+
+
+def test_what_the_suite_changes_about_blocks_it_gives_back_as_it_was() -> None:
+    def mine(x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            shared = nn.Conv2d(1, 1, 1)
+            self.blocks = nn.ModuleList([nn.Conv2d(1, 1, 1), shared, shared, nn.Identity()])
+
+    network = Net()
+    network.blocks[0].forward = mine
+    network.blocks[3]._compiled_call_impl = mine  # compiled by its own author
+    before = [dict(vars(block)) for block in network.blocks]
+    graph.checkpoint_blocks(network)
+    assert all("forward" in vars(block) for block in network.blocks)
+    graph.uncompile(network)
+    graph.uncheckpoint(network)
+    assert [dict(vars(block)) for block in network.blocks] == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class Odd(Base):\n    def __init__(self, *a):\n        super().__init__(*a)\n"
+        "        self.p = [x.item() for x in torch.linspace(0, 0.2, 3)][1]\n",
+        "class Odd(Base):\n    def __init__(self, i, o, s):\n        super().__init__(i, o, s)\n"
+        "        self.b = nn.BatchNorm2d(o, momentum=None)\n",
+        "class Odd(Base):\n    def forward(self, x):\n        assert bool((x == x).all())\n"
+        "        return super().forward(x)\n",
+    ],
+)
+def test_a_net_that_needs_values_has_its_cost_all_the_same(text: str, folder: Path) -> None:
+    def macs(trial: Trial) -> int:
+        return multiply_adds(spec_of(trial, (1, 8, 8), 4))
+
+    assert macs(own(folder, text, "Odd")) == macs(own(folder, "", name="plain_block"))
