@@ -90,7 +90,7 @@ class DepthRow(TrainedRow):
     n: int
     diverged: int
     broken: int
-    settled: bool
+    convergence: str
 
     @property
     def lost(self) -> bool:

@@ -36,7 +36,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     """Whether variants end within `MARGIN` of the original at every depth, shallow and deep.
 
     Supported: at every depth, both one-sided bounds of each variant's difference lie within the margin
-    (intersection-union). Refuted: at some finished depth a variant differs by more than the margin (Holm over variants
+    (intersection-union). Refuted: at some converged depth a variant differs by more than the margin (Holm over variants
     and depths). The effect, where the deepest nets decide, is the interaction: how much more the variant differs deep
     than shallow; where another depth decides, the difference there. No number stands for nets of which one failed.
 
@@ -73,7 +73,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     adjusted = stats.holm(both)
     for i, row in enumerate(rows):
         apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row.state == "diverged"
-        state = ("unfinished" if row.state == "unfinished" else "apart") if apart else _within(differences[i])
+        state = ("not converged" if row.state == "not converged" else "apart") if apart else _within(differences[i])
         rows[i] = replace(row, state=state)
     return _alike_verdict(base.but(details=tuple(rows)), rows, original, names, depths)
 
@@ -102,11 +102,11 @@ def _apart(original: Ladder, other: Ladder, depth: int) -> stats.Difference:
 
 
 def _side(original: Ladder, other: Ladder, depth: int, found: stats.Difference) -> str:
-    """Whether the worse one of the two is unfinished, or mostly diverged (and the other is not)."""
+    """Whether the worse one of the two has not converged, or mostly diverged (and the other is not)."""
     sides = (other, original) if found.value >= 0 else (original, other)
     j, k = sides[0].depths.index(depth), sides[1].depths.index(depth)
-    if not sides[0].settled[j]:
-        return "unfinished"
+    if not sides[0].converged(j):
+        return "not converged"
     return "diverged" if rules.mostly_diverged(sides[0], j) and not rules.mostly_diverged(sides[1], k) else ""
 
 
@@ -133,7 +133,7 @@ def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
 def _alike_verdict(
     base: Finding, rows: list[PlacementRow], original: Ladder, names: dict[str, Ladder], depths: list[int]
 ) -> Finding:
-    order = ("apart", "unfinished", "unclear", "alike")
+    order = ("apart", "not converged", "unclear", "alike")
     worst = next(state for state in order if any(r.state == state for r in rows))
     # A failed net is as far off as can be.
     row = max(
@@ -160,8 +160,8 @@ def _alike_verdict(
     which = f"{row.subject} at {row.depth} layers ({how})"
     if worst == "apart":
         return rules.refuted(base, min((original, other), key=lambda side: side.rates), f"{told}; furthest: {which}")
-    if worst == "unfinished":
-        return base.but(reason=f"{told}, but the worse one of {which} is unfinished {when}")
+    if worst == "not converged":
+        return base.but(reason=f"{told}, but the worse one of {which} has not converged {when}")
     if worst == "unclear":
         return base.but(reason=f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
     return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}: all within {points(MARGIN)}, {when}")
@@ -199,7 +199,8 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     """Whether the shortcut does for these nets what it does for convolutional ones, at the deepest depth of both.
 
     Supported: the residual net trains (as in `rules.trains`) and the plain twin is worse by more than `MARGIN`.
-    Refuted: the finished residual net does not train in most seeds, or the plain twin is worse by less than the margin.
+    Refuted: the converged residual net does not train in most seeds, or the plain twin is worse by less than the
+    margin.
     """
     base = rules.start(claim, measure, ladder)
     when = rules.at_steps(ladder)
@@ -229,15 +230,15 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     ends = [_ends(side, i) for side, i in ((ladder, j), (plain, k))]
     told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
     over = int((mine > TRAINED).sum())
-    if 2 * over > found.n and ladder.settled[j]:
+    if 2 * over > found.n and ladder.converged(j):
         ends_above = f"the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds"
         return rules.refuted(base, ladder, f"{told}: {ends_above}")
     if over or bound.high > TRAINED:
         return base.but(reason=f"{told}: not below {percent(TRAINED)} for sure, {when}")
-    if worse and plain.settled[k]:
+    if worse and plain.converged(k):
         return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}, {when}")
     if worse:
-        return base.but(reason=f"{told}, but plain: {rules.unsettled(plain, k)}")
+        return base.but(reason=f"{told}, but plain: {rules.left_open(plain, k)}")
     if found.high < MARGIN:
         return rules.refuted(base, plain, f"{told}: no worse than the margin")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results import tables
+from results.convergence import CONVERGED, convergence
 from results.tables import SETTING
 
 # What may differ within a ladder, or is told by another column.
@@ -31,7 +32,7 @@ class Ladder:
         seeds: Rising.
         errors: Shape (seeds, depths), fractions in 0..1. A trial that ended without a result (diverged, out of memory,
             timeout, error) holds 1.0, the worst; one without a record is NaN.
-        settled: Whether the cell of each depth is finished (see `tables.settled`).
+        convergence: Of the cell of each depth: "converged", "not converged" or "unstable" (see `results.convergence`).
         diverged: Diverged seeds by depth.
         broken: Seeds by depth that ended neither "ok" nor "diverged".
         images: Test images behind an error; NaN for training errors.
@@ -46,7 +47,7 @@ class Ladder:
     depths: tuple[int, ...]
     seeds: tuple[int, ...]
     errors: NDArray[np.float64]
-    settled: tuple[bool, ...]
+    convergence: tuple[str, ...]
     diverged: tuple[int, ...]
     broken: tuple[int, ...]
     images: float = float("nan")
@@ -63,6 +64,10 @@ class Ladder:
         where = np.argwhere(np.isnan(self.errors))
         return [(self.depths[j], self.seeds[i]) for i, j in where]
 
+    def converged(self, j: int) -> bool:
+        """Whether the nets of depth number `j` have."""
+        return self.convergence[j] == CONVERGED
+
     def at(self, *depths: int) -> "Ladder":
         """The same ladder with only these depths."""
         keep = [j for j, depth in enumerate(self.depths) if depth in depths]
@@ -70,13 +75,13 @@ class Ladder:
             self,
             depths=tuple(self.depths[j] for j in keep),
             errors=self.errors[:, keep],
-            settled=tuple(self.settled[j] for j in keep),
+            convergence=tuple(self.convergence[j] for j in keep),
             diverged=tuple(self.diverged[j] for j in keep),
             broken=tuple(self.broken[j] for j in keep),
         )
 
 
-_LOOKED_AT = [*SETTING, "seed", *tables.SETTLING, "n_train", "n_test", "steps", "steps_planned", "digest", "rates"]
+_LOOKED_AT = [*SETTING, "seed", *tables.CONVERGING, "n_train", "n_test", "steps", "steps_planned", "digest", "rates"]
 
 
 def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) -> list[Ladder]:
@@ -193,13 +198,13 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
     counted = rows["n_test" if measure == "test_error" else "n_train"].max()
     images = float(counted) if counted > 0 else float("nan")
     planned = rows[["steps_planned", "steps"]].max().max()
-    depth_of, told = rows["depth"].to_numpy(), [rows[name].to_numpy() for name in tables.SETTLING]
+    depth_of, told = rows["depth"].to_numpy(), [rows[name].to_numpy() for name in tables.CONVERGING]
     return Ladder(
         subject=subject,
         depths=tuple(map(int, depths)),
         seeds=tuple(map(int, seeds)),
         errors=errors,
-        settled=tuple(tables.settled(*(column[depth_of == depth] for column in told)) for depth in depths),
+        convergence=tuple(convergence(*(column[depth_of == depth] for column in told)) for depth in depths),
         diverged=tuple(diverged),
         broken=tuple(broken),
         images=images if measure == "test_error" else float("nan"),

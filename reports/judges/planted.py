@@ -22,12 +22,13 @@ from reports.finding import Finding, Verdict
 from reports.judges import compare, costs, growth, inside, rules
 from reports.judges.ladders import Ladder
 from reports.protocol import MARGIN, NOT_TRAINED, SMALL, TRAINED
+from results.convergence import CONVERGED, convergence, ending
 from results.stats import ALPHA
 
 Draw = Callable[[np.random.Generator], Finding]
 
 DEPTHS = (18, 34, 66, 130, 258, 514, 1002)
-SEEDS = 3
+SEEDS, EPOCHS = 3, 10
 # Between seeds, as fractions: the published 0.2 points of a CIFAR ResNet, and the 0.5 points of short runs.
 QUIET, NOISY = 0.002, 0.005
 # The level, and a point for what normal theory misses with bounded errors and few seeds.
@@ -56,7 +57,7 @@ class Truth:
 
 
 def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequence[int] = DEPTHS, **more: Any) -> Ladder:
-    """A finished ladder of these errors, shape (seeds, depths); an error of 1.0 is a diverged trial."""
+    """A converged ladder of these errors, shape (seeds, depths); an error of 1.0 is a diverged trial."""
     errors = np.clip(errors, 0.0, 1.0)
     count = len(depths)
     return Ladder(
@@ -64,7 +65,7 @@ def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequenc
         depths=tuple(depths),
         seeds=tuple(range(len(errors))),
         errors=errors,
-        settled=(True,) * count,
+        convergence=(CONVERGED,) * count,
         diverged=tuple(int(n) for n in (errors == 1.0).sum(axis=0)),
         broken=(0,) * count,
         **{"resolution": 1 / 1437, "steps": 100, "rates": 5, **more},
@@ -80,17 +81,33 @@ def _means(base: float, last: float) -> list[float]:
     return [base] * (len(DEPTHS) - 1) + [last]
 
 
-def _no_harm(
-    last: float, spread: float, images: int = 0, unfinished: bool = False, base: float = 0.05, rates: int = 5
-) -> Draw:
+def _no_harm(last: float, spread: float, images: int = 0, base: float = 0.05, rates: int = 5) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
         errors = noisy(rng, _means(base, last), spread)
         if images:
             errors = rng.binomial(images, errors) / images
         one = ladder(errors, images=images if images else float("nan"), rates=rates)
-        if unfinished:
-            one = replace(one, settled=(*one.settled[:-1], False))
         return rules.no_harm("residual-no-harm", "test_error" if images else "train_error", one)
+
+    return draw
+
+
+def _no_harm_by_curve(fall: float, above: float = 0.0) -> Draw:
+    """The deepest is 10 points worse; its running error falls so much an epoch, and a seed's last epoch is off."""
+
+    def draw(rng: np.random.Generator) -> Finding:
+        epochs = np.arange(EPOCHS - 1, -1, -1)
+        curves = rng.normal(0.15 + fall * epochs, NOISY, (SEEDS, EPOCHS))
+        curves[0, -1] += above
+        # The cosine's rates, without a warm-up.
+        rates = 0.5 * (1 + np.cos(np.pi * np.arange(1, EPOCHS + 1) / EPOCHS))
+        ends = [ending(curve, rates, 1.0) for curve in curves]
+        told = np.array([[end.fall_working, end.fall_last, end.above_best] for end in ends]).T
+        state = convergence(np.array(["ok"] * SEEDS), *told)
+        one = ladder(np.column_stack([noisy(rng, [0.05] * (len(DEPTHS) - 1), NOISY), curves[:, -1]]))
+        return rules.no_harm(
+            "residual-no-harm", "train_error", replace(one, convergence=(*one.convergence[:-1], state))
+        )
 
     return draw
 
@@ -184,7 +201,9 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("residual-no-harm", "all depths are equal, 0.2 points between seeds", S, _no_harm(0.05, QUIET)),
     Truth("residual-no-harm", "the deepest is 10 points worse", R, _no_harm(0.15, NOISY)),
     Truth("residual-no-harm", "the deepest diverges", R, _no_harm(1.0, 0.0)),
-    Truth("residual-no-harm", "the deepest is 10 points worse, unfinished", I, _no_harm(0.15, NOISY, unfinished=True)),
+    Truth("residual-no-harm", "the same, and its error stands still", R, _no_harm_by_curve(0.0)),
+    Truth("residual-no-harm", "the same, and its error falls by 3 points an epoch", I, _no_harm_by_curve(0.03)),
+    Truth("residual-no-harm", "the same, and a seed ends 5 points off its best", I, _no_harm_by_curve(0.0, 0.05)),
     Truth(
         "residual-no-harm", "the deepest is 10 points worse, at the only rate tried", I, _no_harm(0.15, NOISY, rates=1)
     ),

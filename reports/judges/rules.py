@@ -76,7 +76,7 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
         n=found.n,
         diverged=ladder.diverged[j],
         broken=ladder.broken[j],
-        settled=ladder.settled[j],
+        convergence=ladder.convergence[j],
     )
 
 
@@ -100,16 +100,16 @@ def mostly_diverged(ladder: Ladder, j: int) -> bool:
     return 2 * ladder.diverged[j] > len(ladder.seeds)
 
 
-def unsettled(ladder: Ladder, j: int) -> str:
+def left_open(ladder: Ladder, j: int) -> str:
     """Why a "worse" at this depth does not count, in words, with the steps."""
     if ladder.broken[j]:
         return f"{ladder.broken[j]} of {len(ladder.seeds)} trials failed, {at_steps(ladder)}"
-    return f"unfinished {at_steps(ladder)}"
+    return f"{ladder.convergence[j]} {at_steps(ladder)}"
 
 
-def _but_unsettled(said: str, ladder: Ladder, j: int) -> str:
+def _but_open(said: str, ladder: Ladder, j: int) -> str:
     """A reason that ends with why depth number `j` does not count; trials that failed are told in `said` already."""
-    return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {unsettled(ladder, j)}"
+    return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {left_open(ladder, j)}"
 
 
 def _untrained(ladder: Ladder, measure: str) -> str:
@@ -129,8 +129,8 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
     Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
-    that is finished, most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them
-    refutes). Worse but unfinished, or a shallowest net that does not train itself: inconclusive.
+    that has converged, most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of
+    them refutes). Worse but not converged, or a shallowest net that does not train itself: inconclusive.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -143,8 +143,8 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
         worse = mostly_diverged(ladder, j) or p < stats.ALPHA
         state = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
-        if worse and not ladder.settled[j]:
-            state = "unfinished"
+        if worse and not ladder.converged(j):
+            state = "not converged"
         rows.append(HarmRow(**vars(row), holm_p=p, state=state))
     return _no_harm_verdict(base.but(details=tuple(rows)), rows, ladder)
 
@@ -152,7 +152,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
 def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Finding:
     shallow, when = ladder.depths[0], at_steps(ladder)
     states = {row.state for row in rows}
-    worst = next(state for state in ("worse", "unfinished", "unclear", "no harm") if state in states)
+    worst = next(state for state in ("worse", "not converged", "unclear", "no harm") if state in states)
     row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
     base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
     words = measure_words(base.measure)
@@ -161,8 +161,8 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
         first = min(r.depth for r in rows if r.state == "worse")
         since = f" (worse already at {first} layers)" if first < row.depth else ""
         return refuted(base, ladder, f"{said}{since}")
-    if worst == "unfinished":
-        return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row.depth)))
+    if worst == "not converged":
+        return base.but(reason=_but_open(said, ladder, ladder.depths.index(row.depth)))
     if worst == "unclear":
         why = f"the interval reaches over the margin of {points(MARGIN)}"
         if row.low > MARGIN:
@@ -201,7 +201,7 @@ def _or_infinite(value: float) -> float:
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
-    Supported: both (the intersection needs no correction), the deepest finished. Refuted: no depth is worse than the
+    Supported: both (the intersection needs no correction), the deepest converged. Refuted: no depth is worse than the
     shallowest by the margin (as `no_harm`), and the shallowest trains itself.
     """
     base = start(claim, measure, ladder)
@@ -223,8 +223,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     said = f"{_compared(row, ladder.depths[0], measure_words(measure))}, Page's trend p = {trend.p:.2g}"
     deepest = len(ladder.depths) - 1
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
-        if not ladder.settled[deepest]:
-            return base.but(reason=_but_unsettled(said, ladder, deepest))
+        if not ladder.converged(deepest):
+            return base.but(reason=_but_open(said, ladder, deepest))
         return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
@@ -239,8 +239,8 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     """Whether a net of about 1000 layers trains and its plain twin does not.
 
     Supported: the error is at most `TRAINED` in all seeds and so is the upper bound of its mean; the twin's is above
-    `NOT_TRAINED` in all seeds and so is its lower bound (or most of its seeds diverged), and the twin is finished.
-    Refuted: the finished net stays above `TRAINED` in most seeds, or the twin trains in all seeds as well.
+    `NOT_TRAINED` in all seeds and so is its lower bound (or most of its seeds diverged), and the twin has converged.
+    Refuted: the converged net stays above `TRAINED` in most seeds, or the twin trains in all seeds as well.
     """
     base = start(claim, measure, ladder)
     deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
@@ -262,13 +262,13 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     over = int((errors > TRAINED).sum())
     words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
     if over:
-        if 2 * over > bound.n and ladder.settled[j]:
+        if 2 * over > bound.n and ladder.converged(j):
             failed = f", {ladder.diverged[j]} diverged" if ladder.diverged[j] else ""
             stay = f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers"
             return refuted(base, ladder, stay)
         above = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
-        if not ladder.settled[j]:
-            return base.but(reason=f"{above}, but {unsettled(ladder, j)}")
+        if not ladder.converged(j):
+            return base.but(reason=f"{above}, but {left_open(ladder, j)}")
         return base.but(reason=f"{above}, the others train, {when}")
     if bound.high > TRAINED:
         return base.but(reason=f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
@@ -295,14 +295,14 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
     if np.isnan(errors).any() or len(errors) < 2:
         return base.but(reason=f"{words}, but the plain twin has too few seeds, {when}")
     if twin.broken[j]:
-        return base.but(reason=f"{words}; of the plain twin, {unsettled(twin, j)}")
+        return base.but(reason=f"{words}; of the plain twin, {left_open(twin, j)}")
     bound = stats.bounds(errors, twin.resolution)
     low = 1.0 if mostly_diverged(twin, j) else bound.low
     failed = f"{twin.diverged[j]} of {len(errors)} diverged"
     if errors.min() > NOT_TRAINED and (low > NOT_TRAINED or float(np.ptp(errors)) == 0):
         how = failed if twin.diverged[j] else f"best {percent(float(errors.min()))}"
-        if not twin.settled[j]:
-            return base.but(reason=f"{words}; the plain twin does not ({how}), but: {unsettled(twin, j)}")
+        if not twin.converged(j):
+            return base.but(reason=f"{words}; the plain twin does not ({how}), but: {left_open(twin, j)}")
         return base.but(verdict=SUPPORTED, reason=f"{words}; the plain twin does not train ({how}), {when}")
     if errors.max() <= TRAINED and bound.high <= TRAINED:
         return refuted(base, twin, f"{words}, but so does the plain twin ({percent(float(errors.max()))})")
@@ -313,8 +313,8 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
 def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the deepest net is better than the shallowest by more than `MARGIN`.
 
-    Supported: the lower bound of the gain is above the margin, and the shallowest is finished. Refuted: the deepest is
-    finished and the gain's upper bound is under the margin. A shallowest net that does not train: inconclusive.
+    Supported: the lower bound of the gain is above the margin, and the shallowest has converged. Refuted: the deepest
+    has converged and the gain's upper bound is under the margin. A shallowest net that does not train: inconclusive.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -336,14 +336,14 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
         base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
     if found.estimable and found.low > MARGIN:
-        if not ladder.settled[0]:
-            return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
+        if not ladder.converged(0):
+            return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {left_open(ladder, 0)}")
         return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
     shallow = float(ladder.errors[:, 0].mean())
     little = f" ({ladder.depths[0]} layers err {percent(shallow)}: less than the margin to gain)"
     margin = f"the margin of {points(MARGIN)}{little if shallow < MARGIN else ''}"
     if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
-        if not ladder.settled[last]:
-            return base.but(reason=_but_unsettled(words, ladder, last))
+        if not ladder.converged(last):
+            return base.but(reason=_but_open(words, ladder, last))
         return refuted(base, ladder, f"{words}: not better by {margin}")
     return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")

@@ -28,12 +28,12 @@ CASES: dict[str, dict[str, list[Record]]] = {
     "residual-no-harm": {
         "supported": study({"resnet": FLAT}),
         "refuted": searched(study({"resnet": RISING})),
-        "inconclusive": study({"resnet": RISING}, unfinished=[("resnet", d) for d in DEPTHS]),
+        "inconclusive": study({"resnet": RISING}, unconverged=[("resnet", d) for d in DEPTHS]),
     },
     "plain-degrades": {
         "supported": study({"plain": FAILING}),
         "refuted": searched(study({"plain": FLAT})),
-        "inconclusive": study({"plain": RISING}, unfinished=[("plain", 1002)]),
+        "inconclusive": study({"plain": RISING}, unconverged=[("plain", 1002)]),
     },
     "thousand-layers": {
         "supported": study({"resnet": FLAT, "plain": FAILING}),

@@ -86,11 +86,11 @@ def test_plain_nets_of_which_the_shallow_one_fails_as_well_still_degrade():
     assert all(blank(row, "effect", "low", "high") for row in finding.details)
 
 
-def test_a_shallow_net_that_is_unfinished_is_not_beaten():
+def test_a_shallow_net_that_has_not_converged_is_not_beaten():
     errors = {18: 0.30, 258: 0.10, 1002: 0.05}
-    open_end = headline("deeper-is-better", study({"resnet": errors}, unfinished=[("resnet", 18)]))
+    open_end = headline("deeper-is-better", study({"resnet": errors}, unconverged=[("resnet", 18)]))
     assert open_end.verdict == "inconclusive"
-    assert "18 layers is unfinished at 55 steps" in open_end.reason
+    assert "18 layers is not converged at 55 steps" in open_end.reason
     assert headline("deeper-is-better", study({"resnet": errors})).verdict == "supported"
 
 

@@ -121,19 +121,19 @@ def test_plain_that_trains_as_well_refutes_a_thousand_layers():
     assert "so does the plain twin" in finding.reason
 
 
-def test_a_plain_twin_that_is_unfinished_leaves_it_open():
-    records = study({"resnet": FLAT, "plain": {18: 0.1, 1002: 0.8}}, unfinished=[("plain", 1002)])
+def test_a_plain_twin_that_has_not_converged_leaves_it_open():
+    records = study({"resnet": FLAT, "plain": {18: 0.1, 1002: 0.8}}, unconverged=[("plain", 1002)])
     finding = headline("thousand-layers", records)
     assert finding.verdict == "inconclusive"
-    assert "unfinished at 55 steps" in finding.reason
+    assert "not converged at 55 steps" in finding.reason
 
 
 def test_the_longest_training_gives_the_headline():
-    short = study({"resnet": RISING}, unfinished=[("resnet", d) for d in DEPTHS])
+    short = study({"resnet": RISING}, unconverged=[("resnet", d) for d in DEPTHS])
     long = study({"resnet": {18: 0.02, 258: 0.02, 1002: 0.02}}, "digits-long", epochs=20)
     found = judge(frames([*short, *long]), ("residual-no-harm",))["residual-no-harm"]
     assert (found[0].study, found[0].steps, str(found[0].verdict)) == ("digits-long", 220, "supported")
-    assert any(f.study == "digits" and "unfinished" in f.reason for f in found)
+    assert any(f.study == "digits" and "not converged" in f.reason for f in found)
 
 
 def test_a_study_that_decides_other_claims_does_not_speak():
@@ -309,13 +309,13 @@ def test_an_interval_over_the_margin_is_told_as_such():
     ],
 )
 def test_what_was_tried_beside_the_plain_net_is_summed_up_truly(others: list[float | None], words: str):
-    """At one rate it fails deep, at another it is even, and clipped it is left unfinished."""
+    """At one rate it fails deep, at another it is even, and clipped it has not converged."""
     fails, even = {18: 0.05, 66: 0.4, 258: None}, {18: 0.2, 66: 0.2, 258: 0.2}
     records = study({"plain": fails}, "digits-lr", lr=0.1)
     for lr in others:
         if lr is None:
             rising = {18: 0.05, 66: 0.3, 258: 0.6}
-            records += study({"plain": rising}, "digits-lr", unfinished=[("plain", 258)], clip_norm=1.0)
+            records += study({"plain": rising}, "digits-lr", unconverged=[("plain", 258)], clip_norm=1.0)
         else:
             records += study({"plain": even if lr == 0.001 else {18: 0.06, 66: 0.5, 258: None}}, "digits-lr", lr=lr)
     found = judge(frames(records), ("plain-degrades",))["plain-degrades"]
