@@ -1,6 +1,7 @@
 """Made-up studies for judges: errors, costs, lesions and growth of known size."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,27 @@ def headline(claim: str, records: list[Record]) -> Finding:
     return judge(frames(records), (claim,))[claim][0]
 
 
-def searched(records: list[Record]) -> list[Record]:
-    """The same study with a second learning rate tried everywhere, at which every net diverges."""
-    trained = [r.trial for r in records if r.trial.purpose == "train"]
-    return records + [train_record(dataclasses.replace(t, lr=10 * t.lr), None) for t in trained]
+def thorough(records: list[Record]) -> list[Record]:
+    """The same study as a bad net needs it: also at twice and four times the steps, each at the best of three rates.
+
+    At ten times the rate every net diverges; at a tenth each that does not fail is as bad as chance.
+    """
+    more = list(records)
+    for record in records:
+        asked = record.trial
+        if asked.purpose != "train":
+            continue
+        ended = None if math.isnan(record.result["train_error"]) else record.result["train_error"]
+        images = {name: record.result[name] for name in ("n_train", "n_test")}
+        falls = len(record.epochs) > 1 and record.epochs[-2]["train_error"] - record.epochs[-1]["train_error"] > 0.01
+        as_it: dict[str, Any] = {"status": record.status, "unconverged": falls, **images}
+        for times in (1, 2, 4):
+            same = dataclasses.replace(asked, epochs=times * asked.epochs)
+            fast, slow = (dataclasses.replace(same, lr=factor * asked.lr) for factor in (10, 0.1))
+            more += [train_record(fast, None), train_record(slow, 0.9, status=record.status)]
+            if times > 1:
+                more.append(train_record(same, ended, record.result["test_error"], **as_it))
+    return more
 
 
 def dense(residual: float | None, plain: float | None) -> list[Record]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports.protocol import NOT_TRAINED
 from results import tables
 from results.convergence import CONVERGED, convergence
 from results.tables import SETTING
@@ -20,6 +21,21 @@ from results.tables import SETTING
 # What may differ within a ladder, or is told by another column.
 _WITHIN = ("architecture", "depth", *tables.ARCHITECTURE)
 RECIPE = [name for name in SETTING if name not in _WITHIN]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The learning rates that nets of one depth were tried at.
+
+    Attributes:
+        rates: How many.
+        inside: Whether the best lies between two others that were tried.
+        hopeless: Whether most seeds diverged at each of them, down to one at which not even the shallowest net trains.
+    """
+
+    rates: int = 1
+    inside: bool = False
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,9 @@ class Ladder:
         images: Test images behind an error; NaN for training errors.
         resolution: Smallest step that the errors can make.
         steps: Training steps as planned.
-        rates: How many learning rates were tried at every depth (the fewest over the depths).
+        epochs: Passes over the training data that these steps are.
+        tried: Learning rates, by depth.
+        shorter: The same nets after a half and after a quarter of the steps, as far as the study has them.
         study, setting: Where it is from, and what tells it from the study's other ladders of this subject.
         trials: Digests.
     """
@@ -53,7 +71,9 @@ class Ladder:
     images: float = float("nan")
     resolution: float = 0.0
     steps: int = 0
-    rates: int = 1
+    epochs: int = 0
+    tried: tuple[Tried, ...] = ()
+    shorter: tuple["Ladder", ...] = ()
     study: str = ""
     setting: str = ""
     trials: tuple[str, ...] = ()
@@ -63,6 +83,11 @@ class Ladder:
         """(depth, seed) of the trials that have no record, though this depth and this seed have others."""
         where = np.argwhere(np.isnan(self.errors))
         return [(self.depths[j], self.seeds[i]) for i, j in where]
+
+    @property
+    def rates(self) -> int:
+        """How many learning rates were tried at every depth: the fewest over the depths."""
+        return min(tried.rates for tried in self.tried)
 
     def converged(self, j: int) -> bool:
         """Whether the nets of depth number `j` have."""
@@ -78,10 +103,14 @@ class Ladder:
             convergence=tuple(self.convergence[j] for j in keep),
             diverged=tuple(self.diverged[j] for j in keep),
             broken=tuple(self.broken[j] for j in keep),
+            tried=tuple(self.tried[j] for j in keep),
+            shorter=tuple(one.at(*depths) for one in self.shorter),
         )
 
 
-_LOOKED_AT = [*SETTING, "seed", *tables.CONVERGING, "n_train", "n_test", "steps", "steps_planned", "digest", "rates"]
+# What `tuned` says of each cell.
+_TRIED = {f.name: f.default for f in dataclasses.fields(Tried)}
+_LOOKED_AT = [*SETTING, "seed", *tables.CONVERGING, "n_train", "n_test", "steps", "steps_planned", "digest", *_TRIED]
 
 
 def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) -> list[Ladder]:
@@ -93,7 +122,7 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
         subjects: Architectures to keep, in this order within a recipe; empty keeps all.
     """
     if "rates" not in trials:  # no search: see `tuned`
-        trials = trials.assign(rates=1)
+        trials = trials.assign(**_TRIED)
     used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
     wanted = list(subjects) or sorted(used["architecture"].unique())
     found = []
@@ -102,7 +131,18 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
             rows = recipe[recipe["architecture"] == subject]
             if not rows.empty:
                 found.append(ladder(rows, measure, subject, setting))
-    return found
+    return [dataclasses.replace(one, shorter=_shorter(one, found)) for one in found]
+
+
+def _shorter(longest: Ladder, ladders: Iterable[Ladder]) -> tuple[Ladder, ...]:
+    """The same nets of the same recipe after half and a quarter of the epochs, as far as they are there."""
+    parts = {longest.epochs / 2, longest.epochs / 4}
+    return tuple(one for one in ladders if one.epochs in parts and _but_for_length(one) == _but_for_length(longest))
+
+
+def _but_for_length(one: Ladder) -> tuple[str, str, str]:
+    parts = [part for part in one.setting.split(", ") if part != f"epochs {one.epochs}"]
+    return one.subject, one.study, ", ".join(parts)
 
 
 def recipes(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -139,7 +179,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     Best: fewest failures, then the lowest mean training loss over the seeds. Never chosen by an error that is judged.
 
     Returns:
-        The rows kept, with how many learning rates their cell tried in the column "rates"; and for each cell that had a
+        The rows kept, with the columns of `Tried`; and for each cell that had a
         choice: study, architecture, depth, lr, how many were tried, and the training seconds of the whole search and
         of the chosen lr.
     """
@@ -148,7 +188,8 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     for _, rows in trials[trials["comparable"]].groupby(cell, sort=True):
         by_lr = dict(iter(rows.groupby("lr", sort=True)))
         best = min(by_lr, key=lambda lr: _preference(by_lr[lr]))
-        keep.append(by_lr[best].assign(rates=len(by_lr)))
+        told = Tried(len(by_lr), min(by_lr) < best < max(by_lr), _hopeless(by_lr, trials))
+        keep.append(by_lr[best].assign(**vars(told)))
         if len(by_lr) == 1:
             continue
         first = rows.iloc[0]
@@ -165,11 +206,22 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
             }
         )
     if not chosen:
-        return trials[trials["comparable"]].assign(rates=1), []
+        return trials[trials["comparable"]].assign(**_TRIED), []
     kept = pd.concat(keep)
     # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
     searched = {row["study"] for row in chosen}
     return kept.assign(lr=kept["lr"].where(~kept["study"].isin(searched), -1.0)), chosen
+
+
+def _hopeless(by_lr: dict[Any, pd.DataFrame], trials: pd.DataFrame) -> bool:
+    """See `Tried`. Whether the lowest rate trains anything is told by the shallowest nets of the same recipe at it."""
+    if len(by_lr) < 2 or any(2 * (rows["status"] == "diverged").sum() <= len(rows) for rows in by_lr.values()):
+        return False
+    own = by_lr[min(by_lr)].iloc[0]
+    same = [name for name in SETTING if name != "depth"]
+    alike = trials[trials["comparable"] & (trials[same] == own[same]).all(axis=1)]
+    shallowest = alike[alike["depth"] == alike["depth"].min()]
+    return not shallowest["train_error"].mean() <= NOT_TRAINED
 
 
 def _preference(rows: pd.DataFrame) -> tuple[int, float]:
@@ -210,8 +262,14 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         images=images if measure == "test_error" else float("nan"),
         resolution=1 / images if images > 0 else 0.0,
         steps=int(planned) if planned > 0 else 0,
-        rates=int(rows["rates"].min()),
+        epochs=int(rows["epochs"].max()),
+        tried=tuple(_tried(rows[rows["depth"] == depth]) for depth in depths),
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),
     )
+
+
+def _tried(rows: pd.DataFrame) -> Tried:
+    first = rows.iloc[0]
+    return Tried(int(first["rates"]), bool(first["inside"]), bool(first["hopeless"]))

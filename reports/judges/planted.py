@@ -19,8 +19,8 @@ import typer
 from numpy.typing import NDArray
 
 from reports.finding import Finding, Verdict
-from reports.judges import compare, costs, growth, inside, rules
-from reports.judges.ladders import Ladder
+from reports.judges import compare, costs, growth, inside, labels, rules, thousand
+from reports.judges.ladders import Ladder, Tried
 from reports.protocol import MARGIN, NOT_TRAINED, SMALL, TRAINED
 from results.convergence import CONVERGED, convergence, ending
 from results.stats import ALPHA
@@ -57,19 +57,25 @@ class Truth:
 
 
 def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequence[int] = DEPTHS, **more: Any) -> Ladder:
-    """A converged ladder of these errors, shape (seeds, depths); an error of 1.0 is a diverged trial."""
+    """A ladder of these errors, shape (seeds, depths), of which nothing is in doubt; an error of 1.0 is divergence.
+
+    Converged, at the best of five rates, and the same after half and a quarter of the steps.
+    """
     errors = np.clip(errors, 0.0, 1.0)
     count = len(depths)
-    return Ladder(
+    diverged = (errors == 1.0).sum(axis=0)
+    tried = [Tried(5, inside=True, hopeless=bool(2 * n > len(errors))) for n in diverged]
+    made = Ladder(
         subject=subject,
         depths=tuple(depths),
         seeds=tuple(range(len(errors))),
         errors=errors,
         convergence=(CONVERGED,) * count,
-        diverged=tuple(int(n) for n in (errors == 1.0).sum(axis=0)),
+        diverged=tuple(map(int, diverged)),
         broken=(0,) * count,
-        **{"resolution": 1 / 1437, "steps": 100, "rates": 5, **more},
+        **{"resolution": 1 / 1437, "steps": 400, "epochs": 20, "tried": tuple(tried), **more},
     )
+    return replace(made, shorter=(replace(made, steps=200, epochs=10), replace(made, steps=100, epochs=5)))
 
 
 def noisy(rng: np.random.Generator, means: Sequence[float], spread: float, seeds: int = SEEDS) -> NDArray[np.float64]:
@@ -81,13 +87,42 @@ def _means(base: float, last: float) -> list[float]:
     return [base] * (len(DEPTHS) - 1) + [last]
 
 
-def _no_harm(last: float, spread: float, images: int = 0, base: float = 0.05, rates: int = 5) -> Draw:
+def _no_harm(last: float, spread: float, images: int = 0, base: float = 0.05) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
         errors = noisy(rng, _means(base, last), spread)
         if images:
             errors = rng.binomial(images, errors) / images
-        one = ladder(errors, images=images if images else float("nan"), rates=rates)
+        one = ladder(errors, images=images if images else float("nan"))
         return rules.no_harm("residual-no-harm", "test_error" if images else "train_error", one)
+
+    return draw
+
+
+def _no_harm_in_doubt(doubt: Callable[[Ladder], Ladder]) -> Draw:
+    """The deepest is 10 points worse, and something speaks against that."""
+
+    def draw(rng: np.random.Generator) -> Finding:
+        one = ladder(noisy(rng, _means(0.05, 0.15), NOISY))
+        return rules.no_harm("residual-no-harm", "train_error", doubt(one))
+
+    return draw
+
+
+def _tried(**tried: Any) -> Callable[[Ladder], Ladder]:
+    return lambda one: replace(one, tried=(Tried(**tried),) * len(one.depths))
+
+
+def _short(one: Ladder) -> Ladder:
+    return replace(one, shorter=())
+
+
+def _gap_at_a_quarter(gap: float, spread: float = NOISY) -> Draw:
+    """The deepest ends 10 points worse, and stood this far off at half and at a quarter of the steps."""
+
+    def draw(rng: np.random.Generator) -> Finding:
+        one, half, quarter = (ladder(noisy(rng, _means(0.05, 0.05 + g), spread)) for g in (0.1, gap, gap))
+        shorter = (replace(half, steps=200, epochs=10), replace(quarter, steps=100, epochs=5))
+        return rules.no_harm("residual-no-harm", "train_error", replace(one, shorter=shorter))
 
     return draw
 
@@ -122,7 +157,7 @@ def _degrades(means: Sequence[float], spread: float) -> Draw:
 def _trains(deep: float, plain: float, spread: float) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
         net, twin = (ladder(noisy(rng, [0.01, mean], spread), depths=(18, 1002)) for mean in (deep, plain))
-        return rules.trains("thousand-layers", "train_error", net, replace(twin, subject="plain"))
+        return thousand.trains("thousand-layers", "train_error", net, replace(twin, subject="plain"))
 
     return draw
 
@@ -147,7 +182,7 @@ def _fitting(power: float) -> Draw:
 
     def draw(rng: np.random.Generator) -> Finding:
         steps = 300 * (np.array(depths) / 18) ** power * np.exp(rng.normal(0.0, 0.15, (SEEDS, len(depths))))
-        return compare.fitting("deeper-is-better", "resnet", depths, np.where(steps > 900, np.inf, steps), 900)
+        return labels.fitting("deeper-is-better", "resnet", depths, np.where(steps > 900, np.inf, steps), 900)
 
     return draw
 
@@ -204,9 +239,11 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("residual-no-harm", "the same, and its error stands still", R, _no_harm_by_curve(0.0)),
     Truth("residual-no-harm", "the same, and its error falls by 3 points an epoch", I, _no_harm_by_curve(0.03)),
     Truth("residual-no-harm", "the same, and a seed ends 5 points off its best", I, _no_harm_by_curve(0.0, 0.05)),
-    Truth(
-        "residual-no-harm", "the deepest is 10 points worse, at the only rate tried", I, _no_harm(0.15, NOISY, rates=1)
-    ),
+    Truth("residual-no-harm", "the same, at the only rate tried", I, _no_harm_in_doubt(_tried(rates=1))),
+    Truth("residual-no-harm", "the same, at the edge of five rates", I, _no_harm_in_doubt(_tried(rates=5))),
+    Truth("residual-no-harm", "the same, at one number of steps", I, _no_harm_in_doubt(_short)),
+    Truth("residual-no-harm", "10 points worse at N, 2N and 4N steps", R, _gap_at_a_quarter(0.10)),
+    Truth("residual-no-harm", "10 points worse at 4N, and 20 at N steps", I, _gap_at_a_quarter(0.20)),
     Truth("residual-no-harm", "no depth trains at all", I, _no_harm(0.9, NOISY, base=0.9)),
     Truth(
         "plain-degrades", "error rises, but only by the margin", None, _degrades([*_UP[:1] * 6, 0.05 + MARGIN], NOISY)

@@ -8,9 +8,11 @@ import math
 
 import numpy as np
 
-from reports.finding import DepthRow, Finding, HarmRow, SeedRow, Verdict, known, percent, points, shown
+from reports.finding import DepthRow, Finding, HarmRow, Verdict, known, percent, points, shown
+from reports.judges import badly
+from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
-from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, THOUSAND, TRAINED
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE
 from results import stats
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
@@ -30,11 +32,6 @@ def start(claim: str, measure: str, ladder: Ladder) -> Finding:
         setting=ladder.setting,
         trials=ladder.trials,
     )
-
-
-def at_steps(ladder: Ladder) -> str:
-    """Every verdict on a training says after how many steps."""
-    return f"at {ladder.steps} steps" if ladder.steps else "at an unknown number of steps"
 
 
 def cannot(ladder: Ladder, deep: int = DEEP) -> str:
@@ -80,13 +77,15 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
     )
 
 
-# At one rate for all depths a ladder compares recipes, not depths: the net that does badly may have been given a rate
-# that does not suit it.
+# At one rate for all depths a ladder compares recipes, not depths.
 ONE_RATE = "but one learning rate was tried"
 
 
 def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
-    """The verdict "refuted" at these steps, with its reason; inconclusive where one learning rate was tried."""
+    """The verdict "refuted" by nets that do well, with its reason; inconclusive where one learning rate was tried.
+
+    What rests on a net doing badly needs more: see `badly`.
+    """
     if ladder.rates < 2:
         return base.but(reason=f"{told}, {at_steps(ladder)}, {ONE_RATE}")
     return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder)}")
@@ -98,18 +97,6 @@ def mostly_diverged(ladder: Ladder, j: int) -> bool:
     The t interval of two failures and a success is wider than the scale, so this is said apart.
     """
     return 2 * ladder.diverged[j] > len(ladder.seeds)
-
-
-def left_open(ladder: Ladder, j: int) -> str:
-    """Why a "worse" at this depth does not count, in words, with the steps."""
-    if ladder.broken[j]:
-        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials failed, {at_steps(ladder)}"
-    return f"{ladder.convergence[j]} {at_steps(ladder)}"
-
-
-def _but_open(said: str, ladder: Ladder, j: int) -> str:
-    """A reason that ends with why depth number `j` does not count; trials that failed are told in `said` already."""
-    return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {left_open(ladder, j)}"
 
 
 def _untrained(ladder: Ladder, measure: str) -> str:
@@ -129,8 +116,8 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
     Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
-    that has converged, most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of
-    them refutes). Worse but not converged, or a shallowest net that does not train itself: inconclusive.
+    most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
+    nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -143,8 +130,8 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
         worse = mostly_diverged(ladder, j) or p < stats.ALPHA
         state = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
-        if worse and not ladder.converged(j):
-            state = "not converged"
+        if worse and badly.doubt(ladder, j, badly.rise(ladder, j)):
+            state = "in doubt"
         rows.append(HarmRow(**vars(row), holm_p=p, state=state))
     return _no_harm_verdict(base.but(details=tuple(rows)), rows, ladder)
 
@@ -152,7 +139,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
 def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Finding:
     shallow, when = ladder.depths[0], at_steps(ladder)
     states = {row.state for row in rows}
-    worst = next(state for state in ("worse", "not converged", "unclear", "no harm") if state in states)
+    worst = next(state for state in ("worse", "in doubt", "unclear", "no harm") if state in states)
     row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
     base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
     words = measure_words(base.measure)
@@ -160,9 +147,10 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
     if worst == "worse":
         first = min(r.depth for r in rows if r.state == "worse")
         since = f" (worse already at {first} layers)" if first < row.depth else ""
-        return refuted(base, ladder, f"{said}{since}")
-    if worst == "not converged":
-        return base.but(reason=_but_open(said, ladder, ladder.depths.index(row.depth)))
+        return base.but(verdict=REFUTED, reason=f"{said}{since}, {when}")
+    if worst == "in doubt":
+        j = ladder.depths.index(row.depth)
+        return base.but(reason=badly.in_doubt(said, ladder, j, badly.doubt(ladder, j, badly.rise(ladder, j))))
     if worst == "unclear":
         why = f"the interval reaches over the margin of {points(MARGIN)}"
         if row.low > MARGIN:
@@ -201,8 +189,8 @@ def _or_infinite(value: float) -> float:
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
-    Supported: both (the intersection needs no correction), the deepest converged. Refuted: no depth is worse than the
-    shallowest by the margin (as `no_harm`), and the shallowest trains itself.
+    Supported: both (the intersection needs no correction), and nothing of `badly.doubt` speaks against the deepest.
+    Refuted: no depth is worse than the shallowest by the margin (as `no_harm`), and the shallowest trains itself.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -223,9 +211,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     said = f"{_compared(row, ladder.depths[0], measure_words(measure))}, Page's trend p = {trend.p:.2g}"
     deepest = len(ladder.depths) - 1
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
-        if not ladder.converged(deepest):
-            return base.but(reason=_but_open(said, ladder, deepest))
-        return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
+        told = f"it rises with depth: {said}"
+        return badly.decided(base, SUPPORTED, told, ladder, deepest, badly.rise(ladder, deepest))
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
@@ -235,86 +222,13 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     return base.but(reason=f"neither shown nor excluded: {said}, {when}")
 
 
-def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Finding:
-    """Whether a net of about 1000 layers trains and its plain twin does not.
-
-    Supported: the error is at most `TRAINED` in all seeds and so is the upper bound of its mean; the twin's is above
-    `NOT_TRAINED` in all seeds and so is its lower bound (or most of its seeds diverged), and the twin has converged.
-    Refuted: the converged net stays above `TRAINED` in most seeds, or the twin trains in all seeds as well.
-    """
-    base = start(claim, measure, ladder)
-    deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
-    if not deep:
-        return base.but(reason=f"never tried at about 1000 layers ({at_steps(ladder)})")
-    j = ladder.depths.index(deep[-1])
-    errors = ladder.errors[:, j]
-    when = at_steps(ladder)
-    if np.isnan(errors).any():
-        return base.but(reason=f"{int(np.isnan(errors).sum())} seeds have no record yet at {deep[-1]} layers ({when})")
-    if len(errors) < 2:
-        return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
-    bound = stats.bounds(errors, ladder.resolution)
-    worst = float(errors.max())
-    base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
-    if not (ladder.diverged[j] or ladder.broken[j]):
-        shown = (known(100 * value) for value in (bound.value, bound.low, bound.high))
-        base = base.but(**dict(zip(("effect", "low", "high"), shown, strict=True)), unit="%")
-    over = int((errors > TRAINED).sum())
-    words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
-    if over:
-        if 2 * over > bound.n and ladder.converged(j):
-            failed = f", {ladder.diverged[j]} diverged" if ladder.diverged[j] else ""
-            stay = f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers"
-            return refuted(base, ladder, stay)
-        above = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
-        if not ladder.converged(j):
-            return base.but(reason=f"{above}, but {left_open(ladder, j)}")
-        return base.but(reason=f"{above}, the others train, {when}")
-    if bound.high > TRAINED:
-        return base.but(reason=f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
-    return _twin(base, words, ladder, deep[-1], twin)
-
-
-def _seeds(ladder: Ladder, j: int) -> list[SeedRow]:
-    rows = zip(ladder.seeds, ladder.errors[:, j], strict=True)
-    subject, depth = ladder.subject, ladder.depths[j]
-    return [
-        SeedRow(subject=subject, depth=depth, seed=s, error=float(e) if e < 1 else math.nan, failed=bool(e >= 1))
-        for s, e in rows
-    ]
-
-
-def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | None) -> Finding:
-    """The second half of `trains`: the residual net does; what of the plain one?"""
-    when = at_steps(ladder)
-    if twin is None or depth not in twin.depths:
-        return base.but(reason=f"{words}, but no plain net of that depth and recipe was tried, {when}")
-    j = twin.depths.index(depth)
-    errors = twin.errors[:, j]
-    base = base.but(details=(*base.details, *_seeds(twin, j)), trials=(*base.trials, *twin.trials))
-    if np.isnan(errors).any() or len(errors) < 2:
-        return base.but(reason=f"{words}, but the plain twin has too few seeds, {when}")
-    if twin.broken[j]:
-        return base.but(reason=f"{words}; of the plain twin, {left_open(twin, j)}")
-    bound = stats.bounds(errors, twin.resolution)
-    low = 1.0 if mostly_diverged(twin, j) else bound.low
-    failed = f"{twin.diverged[j]} of {len(errors)} diverged"
-    if errors.min() > NOT_TRAINED and (low > NOT_TRAINED or float(np.ptp(errors)) == 0):
-        how = failed if twin.diverged[j] else f"best {percent(float(errors.min()))}"
-        if not twin.converged(j):
-            return base.but(reason=f"{words}; the plain twin does not ({how}), but: {left_open(twin, j)}")
-        return base.but(verdict=SUPPORTED, reason=f"{words}; the plain twin does not train ({how}), {when}")
-    if errors.max() <= TRAINED and bound.high <= TRAINED:
-        return refuted(base, twin, f"{words}, but so does the plain twin ({percent(float(errors.max()))})")
-    between = failed if twin.diverged[j] else f"{percent(float(errors.mean()))} on average"
-    return base.but(reason=f"{words}; the plain twin ends between: {between}, {when}")
-
-
 def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the deepest net is better than the shallowest by more than `MARGIN`.
 
-    Supported: the lower bound of the gain is above the margin, and the shallowest has converged. Refuted: the deepest
-    has converged and the gain's upper bound is under the margin. A shallowest net that does not train: inconclusive.
+    Supported: the lower bound of the gain is above the margin, and nothing of `badly.doubt` speaks against the
+    shallowest. Refuted: the deepest is worse by more than the margin or mostly diverges, without such doubt; or the
+    gain's upper bound is under the margin, the deepest at its best rate and converged. A shallowest net that does not
+    train: inconclusive.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -336,14 +250,15 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
         base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
     if found.estimable and found.low > MARGIN:
-        if not ladder.converged(0):
-            return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {left_open(ladder, 0)}")
-        return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
+        told = f"{words} (at least {points(found.low)})"
+        return badly.decided(base, SUPPORTED, told, ladder, 0, badly.rise(ladder, 0, last))
     shallow = float(ladder.errors[:, 0].mean())
     little = f" ({ladder.depths[0]} layers err {percent(shallow)}: less than the margin to gain)"
     margin = f"the margin of {points(MARGIN)}{little if shallow < MARGIN else ''}"
-    if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
-        if not ladder.converged(last):
-            return base.but(reason=_but_open(words, ladder, last))
-        return refuted(base, ladder, f"{words}: not better by {margin}")
+    told = f"{words}: not better by {margin}"
+    if mostly_diverged(ladder, last) or (found.estimable and found.high < -MARGIN):
+        return badly.decided(base, REFUTED, told, ladder, last, badly.rise(ladder, last))
+    if found.estimable and found.high < MARGIN:
+        reason = badly.unfit(ladder, last)
+        return base.but(reason=badly.in_doubt(told, ladder, last, reason)) if reason else refuted(base, ladder, told)
     return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")

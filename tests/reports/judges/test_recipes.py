@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from made_cases import grown, lesions, paths, study, wobble
+from made_cases import grown, lesions, paths, study, thorough, wobble
 from made_up import frames, train_record, trial
 
 from bench.store.record import Record
@@ -101,10 +101,10 @@ def test_growth_from_two_depths_is_not_averaged():
 
 def test_a_plain_net_of_another_recipe_is_no_twin():
     """Published nowhere: a long residual training set against a short plain one."""
-    errors = {"preact": {18: 0.03, 1002: 0.05}, "plain": {18: 0.05, 1002: 0.8}}
-    short = study(errors, "mine", epochs=5)
-    long = study({"preact": errors["preact"]}, "mine", epochs=20)
+    errors: dict[str, dict[int, float | None]] = {"preact": {18: 0.03, 1002: 0.05}, "plain": {18: 0.05, 1002: None}}
+    short = thorough(study(errors, "mine", epochs=5))
+    long = study({"preact": errors["preact"]}, "mine", epochs=80)
     found = by_setting([*short, *long], "thousand-layers", "train_error", "preact")
-    assert found["epochs 5"].verdict == "supported"
-    assert found["epochs 20"].verdict == "inconclusive"
-    assert "no plain net of that depth and recipe" in found["epochs 20"].reason
+    assert found["epochs 5, each depth at its own best lr"].verdict == "supported"
+    assert found["epochs 80, each depth at its own best lr"].verdict == "inconclusive"
+    assert "no plain net of that depth and recipe" in found["epochs 80, each depth at its own best lr"].reason
