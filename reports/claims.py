@@ -60,11 +60,11 @@ _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _BADLY = (
     "What rests on a net doing badly needs its best learning rate inside those tried; a converged net (its mean "
-    f"running error fell by less than {points(LEVEL)} in the last epoch that ends at {LEAST_RATE:.0%} of the peak rate "
-    f"or more, and in the last epoch; unstable where a seed ends more than {points(MOST_ABOVE_BEST)} above its best "
-    f"epoch); and a gap that after 4N steps is above {points(MARGIN)} for sure and at least {LASTS:.0%} of the gap after "
-    "N, N and 2N tried as well. A net that diverges at every rate, down to one at which the shallowest does not train, "
-    "needs none of it. Otherwise: inconclusive."
+    f"running error fell by less than {points(LEVEL)} in the last epoch that ends at {LEAST_RATE:.0%} of the peak "
+    f"rate or more, and in the last epoch; unstable where a seed ends more than {points(MOST_ABOVE_BEST)} above its "
+    f"best epoch); and a gap that after 4N steps is above {points(MARGIN)} for sure and at least {LASTS:.0%} of the "
+    "gap after N, N and 2N tried as well. A net that diverges at every rate, down to one at which the shallowest "
+    "does not train, needs none of it. Otherwise: inconclusive."
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
@@ -97,11 +97,11 @@ CLAIMS: dict[str, Claim] = {
             "Plain nets degrade with depth",
             "As a network gets deeper, training can go astray: performance may not rise.",
             "the document; He et al. 2015, figure 1",
-            "Supported: Page's trend test over depth gives p under 0.05 (seeds as blocks, failures tied at the worst "
-            f"rank), and the deepest is more than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly "
-            "diverged. Refuted: no depth is that much worse, by the upper bound. Where learning rates were searched, "
-            f"each depth stands at its own best. {_BADLY} {_ONE_RATE} Where 18 layers {_FAILS}: never refuted. "
-            f"{_TRIED}",
+            "Supported: Page's trend test over depth gives p under 0.05 (exact, seeds as blocks, errors in steps of "
+            f"{points(MARGIN)}, failures tied at the worst rank), and the deepest is more than {points(MARGIN)} "
+            f"worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much worse, by the upper "
+            f"bound. Where learning rates were searched, each depth stands at its own best. {_BADLY} {_ONE_RATE} "
+            f"Where 18 layers {_FAILS}: never refuted. {_TRIED}",
             ("digits-lr", "digits-long", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),
@@ -144,9 +144,10 @@ CLAIMS: dict[str, Claim] = {
             f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, and "
             f"after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's at each "
             f"step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that (Holm over steps) or "
-            "diverges in most seeds. Inconclusive where the net to be grown fails or ends above "
-            f"{percent(TRAINED)}; and, if outputs do not change, where an ungrown one does, where all errors are "
-            f"equal, or where no step reaches {DEEP} layers.",
+            "diverges in most seeds. Errors that are all equal at the floor support it where another net's growth "
+            f"fails the same test. Inconclusive where the net to be grown fails or ends above {percent(TRAINED)}; "
+            "and, if outputs do not change, where an ungrown one does, where all errors are equal, or where no step "
+            f"reaches {DEEP} layers.",
             ("digits-growth",),
             growth.identity_growth,
         ),
@@ -199,9 +200,10 @@ CLAIMS: dict[str, Claim] = {
             "Deeper is better",
             "Is a network better the deeper it is, and does a deeper one fit more complex problems?",
             "the document, as a question",
-            f"Supported: the deepest net is better than 18 layers by more than {points(MARGIN)} "
-            f"({_BOUND}). Refuted: it is not, by the upper bound, or mostly diverges. {_BADLY} {_ONE_RATE} "
-            f"{_NO_REFERENCE} {_TRIED} Random labels are judged at whatever depths they were tried, to fewer layers "
+            f"Supported: the deepest net is better than 18 layers by more than {points(MARGIN)} ({_BOUND}). Refuted: "
+            f"it is not, by the upper bound, or mostly diverges. {_BADLY} {_ONE_RATE} {_NO_REFERENCE} {_TRIED} Where "
+            f"18 layers err by less than {points(MARGIN)} for sure, there is nothing to gain: inconclusive, unless "
+            "the deepest is worse. Random labels are judged at whatever depths they were tried, to fewer layers "
             f"too: steps to fit {percent(1 - FITTED)} of them fall with depth (supported) by Page's test (p under "
             "0.05, nets that never fit ranked last); that they rise decides nothing at one learning rate.",
             ("digits-long", "digits"),

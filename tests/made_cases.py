@@ -110,7 +110,10 @@ def lesions(share: float, rise: float, intact: float = 0.05, name: str = "digits
 
 
 def grown(
-    steps: dict[int, tuple[Callable[[int], float], Callable[[int], float]]], base: float = 0.03, **more: Any
+    steps: dict[int, tuple[Callable[[int], float], Callable[[int], float]]],
+    base: float = 0.03,
+    arm: str = "resnet",
+    **more: Any,
 ) -> list[Record]:
     """Growth that changes no output: by depth, errors by seed of the grown and of the ungrown net; NaN diverged."""
 
@@ -129,7 +132,7 @@ def grown(
         return {"steps": rows}
 
     fields = {"grow_to": tuple(steps), "probes": ("growth",), **more}
-    return with_probe(study({"resnet": {18: base}}, "digits-growth", **fields), "growth", content)
+    return with_probe(study({arm: {18: base}}, "digits-growth", **fields), "growth", content)
 
 
 def paths(high: float, error: float = 0.03) -> list[Record]:

@@ -129,7 +129,13 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`residual-no-harm`: see `rules.no_harm`."""
     claim = "residual-no-harm"
     trials = deciding.rows(convolutional(frames.trials))
-    found = apply(claim, rules.no_harm, trials, residual(trials))
+    every = ladders(tuned(trials)[0], "train_error")
+
+    def rule(name: str, measure: str, ladder: Ladder) -> Finding:
+        alike = [o for o in every if (o.study, o.setting) == (ladder.study, ladder.setting)]
+        return rules.no_harm(name, measure, ladder, [o for o in alike if o.subject != ladder.subject])
+
+    found = apply(claim, rule, trials, residual(trials))
     return headline_first(claim, found, deciding, "resnet")
 
 

@@ -56,6 +56,7 @@ class Ladder:
         steps: Training steps as planned.
         epochs: Passes over the training data that these steps are.
         tried: Learning rates, by depth.
+        losses: Mean loss of the seeds that ended, by depth: shown, never judged.
         shorter: The same nets after a half and after a quarter of the steps, as far as the study has them.
         study, setting: Where it is from, and what tells it from the study's other ladders of this subject.
         trials: Digests.
@@ -73,6 +74,7 @@ class Ladder:
     steps: int = 0
     epochs: int = 0
     tried: tuple[Tried, ...] = ()
+    losses: tuple[float, ...] = ()
     shorter: tuple["Ladder", ...] = ()
     study: str = ""
     setting: str = ""
@@ -104,6 +106,7 @@ class Ladder:
             diverged=tuple(self.diverged[j] for j in keep),
             broken=tuple(self.broken[j] for j in keep),
             tried=tuple(self.tried[j] for j in keep),
+            losses=tuple(self.losses[j] for j in keep) if self.losses else (),
             shorter=tuple(one.at(*depths) for one in self.shorter),
         )
 
@@ -123,7 +126,7 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
     """
     if "rates" not in trials:  # no search: see `tuned`
         trials = trials.assign(**_TRIED)
-    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
+    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure, _loss(measure)]]
     wanted = list(subjects) or sorted(used["architecture"].unique())
     found = []
     for setting, recipe in recipes(used):
@@ -132,6 +135,10 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
             if not rows.empty:
                 found.append(ladder(rows, measure, subject, setting))
     return [dataclasses.replace(one, shorter=_shorter(one, found)) for one in found]
+
+
+def _loss(measure: str) -> str:
+    return "test_loss" if measure == "test_error" else "train_loss"
 
 
 def _shorter(longest: Ladder, ladders: Iterable[Ladder]) -> tuple[Ladder, ...]:
@@ -264,6 +271,7 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         steps=int(planned) if planned > 0 else 0,
         epochs=int(rows["epochs"].max()),
         tried=tuple(_tried(rows[rows["depth"] == depth]) for depth in depths),
+        losses=tuple(float(rows.loc[rows["depth"] == depth, _loss(measure)].mean()) for depth in depths),
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),

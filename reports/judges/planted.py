@@ -147,9 +147,9 @@ def _no_harm_by_curve(fall: float, above: float = 0.0) -> Draw:
     return draw
 
 
-def _degrades(means: Sequence[float], spread: float) -> Draw:
+def _degrades(means: Sequence[float], spread: float, depths: Sequence[int] = DEPTHS) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
-        return rules.degrades("plain-degrades", "train_error", ladder(noisy(rng, means, spread), "plain"))
+        return rules.degrades("plain-degrades", "train_error", ladder(noisy(rng, means, spread), "plain", depths))
 
     return draw
 
@@ -170,9 +170,9 @@ def _cost(slope: float, noise: float) -> Draw:
     return draw
 
 
-def _better(last: float, spread: float) -> Draw:
+def _better(last: float, spread: float, base: float = 0.10) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
-        return rules.better("deeper-is-better", "train_error", ladder(noisy(rng, _means(0.10, last), spread)))
+        return rules.better("deeper-is-better", "train_error", ladder(noisy(rng, _means(base, last), spread)))
 
     return draw
 
@@ -193,6 +193,15 @@ def _grown(worse: float, change: float, spread: float) -> Draw:
         error = noisy(rng, [0.05, 0.05 + worse], spread)
         base = Finding("identity-growth", "resnet", "train_error", Verdict.INCONCLUSIVE, "")
         return growth.grown(base, [34, 258], np.full((SEEDS, 2), change), error, control, resolution=1 / 1437)
+
+    return draw
+
+
+def _grown_at_the_floor(can_fail: bool) -> Draw:
+    def draw(rng: np.random.Generator) -> Finding:
+        base = Finding("identity-growth", "resnet", "train_error", Verdict.INCONCLUSIVE, "")
+        same, change = np.zeros((SEEDS, 2)), np.full((SEEDS, 2), 1e-6)
+        return growth.grown(base, [34, 258], change, same, same, resolution=1 / 1437, can_fail=can_fail)
 
     return draw
 
@@ -226,6 +235,10 @@ def _benefit(mine: float, plain: float, spread: float) -> Draw:
     return draw
 
 
+# Around the depth at which trainability ends.
+FINE = (18, 26, 34, 42, 50, 66, 130, 258, 1002)
+_CLIFF = [0.02, 0.05, 0.10, 0.3, 0.5, 0.8, 0.9, 0.9, 0.9]
+_CREEP = [0.05 + 0.1 * MARGIN * i for i in range(len(DEPTHS))]
 _UP = [0.05, 0.06, 0.08, 0.10, 0.12, 0.14]
 S, R, I = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE  # noqa: E741
 
@@ -251,6 +264,8 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("plain-degrades", "all depths are equal", None, _degrades(_means(0.05, 0.05), NOISY)),
     Truth("plain-degrades", "all depths are equal, 0.2 points between seeds", R, _degrades(_means(0.05, 0.05), QUIET)),
     Truth("plain-degrades", "error rises to 14 points", S, _degrades([*_UP, 0.14], NOISY)),
+    Truth("plain-degrades", "it rises by a tenth of the margin a depth", None, _degrades(_CREEP, 0.0005)),
+    Truth("plain-degrades", "it trains up to 34 of nine depths, and not from 66 on", S, _degrades(_CLIFF, NOISY, FINE)),
     Truth("plain-degrades", "the deepest three diverge", S, _degrades([0.05, 0.1, 0.3, 0.9, 1, 1, 1], 0.0)),
     Truth("thousand-layers", "mean error on the threshold", None, _trains(TRAINED, 0.9, 0.02)),
     Truth("thousand-layers", "the plain twin's mean on its threshold", None, _trains(0.05, NOT_TRAINED, 0.02)),
@@ -262,6 +277,8 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("cost-grows", "the same at every depth", R, _cost(0.0, 0.03)),
     Truth("identity-growth", "the grown net is worse by the margin", None, _grown(MARGIN, 1e-6, NOISY)),
     Truth("identity-growth", "neither outputs nor errors change", S, _grown(0.0, 1e-6, QUIET)),
+    Truth("identity-growth", "all errors are 0, and another net's growth fails", S, _grown_at_the_floor(True)),
+    Truth("identity-growth", "all errors are 0, and nothing failed", I, _grown_at_the_floor(False)),
     Truth("identity-growth", "outputs change", R, _grown(0.0, 0.01, QUIET)),
     Truth("small-net-first", "effective depth on the threshold", None, _small(SMALL, 0.002)),
     Truth("small-net-first", "rise by a lesion on the threshold", None, _small(0.2, MARGIN)),
@@ -277,6 +294,8 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("deeper-is-better", "better by the margin", None, _better(0.10 - MARGIN, NOISY)),
     Truth("deeper-is-better", "better by 6 points", S, _better(0.04, NOISY)),
     Truth("deeper-is-better", "all depths are equal, 0.2 points between seeds", R, _better(0.10, QUIET)),
+    Truth("deeper-is-better", "18 layers leave nothing to gain", I, _better(0.0, 0.001, base=0.004)),
+    Truth("deeper-is-better", "the same, and the deepest is 10 points worse", R, _better(0.10, QUIET, base=0.004)),
     Truth("deeper-is-better", "random labels take as long at every depth", None, _fitting(0.0)),
     Truth("deeper-is-better", "random labels take half as long at twice the depth", S, _fitting(-1.0)),
 )

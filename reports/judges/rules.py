@@ -5,6 +5,7 @@ judge the records. Thresholds are in `protocol`, their statistics in `results.st
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from reports.finding import DepthRow, Finding, HarmRow, Verdict, known, percent,
 from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
-from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
@@ -34,8 +35,12 @@ def start(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
 
 
-def cannot(ladder: Ladder, deep: int = DEEP) -> str:
-    """Why no rule on depth can be applied to this ladder; empty when one can."""
+def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
+    """Why no rule on depth can be applied to this ladder; empty when one can.
+
+    Args:
+        equal_counts: Whether equal errors are evidence.
+    """
     if ladder.missing:
         depth, seed = ladder.missing[0]
         return f"{len(ladder.missing)} trials have no record yet, such as {depth} layers with seed {seed}"
@@ -52,7 +57,7 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
         return f"{trials} failed: nothing to compare with"
     if sum(ladder.diverged) == ladder.errors.size:
         return "every trial diverged: nothing tells the depths apart"
-    if np.ptp(ladder.errors) == 0:
+    if np.ptp(ladder.errors) == 0 and not equal_counts:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
 
@@ -112,15 +117,35 @@ def _untrained(ladder: Ladder, measure: str) -> str:
     return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder)}"
 
 
-def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
+def told_apart(ladder: Ladder) -> bool:
+    """Whether some depth of these nets is surely worse than the shallowest: the test can fail on nets like these."""
+    if cannot(ladder, ladder.depths[-1]) or _untrained(ladder, "train_error"):
+        return False
+    deeper = range(1, len(ladder.depths))
+    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < stats.ALPHA for j in deeper)
+
+
+def _losses(ladder: Ladder) -> str:
+    """The losses of the shallowest and the deepest nets, for where their errors are at the floor; never judged."""
+    if not ladder.losses or not math.isfinite(ladder.losses[0] + ladder.losses[-1]):
+        return ""
+    first, last = (f"{ladder.losses[j]:.2g} at {ladder.depths[j]} layers" for j in (0, -1))
+    return f"Losses, not judged: {first}, {last}"
+
+
+def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] = ()) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
     Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
     most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
     nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
+    Errors that are all equal at the floor support it where the test can fail: where it does on one of the `others`.
     """
     base = start(claim, measure, ladder)
-    if reason := cannot(ladder):
+    floor = float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
+    if floor:
+        base = base.but(beside=_losses(ladder))
+    if reason := cannot(ladder, equal_counts=floor and any(told_apart(other) for other in others)):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
@@ -186,6 +211,15 @@ def _or_infinite(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
+def _trainable(ladder: Ladder) -> str:
+    """Between which depths trainability ends, in words."""
+    train = [bool((errors <= TRAINED).all()) for errors in ladder.errors.T]
+    fail = [bool((errors > NOT_TRAINED).all()) for errors in ladder.errors.T]
+    good = [depth for j, depth in enumerate(ladder.depths) if all(train[: j + 1])]
+    bad = [depth for j, depth in enumerate(ladder.depths) if all(fail[j:])]
+    return f"; all seeds train up to {good[-1]} layers, none from {bad[0]} layers on" if good and bad else ""
+
+
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
@@ -195,7 +229,9 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
-    trend = stats.rising(ladder.errors)
+    # In steps of the margin: a rise that no verdict counts as one is none.
+    steps = np.rint(ladder.errors / MARGIN)
+    trend = stats.rising(steps) if np.ptp(steps) else stats.Trend(1.0, len(steps))
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
     when = at_steps(ladder)
@@ -208,7 +244,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
     if trend.reason:
         return base.but(reason=f"no trend can be tested: {trend.reason}, {when}")
-    said = f"{_compared(row, ladder.depths[0], measure_words(measure))}, Page's trend p = {trend.p:.2g}"
+    compared_in_words = _compared(row, ladder.depths[0], measure_words(measure))
+    said = f"{compared_in_words}, Page's trend p = {trend.p:.2g}{_trainable(ladder)}"
     deepest = len(ladder.depths) - 1
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
         told = f"it rises with depth: {said}"
@@ -227,8 +264,8 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
 
     Supported: the lower bound of the gain is above the margin, and nothing of `badly.doubt` speaks against the
     shallowest. Refuted: the deepest is worse by more than the margin or mostly diverges, without such doubt; or the
-    gain's upper bound is under the margin, the deepest at its best rate and converged. A shallowest net that does not
-    train: inconclusive.
+    gain's upper bound is under the margin, the deepest at its best rate and converged. Inconclusive: a shallowest net
+    that does not train, or that leaves nothing to gain.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -252,12 +289,14 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     if found.estimable and found.low > MARGIN:
         told = f"{words} (at least {points(found.low)})"
         return badly.decided(base, SUPPORTED, told, ladder, 0, badly.rise(ladder, 0, last))
-    shallow = float(ladder.errors[:, 0].mean())
-    little = f" ({ladder.depths[0]} layers err {percent(shallow)}: less than the margin to gain)"
-    margin = f"the margin of {points(MARGIN)}{little if shallow < MARGIN else ''}"
+    margin = f"the margin of {points(MARGIN)}"
     told = f"{words}: not better by {margin}"
     if mostly_diverged(ladder, last) or (found.estimable and found.high < -MARGIN):
         return badly.decided(base, REFUTED, told, ladder, last, badly.rise(ladder, last))
+    shallow = stats.bounds(ladder.errors[:, 0], ladder.resolution)
+    if shallow.high < MARGIN:
+        least = f"{ladder.depths[0]} layers err {percent(shallow.value)} (at most {percent(shallow.high)})"
+        return base.but(reason=f"{words}: nothing to gain, {least}, {when}", beside=_losses(ladder))
     if found.estimable and found.high < MARGIN:
         reason = badly.unfit(ladder, last)
         return base.but(reason=badly.in_doubt(told, ladder, last, reason)) if reason else refuted(base, ladder, told)

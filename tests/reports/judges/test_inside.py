@@ -45,6 +45,15 @@ def test_growth_where_all_errors_are_equal_tells_nothing_apart():
     assert last.high == pytest.approx(2.92 * (1 / 1437) * (2 / 12 / 3) ** 0.5, rel=0.01)
 
 
+def test_equal_errors_after_growth_count_where_the_plain_nets_growth_fails_the_same_test():
+    """As published: the post-activation net's 30 errors are 0, the plain net's rise by 83 points."""
+    zero = grown({to: (lambda s: 0.0, lambda s: 0.0) for to in (34, 258)})
+    fails = grown({to: (lambda s: 0.83 + wobble(s), lambda s: 0.0) for to in (34, 258)}, arm="plain")
+    finding = headline("identity-growth", zero + fails)
+    assert finding.verdict == "supported"
+    assert headline("identity-growth", zero).verdict == "inconclusive"
+
+
 def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():
     finding = headline("identity-growth", growth(1e-6, 0.10))
     assert finding.verdict == "refuted"

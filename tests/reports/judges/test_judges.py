@@ -329,13 +329,30 @@ def test_a_dense_residual_net_just_over_the_bound_is_not_said_never_to_train(dee
     assert "does not train" not in finding.reason
 
 
-def test_where_18_layers_leave_nothing_to_gain_the_reason_says_so():
+def test_where_18_layers_leave_nothing_to_gain_nothing_is_refuted():
     little = headline("deeper-is-better", thorough(study({"resnet": {18: 0.012, 258: 0.01, 1002: 0.01}})))
-    assert little.verdict == "refuted"
-    assert "(18 layers err 1.2 %: less than the margin to gain)" in little.reason
-    enough = headline("deeper-is-better", thorough(study({"resnet": FLAT})))
-    assert enough.verdict == "refuted"
-    assert "to gain" not in enough.reason
+    assert little.verdict == "inconclusive"
+    assert "nothing to gain, 18 layers err 1.2 %" in little.reason
+    assert "Losses, not judged" in little.beside
+    assert headline("deeper-is-better", thorough(study({"resnet": FLAT}))).verdict == "refuted"
+
+
+def test_equal_errors_at_the_floor_are_no_harm_where_plain_nets_fail_the_same_test():
+    def error(architecture: str, depth: int, seed: int) -> float:
+        return 0.0 if architecture == "resnet" or depth == 18 else 0.5 + wobble(seed)
+
+    alone, both = (study_records(arms, error=error, study="digits") for arms in (["resnet"], ["resnet", "plain"]))
+    assert headline("residual-no-harm", alone).verdict == "inconclusive"
+    finding = headline("residual-no-harm", both)
+    assert finding.verdict == "supported"
+    assert "Losses, not judged" in finding.beside
+
+
+def test_the_depth_at_which_plain_nets_stop_training_is_told():
+    errors = {18: 0.02, 26: 0.05, 34: 0.10, 42: 0.4, 50: 0.7, 66: 0.8, 258: 0.85}
+    finding = headline("plain-degrades", thorough(study({"plain": errors})))
+    assert finding.verdict == "supported"
+    assert "all seeds train up to 34 layers, none from 50 layers on" in finding.reason
 
 
 def test_every_kind_of_verdict_has_a_printed_rule():
