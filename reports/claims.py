@@ -156,15 +156,13 @@ CLAIMS: dict[str, Claim] = {
             "It fits a small net first",
             "Seen another way, the residual lets the model fit a small network first.",
             "the document; Veit et al. 2016",
-            f"Supported: in trained nets of {DEEP} layers or more, deleting one block raises the error by less than "
-            f"{points(MARGIN)} on average, and the effective depth is under {percent(SMALL)} of the depth (upper "
-            "bounds over seeds, statistics re-estimated). Refuted: a lower bound is above. Where no such net "
-            f"trained, to {percent(TRAINED)} test error in all seeds: inconclusive; plain nets are looked at in the "
-            f"deepest that did. Path length: supported when paths of up to {percent(SMALL)} of the blocks bring 95 % "
-            f"of the gradient (upper bound), refuted when the lower bound is above, in nets of {DEEP} layers or more "
-            f"that trained to {percent(TRAINED)} training error in all seeds. Effective depth, and branch ratio, over "
-            "epochs: supported when it rises from the first look to the end of training (lower bound above zero), "
-            "refuted when it falls.",
+            "Four parts, each with a verdict of its own by bounds over seeds; supported if all are, refuted if two "
+            f"are. Single blocks: deleting one raises the error by less than {points(MARGIN)} on average, each block "
+            f"counted by its share. Prefix nets: the effective depth is under {percent(SMALL)} of the depth. Path "
+            f"length: paths of up to {percent(SMALL)} of the blocks bring 95 % of the gradient. Growth: the "
+            f"effective depth rises over epochs, from the first look to the end. In nets of {DEEP} layers or more, "
+            f"statistics re-estimated, that trained in all seeds to {percent(TRAINED)} test error (paths: training "
+            "error); where none did: inconclusive. Plain nets are looked at in the deepest that did.",
             ("digits-long", "digits"),
             inside.small_net_first,
             figures=("lesions", "branch-ratio", "gradient-norms"),

@@ -95,6 +95,8 @@ def failing(
 
 
 def lesions(share: float, rise: float, intact: float = 0.05, name: str = "digits", **more: Any) -> list[Record]:
+    """Nets of which this share counts, by effective depth and by paths, a third of it after the first epoch."""
+
     def content(record: Record) -> dict[str, Any]:
         bit = 1 + 5 * wobble(record.trial.seed)
         return {
@@ -104,9 +106,14 @@ def lesions(share: float, rise: float, intact: float = 0.05, name: str = "digits
             "errors_reestimated": [intact + rise * bit] * 3,
             "effective_depth": record.trial.depth * share * bit,
             "effective_depth_reestimated": record.trial.depth * share * bit,
+            "by_epoch": [{"epoch": 1, "intact_error": 0.3, "effective_depth": record.trial.depth * share / 3}],
         }
 
-    return with_probe(study({"resnet": {18: 0.03, 258: 0.03}}, name, **more), "lesions", content)
+    def followed(record: Record) -> dict[str, Any]:
+        return {"blocks": 128, "high": 128 * share * (1 + 5 * wobble(record.trial.seed))}
+
+    records = with_probe(study({"resnet": {18: 0.03, 258: 0.03}}, name, **more), "lesions", content)
+    return with_probe(records, "path_gradients", followed)
 
 
 def grown(

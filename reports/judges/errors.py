@@ -67,9 +67,9 @@ def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def residual(trials: pd.DataFrame) -> list[str]:
-    """Residual architectures to judge, the document's first, a user's own last."""
-    own = trials.loc[trials["residual"] & (trials["init"] == "own"), "architecture"].unique()
-    return [*RESIDUAL, *sorted(own)]
+    """Residual architectures to judge, the document's first, then every other one that was tried, a user's own too."""
+    tried = set(trials.loc[trials["residual"], "architecture"])
+    return [*RESIDUAL, *sorted(tried - set(RESIDUAL))]
 
 
 def headline_first(claim: str, findings: list[Finding], deciding: Deciding, subject: str) -> list[Finding]:

@@ -206,11 +206,21 @@ def _grown_at_the_floor(can_fail: bool) -> Draw:
     return draw
 
 
-def _small(share: float, rise: float) -> Draw:
+def _small(share: float = 0.2, rise: float = 0.002, path: float = 0.2, growth: float = 20.0) -> Draw:
+    """By effective depth over depth, rise by a lesion, length of paths over blocks, and layers gained over epochs."""
+
     def draw(rng: np.random.Generator) -> Finding:
-        base = Finding("small-net-first", "resnet", "effective_depth", Verdict.INCONCLUSIVE, "")
-        effective = 258 * rng.normal(share, 0.03, SEEDS)
-        return inside.small(base, 258, rng.normal(rise, QUIET, SEEDS), effective)
+        def base(measure: str) -> Finding:
+            return Finding("small-net-first", "resnet", measure, Verdict.INCONCLUSIVE, "")
+
+        first = rng.normal(30.0, 3.0, SEEDS)
+        parts = [
+            inside.single(base(inside.SINGLE), rng.normal(rise, QUIET, SEEDS)),
+            inside.prefix(base(inside.PREFIX), 258, 258 * rng.normal(share, 0.03, SEEDS)),
+            inside.short_paths(base(inside.PATHS), 258, 128, rng.normal(path, 0.03, SEEDS)),
+            inside.grows(base(inside.GROWTH), first, first + rng.normal(growth, 3.0, SEEDS), "effective depth"),
+        ]
+        return inside.whole(base("small_net"), parts)
 
     return draw
 
@@ -280,10 +290,13 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("identity-growth", "all errors are 0, and another net's growth fails", S, _grown_at_the_floor(True)),
     Truth("identity-growth", "all errors are 0, and nothing failed", I, _grown_at_the_floor(False)),
     Truth("identity-growth", "outputs change", R, _grown(0.0, 0.01, QUIET)),
-    Truth("small-net-first", "effective depth on the threshold", None, _small(SMALL, 0.002)),
-    Truth("small-net-first", "rise by a lesion on the threshold", None, _small(0.2, MARGIN)),
-    Truth("small-net-first", "a fifth of the depth counts", S, _small(0.2, 0.002)),
-    Truth("small-net-first", "every lesion is felt", R, _small(0.9, 0.3)),
+    Truth("small-net-first", "effective depth on the threshold", None, _small(share=SMALL)),
+    Truth("small-net-first", "rise by a lesion on the threshold", None, _small(rise=MARGIN)),
+    Truth("small-net-first", "length of paths on the threshold", None, _small(path=SMALL)),
+    Truth("small-net-first", "the effective depth does not grow", None, _small(growth=0.0)),
+    Truth("small-net-first", "a fifth of the depth counts, paths are short, and it grows", S, _small()),
+    Truth("small-net-first", "the same, but every lesion is felt", I, _small(rise=0.3)),
+    Truth("small-net-first", "every lesion is felt, and nine tenths count", R, _small(share=0.9, rise=0.3)),
     Truth("shortcut-anywhere", "one placement is off by the margin, deep", None, _alike(MARGIN, NOISY)),
     Truth("shortcut-anywhere", "all placements are alike", S, _alike(0.0, QUIET)),
     Truth("shortcut-anywhere", "one is 10 points worse, deep", R, _alike(0.1, NOISY)),
