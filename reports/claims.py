@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.finding import Finding, Verdict, percent, points
-from reports.judges import compare, costs, errors, growth, inside, transfers
+from reports.judges import compare, costs, errors, growth, inside, labels, transfers
 from reports.judges.errors import Deciding
-from reports.protocol import DEEP, FITTED, FLAT, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
+from reports.protocol import DEEP, FITTED, FLAT, LASTS, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
+from results.convergence import LEAST_RATE, LEVEL, MOST_ABOVE_BEST
 from results.tables import Frames
 
 __all__ = ["CLAIMS", "Claim", "Finding", "Verdict", "judge"]
@@ -60,14 +61,21 @@ OWN_QUESTION = "a question of the suite's own"
 
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
-_UNFINISHED = "A worse net whose last epoch's loss is under 0.9 of the one before is unfinished: inconclusive."
+_BADLY = (
+    "What rests on a net doing badly needs its best learning rate inside those tried; a converged net (its mean "
+    f"running error fell by less than {points(LEVEL)} in the last epoch that ends at {LEAST_RATE:.0%} of the peak "
+    f"rate or more, and in the last epoch; unstable where a seed ends more than {points(MOST_ABOVE_BEST)} above its "
+    f"best epoch); and a gap that after 4N steps is above {points(MARGIN)} for sure and at least {LASTS:.0%} of the "
+    "gap after N, N and 2N tried as well. A net that diverges at every rate, down to one at which the shallowest "
+    "does not train, needs none of it. Otherwise: inconclusive."
+)
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
 _BOUND = "one-sided 95 % bound, seeds paired; for test errors it includes the sampling of the test set"
 
 
 def _deeper(frames: Frames, deciding: Deciding) -> list[Finding]:
-    return [*errors.better(frames, deciding), *compare.random_labels(frames, deciding)]
+    return [*errors.better(frames, deciding), *labels.random_labels(frames, deciding)]
 
 
 CLAIMS: dict[str, Claim] = {
@@ -79,8 +87,8 @@ CLAIMS: dict[str, Claim] = {
             "Adding layers must at least not make the model worse; the residual block achieves it.",
             "the document; He et al. 2015, section 4.2",
             "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
-            f"{points(MARGIN)} ({_BOUND}). Refuted: at a finished depth the error is more than that above (Holm "
-            f"over depths), or most seeds diverged. {_UNFINISHED} {_ONE_RATE} {_NO_REFERENCE} {_TRIED}",
+            f"{points(MARGIN)} ({_BOUND}). Refuted: at some depth the error is more than that above (Holm "
+            f"over depths), or most seeds diverged. {_BADLY} {_ONE_RATE} {_NO_REFERENCE} {_TRIED}",
             ("digits-long", "digits-lr", "digits"),
             errors.no_harm,
             figures=("train-error-by-depth", "test-error-by-depth"),
@@ -92,11 +100,11 @@ CLAIMS: dict[str, Claim] = {
             "Plain nets degrade with depth",
             "As a network gets deeper, training can go astray: performance may not rise.",
             "the document; He et al. 2015, figure 1",
-            "Supported: Page's trend test over depth gives p under 0.05 (seeds as blocks, failures tied at the worst "
-            f"rank), and the deepest is more than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly "
-            "diverged. Refuted: no depth is that much worse, by the upper bound. Where learning rates were searched, "
-            f"each depth stands at its own best. {_UNFINISHED} {_ONE_RATE} Where 18 layers {_FAILS}: never refuted. "
-            f"{_TRIED}",
+            "Supported: Page's trend test over depth gives p under 0.05 (exact, seeds as blocks, errors in steps of "
+            f"{points(MARGIN)}, failures tied at the worst rank), and the deepest is more than {points(MARGIN)} "
+            f"worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much worse, by the upper "
+            f"bound. Where learning rates were searched, each depth stands at its own best. {_BADLY} {_ONE_RATE} "
+            f"Where 18 layers {_FAILS}: never refuted. {_TRIED}",
             ("digits-lr", "digits-long", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),
@@ -110,8 +118,9 @@ CLAIMS: dict[str, Claim] = {
             "the document; He et al. 2015, section 4.2; He et al. 2016",
             f"Supported: at about 1000 layers the training error is at most {percent(TRAINED)} in all seeds, and so "
             f"is the upper bound of its mean; the plain twin, of the same recipe, stays above {percent(NOT_TRAINED)} "
-            f"in all. Refuted: most seeds stay above {percent(TRAINED)}, or the plain twin trains as well. "
-            f"{_UNFINISHED} {_ONE_RATE}",
+            f"in all. Refuted: most seeds, and the mean by its bound, stay above {percent(TRAINED)}, or "
+            "the plain twin trains as well. "
+            f"{_BADLY} {_ONE_RATE}",
             ("digits-long", "digits"),
             errors.thousand,
             figures=("train-error-by-depth", "loss-curves"),
@@ -138,9 +147,10 @@ CLAIMS: dict[str, Claim] = {
             f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, and "
             f"after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's at each "
             f"step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that (Holm over steps) or "
-            "diverges in most seeds. Inconclusive where the net to be grown fails or ends above "
-            f"{percent(TRAINED)}; and, if outputs do not change, where an ungrown one does, where all errors are "
-            f"equal, or where no step reaches {DEEP} layers.",
+            "diverges in most seeds. Errors that are all equal at the floor support it where another net's growth "
+            f"fails the same test. Inconclusive where the net to be grown fails or ends above {percent(TRAINED)}; "
+            "and, if outputs do not change, where an ungrown one does, where all errors are equal, or where no step "
+            f"reaches {DEEP} layers.",
             ("digits-growth",),
             growth.identity_growth,
         ),
@@ -149,15 +159,13 @@ CLAIMS: dict[str, Claim] = {
             "It fits a small net first",
             "Seen another way, the residual lets the model fit a small network first.",
             "the document; Veit et al. 2016",
-            f"Supported: in trained nets of {DEEP} layers or more, deleting one block raises the error by less than "
-            f"{points(MARGIN)} on average, and the effective depth is under {percent(SMALL)} of the depth (upper "
-            "bounds over seeds, statistics re-estimated). Refuted: a lower bound is above. Where no such net "
-            f"trained, to {percent(TRAINED)} test error in all seeds: inconclusive; plain nets are looked at in the "
-            f"deepest that did. Path length: supported when paths of up to {percent(SMALL)} of the blocks bring 95 % "
-            f"of the gradient (upper bound), refuted when the lower bound is above, in nets of {DEEP} layers or more "
-            f"that trained to {percent(TRAINED)} training error in all seeds. Effective depth, and branch ratio, over "
-            "epochs: supported when it rises from the first look to the end of training (lower bound above zero), "
-            "refuted when it falls.",
+            "Four parts, each with a verdict of its own by bounds over seeds; supported if all are, refuted if two "
+            f"are. Single blocks: deleting one raises the error by less than {points(MARGIN)} on average, each block "
+            f"counted by its share. Prefix nets: the effective depth is under {percent(SMALL)} of the depth. Path "
+            f"length: paths of up to {percent(SMALL)} of the blocks bring 95 % of the gradient. Growth: the "
+            f"effective depth rises over epochs, from the first look to the end. In nets of {DEEP} layers or more, "
+            f"statistics re-estimated, that trained in all seeds to {percent(TRAINED)} test error (paths: training "
+            "error); where none did: inconclusive. Plain nets are looked at in the deepest that did.",
             ("digits-long", "digits"),
             inside.small_net_first,
             figures=("lesions", "branch-ratio", "gradient-norms"),
@@ -168,9 +176,9 @@ CLAIMS: dict[str, Claim] = {
             "The shortcut can be put anywhere, after a ReLU or after a convolution.",
             "the document; He et al. 2016, figure 4",
             f"Supported: at every depth, shallow and deep, each placement ends within {points(MARGIN)} of the "
-            f"original ({_BOUND}). Refuted: at a finished depth one differs by more (Holm over placements and "
+            f"original ({_BOUND}). Refuted: at some depth one differs by more (Holm over placements and "
             "depths), or one of the two mostly diverges. What stands on the shortcut is judged in the same way, "
-            f"apart. {_UNFINISHED} {_ONE_RATE} {_TRIED}",
+            f"apart. {_BADLY} {_ONE_RATE} {_TRIED}",
             ("digits-placements",),
             compare.anywhere,
             figures=("placements", "train-error-by-depth"),
@@ -182,7 +190,7 @@ CLAIMS: dict[str, Claim] = {
             "the document",
             f"Supported: fully connected residual nets of {DEEP} layers or more train to {percent(TRAINED)}, and the "
             f"plain twin is more than {points(MARGIN)} worse. Refuted: they end above that in most seeds, or the "
-            f"plain twin is no worse. {_UNFINISHED} {_ONE_RATE} No harm, and degradation, of fully connected nets: by "
+            f"plain twin is no worse. {_BADLY} {_ONE_RATE} No harm, and degradation, of fully connected nets: by "
             "the first two rules.",
             ("digits-dense",),
             compare.conv_and_dense,
@@ -193,9 +201,10 @@ CLAIMS: dict[str, Claim] = {
             "Deeper is better",
             "Is a network better the deeper it is, and does a deeper one fit more complex problems?",
             "the document, as a question",
-            f"Supported: the deepest net is better than 18 layers, finished, by more than {points(MARGIN)} "
-            f"({_BOUND}). Refuted: it is not, by the upper bound, or mostly diverges. {_UNFINISHED} {_ONE_RATE} "
-            f"{_NO_REFERENCE} {_TRIED} Random labels are judged at whatever depths they were tried, to fewer layers "
+            f"Supported: the deepest net is better than 18 layers by more than {points(MARGIN)} ({_BOUND}). Refuted: "
+            f"it is not, by the upper bound, or mostly diverges. {_BADLY} {_ONE_RATE} {_NO_REFERENCE} {_TRIED} Where "
+            f"18 layers err by less than {points(MARGIN)} for sure, there is nothing to gain: inconclusive, unless "
+            "the deepest is worse. Random labels are judged at whatever depths they were tried, to fewer layers "
             f"too: steps to fit {percent(1 - FITTED)} of them fall with depth (supported) by Page's test (p under "
             "0.05, nets that never fit ranked last); that they rise decides nothing at one learning rate.",
             ("digits-long", "digits"),

@@ -13,10 +13,8 @@ from typing import Any
 
 from bench.store.record import Record
 from models.spec import ARCHITECTURES, MAX_DEPTH, Architecture
-
-# A net whose last epoch's loss is under this share of the epoch before is still improving: "unfinished"
-# (docs/design.md, "What is measured").
-STILL_IMPROVING = 0.9
+from results import convergence
+from results.convergence import Ending
 
 # Medians of raw samples: cost column -> field of the record.
 SAMPLED = {
@@ -121,29 +119,14 @@ def ended(record: Record) -> dict[str, Any]:
     }
 
 
-def loss_ratio(record: Record) -> float:
-    """Mean running loss of the last epoch over that of the one before; NaN with fewer than two epochs."""
-    losses = [number(row.get("train_loss")) for row in record.epochs[-2:] if isinstance(row, dict)]
-    if len(losses) < 2 or not losses[0] > 0:
-        return math.nan
-    return losses[1] / losses[0]
-
-
-def finished(record: Record) -> bool:
-    """Whether more epochs of the same kind cannot be expected to change the picture.
-
-    A diverged trial is finished; one that ended out of memory, by its time limit or by an error is not. One that
-    ended "ok" is finished when it reached the training error it was to stop at, or its last epoch's loss is at
-    least 0.9 of the epoch before. With a single epoch that cannot be known: not finished.
-    """
-    if record.status == "diverged":
-        return True
-    if record.status != "ok":
-        return False
+def ending(record: Record) -> Ending:
+    """How its training ended. One that reached the error it was to stop at has all that it was to learn: level."""
     steps, planned = number(record.result.get("steps")), number(record.result.get("steps_planned"))
-    if record.trial.stop_at_train_error > 0 and steps < planned:
-        return True
-    return loss_ratio(record) >= STILL_IMPROVING
+    if record.status == "ok" and record.trial.stop_at_train_error > 0 and steps < planned:
+        return Ending(0.0, 0.0, 0.0)
+    epochs = [row for row in record.epochs if isinstance(row, dict)]
+    errors, rates = ([number(row.get(name)) for row in epochs] for name in ("train_error", "lr_last"))
+    return convergence.ending(errors, rates, record.trial.lr)
 
 
 def result(record: Record, columns: tuple[str, ...]) -> dict[str, Any]:
@@ -152,7 +135,7 @@ def result(record: Record, columns: tuple[str, ...]) -> dict[str, Any]:
     if record.status != "ok":
         for name in ("train_error", "test_error", "train_loss", "test_loss"):
             row[name] = math.nan
-    return {**row, "loss_ratio": loss_ratio(record), "finished": finished(record)}
+    return {**row, **vars(ending(record))}
 
 
 def epochs(record: Record, columns: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 What is best is `bench.plan.rates`' business, here as where rates are tuned.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CELL = [name for name in FIELDS if name not in ("lr", "lr_from", "grow_to", *affecting("repeat"))]
 
 # What the search for a trial's rate tried and took, as columns of the trials.
-SEARCHED = {"rates_tried": "float64", "search_seconds": "float64"}
+SEARCHED = {"rates_tried": "float64", "best_inside": "bool", "hopeless": "bool", "search_seconds": "float64"}
 
 
 def recipe_rates(frame: pd.DataFrame) -> pd.Series:
@@ -30,12 +30,28 @@ def recipe_rates(frame: pd.DataFrame) -> pd.Series:
     return frame["lr"].where(frame["lr_from"] == "study", -1.0)
 
 
+def of_record(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of the search that its net's own rate is from, whether that search's records are there or not.
+
+    `best_inside`: rates above and below the best were tried and are worse. `hopeless`: the net diverges at every rate.
+    """
+    said = environment.get("search")
+    if not isinstance(said, dict) or not isinstance(said.get("tried"), list):
+        return {}
+    state = said.get("state")
+    return {
+        "rates_tried": float(len(said["tried"])),
+        "best_inside": state in ("inside", "untrained"),
+        "hopeless": state == "hopeless",
+    }
+
+
 def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
-    """The trials with the columns `SEARCHED`: NaN where the rate is not the net's own best, or the search not there."""
-    lots = search.groupby(CELL, sort=False).agg(rates_tried=("lr", "nunique"), search_seconds=("seconds", "sum"))
+    """The trials with the time that the search for their own rates took: NaN where its records are not there."""
+    lots = search.groupby(CELL, sort=False).agg(search_seconds=("seconds", "sum"))
     known = trials[CELL].merge(lots.reset_index(), on=CELL, how="left", validate="many_to_one")
     own = (trials["lr_from"] == "search").to_numpy()
-    return trials.assign(**{name: known[name].where(own).astype(kind).to_numpy() for name, kind in SEARCHED.items()})
+    return trials.assign(search_seconds=known["search_seconds"].where(own).astype("float64").to_numpy())
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ exception, never a zero. No frames, no verdicts.
 """
 
 import functools
-import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -182,9 +182,9 @@ class Trend:
 def rising(blocks: ArrayLike) -> Trend:
     """Page's test that the columns rise from left to right, rows as blocks; ties share the mean rank.
 
-    scipy's p is that of ranks without ties. Failures tie at the worst rank, so with ties p is the exact one over all
-    orders of the ranks as they are (of up to `MOST_ORDERED` columns): three seeds whose only net that trains is the
-    shallowest of three have p = 1/27, where scipy says 0.09.
+    p is the exact one over all orders of the ranks as they are, ties included (of up to `MOST_ORDERED` columns; beyond,
+    scipy's normal one): three seeds whose only net that trains is the shallowest of three have p = 1/27, where scipy,
+    whose ranks have no ties, says 0.09.
 
     Args:
         blocks: Shape (seeds, depths), depths in rising order. Failures must already hold the worst value.
@@ -203,29 +203,43 @@ def rising(blocks: ArrayLike) -> Trend:
         return Trend(math.nan, n, "a value is missing")
     if (np.ptp(data, axis=1) == 0).all():
         return Trend(math.nan, n, "all values are equal")
-    if data.shape[1] > MOST_ORDERED or all(len(set(row)) == len(row) for row in data.tolist()):
+    if data.shape[1] > MOST_ORDERED:
         return Trend(float(page_trend_test(data).pvalue), n)
     ranks = np.rint(2 * rankdata(data, axis=1)).astype(int)
     total = int((ranks * np.arange(1, data.shape[1] + 1)).sum())
     null = np.ones(1)
-    lowest = 0
     for row in np.sort(ranks, axis=1).tolist():
-        start, shares = _null_of_block(tuple(row))
-        lowest, null = lowest + start, np.convolve(null, shares)
-    return Trend(min(1.0, float(null[max(0, total - lowest) :].sum())), n)
+        null = np.convolve(null, _null_of_block(tuple(row)))
+    return Trend(min(1.0, float(null[total:].sum())), n)
 
 
-# 8! orders of a block are 40,320: still a moment.
-MOST_ORDERED = 8
+# 2^12 sets of ranks already given out: still a moment.
+MOST_ORDERED = 12
 
 
 @functools.cache
-def _null_of_block(ranks: tuple[int, ...]) -> tuple[int, NDArray[np.float64]]:
-    """Lowest value of a block's share of Page's L (doubled: whole numbers), and the chance of each value from it."""
-    orders = np.array(list(itertools.permutations(ranks)))
-    values = orders @ np.arange(1, len(ranks) + 1)
-    lowest = int(values.min())
-    return lowest, np.bincount(values - lowest) / len(values)
+def _null_of_block(ranks: tuple[int, ...]) -> NDArray[np.float64]:
+    """The chance of each value of a block's share of Page's L (doubled: whole numbers), over all orders of its ranks.
+
+    Column by column: the ways to each value depend on which ranks are used up, not on their order.
+    """
+    counts = Counter(ranks)
+    kinds = tuple(counts)
+    size = sum(rank * column for column, rank in enumerate(sorted(ranks), start=1)) + 1
+    ways: dict[tuple[int, ...], NDArray[np.float64]] = {tuple(counts.values()): np.eye(1, size)[0]}
+    for column in range(1, len(ranks) + 1):
+        after: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        for left, here in ways.items():
+            for i, rank in enumerate(kinds):
+                if left[i]:
+                    rest = (*left[:i], left[i] - 1, *left[i + 1 :])
+                    moved = np.zeros(size)
+                    moved[rank * column :] = here[: size - rank * column]
+                    after[rest] = after.get(rest, 0.0) + left[i] * moved
+        ways = after
+    (total,) = ways.values()
+    share: NDArray[np.float64] = total / total.sum()
+    return share
 
 
 @dataclass(frozen=True)

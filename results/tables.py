@@ -17,7 +17,8 @@ from bench.plan.trial import Trial, affecting, values
 from bench.store import record
 from bench.store.record import Record
 from results import rows, stats
-from results.search import SEARCHED, with_search
+from results.convergence import Ending, convergence
+from results.search import SEARCHED, of_record, with_search
 
 # Of the architecture, as far as a table needs it to tell rows apart.
 ARCHITECTURE = {"label": "str", "residual": "bool", "shortcut": "str", "placement": "str", "init": "str"}
@@ -60,7 +61,8 @@ _ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "s
 _NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
 _KEYS = {**_ASKED, "seed": "int64"}
 
-TRIALS = {**_KEYS, **_MACHINE, **_ENDED, **_RESULT, "loss_ratio": "float64", "finished": "bool", **SEARCHED, **_NAMED}
+_ENDING = {f.name: "float64" for f in dataclasses.fields(Ending)}
+TRIALS = {**_KEYS, **_MACHINE, **_ENDED, **_RESULT, **_ENDING, **SEARCHED, **_NAMED}
 
 _SHORT_KEYS = {
     name: _KEYS[name]
@@ -107,7 +109,7 @@ PROBES = {
 _CELL = {
     **dict.fromkeys(("n", "n_ok", "n_diverged", "n_failed"), "int64"),
     "steps": "float64",
-    "finished": "bool",
+    "convergence": "str",
     **{
         f"{measure}_{part}": "float64"
         for measure in ("train_error", "test_error", "train_loss")
@@ -191,7 +193,7 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             tables["cost"].append({**keys, **ended, **rows.cost(found)})
             tables["operators"] += [{**keys, **row} for row in rows.operators(found)]
             continue
-        trained = {**keys, **ended, **rows.result(found, tuple(_RESULT))}
+        trained = {**keys, **ended, **rows.result(found, tuple(_RESULT)), **of_record(found.environment)}
         if found.trial.purpose == "search":
             tables["search"].append(trained)
             continue
@@ -346,8 +348,9 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([settings, _frame(cells, _CELL)], axis="columns").astype(CELLS)
 
 
-SETTLING = ("status", "finished", "train_loss_running", "loss_ratio")
-_SUMMARIZED = (*SETTLING, "steps", "n_train", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
+# What `convergence.convergence` looks at, in its order.
+CONVERGING = ("status", *_ENDING)
+_SUMMARIZED = (*CONVERGING, "steps", "n_train", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
 # The images behind an error.
 _COUNTED = {"train_error": "n_train", "test_error": "n_test"}
 
@@ -360,7 +363,7 @@ def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
         "n_diverged": int((seeds["status"] == "diverged").sum()),
         "n_failed": int((~ok).sum()),
         "steps": _over(np.nanmax, seeds["steps"]),
-        "finished": settled(*(seeds[name] for name in SETTLING)),
+        "convergence": convergence(*(seeds[name] for name in CONVERGING)),
         # Of the same seeds as the errors, so that the two may stand in one point.
         "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"][ok if ok.any() else ~ok]),
     }
@@ -378,20 +381,3 @@ _PARTS = {"mean": "value", "low": "low", "high": "high"}
 
 def _over(function: Any, values: Any) -> float:
     return float(function(values)) if np.isfinite(values).any() else np.nan
-
-
-def settled(status: Any, finished: Any, last_loss: Any, loss_ratio: Any) -> bool:
-    """Whether a cell is finished: its seeds' mean loss no longer falls by a tenth per epoch, and none failed.
-
-    Diverged seeds are settled. The mean is over the seeds that did not diverge.
-
-    Args:
-        status, finished, last_loss, loss_ratio: Arrays over the cell's seeds: the columns `SETTLING` of the trials.
-    """
-    ok = status == "ok"
-    if not (ok | (status == "diverged")).all():
-        return False
-    if finished[ok].all():
-        return True
-    last = last_loss[ok]
-    return bool(last.mean() >= rows.STILL_IMPROVING * (last / loss_ratio[ok]).mean())

@@ -1,6 +1,7 @@
 """Made-up studies for judges: errors, costs, lesions and growth of known size."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,27 @@ def headline(claim: str, records: list[Record]) -> Finding:
     return judge(frames(records), (claim,))[claim][0]
 
 
-def searched(records: list[Record]) -> list[Record]:
-    """The same study with a second learning rate tried everywhere, at which every net diverges."""
-    trained = [r.trial for r in records if r.trial.purpose == "train"]
-    return records + [train_record(dataclasses.replace(t, lr=10 * t.lr), None) for t in trained]
+def thorough(records: list[Record]) -> list[Record]:
+    """The same study as a bad net needs it: also at twice and four times the steps, each at the best of three rates.
+
+    At ten times the rate every net diverges; at a tenth each that does not fail is as bad as chance.
+    """
+    more = list(records)
+    for record in records:
+        asked = record.trial
+        if asked.purpose != "train":
+            continue
+        ended = None if math.isnan(record.result["train_error"]) else record.result["train_error"]
+        images = {name: record.result[name] for name in ("n_train", "n_test")}
+        falls = len(record.epochs) > 1 and record.epochs[-2]["train_error"] - record.epochs[-1]["train_error"] > 0.01
+        as_it: dict[str, Any] = {"status": record.status, "unconverged": falls, **images}
+        for times in (1, 2, 4):
+            same = dataclasses.replace(asked, epochs=times * asked.epochs)
+            fast, slow = (dataclasses.replace(same, lr=factor * asked.lr) for factor in (10, 0.1))
+            more += [train_record(fast, None), train_record(slow, 0.9, status=record.status)]
+            if times > 1:
+                more.append(train_record(same, ended, record.result["test_error"], **as_it))
+    return more
 
 
 def dense(residual: float | None, plain: float | None) -> list[Record]:
@@ -77,6 +95,8 @@ def failing(
 
 
 def lesions(share: float, rise: float, intact: float = 0.05, name: str = "digits", **more: Any) -> list[Record]:
+    """Nets of which this share counts, by effective depth and by paths, a third of it after the first epoch."""
+
     def content(record: Record) -> dict[str, Any]:
         bit = 1 + 5 * wobble(record.trial.seed)
         return {
@@ -86,13 +106,21 @@ def lesions(share: float, rise: float, intact: float = 0.05, name: str = "digits
             "errors_reestimated": [intact + rise * bit] * 3,
             "effective_depth": record.trial.depth * share * bit,
             "effective_depth_reestimated": record.trial.depth * share * bit,
+            "by_epoch": [{"epoch": 1, "intact_error": 0.3, "effective_depth": record.trial.depth * share / 3}],
         }
 
-    return with_probe(study({"resnet": {18: 0.03, 258: 0.03}}, name, **more), "lesions", content)
+    def followed(record: Record) -> dict[str, Any]:
+        return {"blocks": 128, "high": 128 * share * (1 + 5 * wobble(record.trial.seed))}
+
+    records = with_probe(study({"resnet": {18: 0.03, 258: 0.03}}, name, **more), "lesions", content)
+    return with_probe(records, "path_gradients", followed)
 
 
 def grown(
-    steps: dict[int, tuple[Callable[[int], float], Callable[[int], float]]], base: float = 0.03, **more: Any
+    steps: dict[int, tuple[Callable[[int], float], Callable[[int], float]]],
+    base: float = 0.03,
+    arm: str = "resnet",
+    **more: Any,
 ) -> list[Record]:
     """Growth that changes no output: by depth, errors by seed of the grown and of the ungrown net; NaN diverged."""
 
@@ -111,7 +139,7 @@ def grown(
         return {"steps": rows}
 
     fields = {"grow_to": tuple(steps), "probes": ("growth",), **more}
-    return with_probe(study({"resnet": {18: base}}, "digits-growth", **fields), "growth", content)
+    return with_probe(study({arm: {18: base}}, "digits-growth", **fields), "growth", content)
 
 
 def paths(high: float, error: float = 0.03) -> list[Record]:

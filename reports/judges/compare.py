@@ -1,4 +1,4 @@
-"""Judges that set architectures side by side at the same depth: placements, fully connected nets, random labels.
+"""Judges that set architectures side by side at the same depth: placements, and fully connected nets.
 
 Twins share seeds, initial weights where shapes agree, and data order, so their differences are paired by seed.
 """
@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from models.spec import ARCHITECTURES
-from reports.finding import Finding, FittingRow, PlacementRow, TwinRow, Verdict, known, percent, points, shown
-from reports.judges import rules
+from reports.finding import Finding, PlacementRow, TwinRow, Verdict, known, percent, points, shown
+from reports.judges import badly, rules
+from reports.judges.badly import at_steps
 from reports.judges.errors import (
     MEASURES,
     RANDOM_LABELS,
@@ -22,8 +22,8 @@ from reports.judges.errors import (
     headline_first,
     nothing,
 )
-from reports.judges.ladders import Ladder, ladders, recipes, study_of, tuned
-from reports.protocol import DEEP, FITTED, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
+from reports.judges.ladders import Ladder, ladders, tuned
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 from results.tables import Frames
 
@@ -36,9 +36,10 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     """Whether variants end within `MARGIN` of the original at every depth, shallow and deep.
 
     Supported: at every depth, both one-sided bounds of each variant's difference lie within the margin
-    (intersection-union). Refuted: at some finished depth a variant differs by more than the margin (Holm over variants
-    and depths). The effect, where the deepest nets decide, is the interaction: how much more the variant differs deep
-    than shallow; where another depth decides, the difference there. No number stands for nets of which one failed.
+    (intersection-union). Refuted: at some depth a variant differs by more than the margin (Holm over variants and
+    depths), and nothing of `badly.doubt` speaks against the worse one of the two. The effect, where the deepest nets
+    decide, is the interaction: how much more the variant differs deep than shallow; where another depth decides, the
+    difference there. No number stands for nets of which one failed.
 
     Args:
         kind: What the variants are, in the plural: the finding's subject.
@@ -47,7 +48,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     names = {ladder.subject: ladder for ladder in others}
     depths = [d for d in original.depths if all(d in ladder.depths for ladder in others)]
     if reason := _unpaired(original, others, depths):
-        return base.but(reason=f"{reason} ({rules.at_steps(original)})")
+        return base.but(reason=f"{reason} ({at_steps(original)})")
     rows, differences = [], []
     for depth in depths:
         for other in others:
@@ -73,7 +74,9 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     adjusted = stats.holm(both)
     for i, row in enumerate(rows):
         apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row.state == "diverged"
-        state = ("unfinished" if row.state == "unfinished" else "apart") if apart else _within(differences[i])
+        state = _within(differences[i])
+        if apart:
+            state = "in doubt" if _doubt(original, names[row.subject], row.depth, differences[i]) else "apart"
         rows[i] = replace(row, state=state)
     return _alike_verdict(base.but(details=tuple(rows)), rows, original, names, depths)
 
@@ -102,12 +105,20 @@ def _apart(original: Ladder, other: Ladder, depth: int) -> stats.Difference:
 
 
 def _side(original: Ladder, other: Ladder, depth: int, found: stats.Difference) -> str:
-    """Whether the worse one of the two is unfinished, or mostly diverged (and the other is not)."""
-    sides = (other, original) if found.value >= 0 else (original, other)
-    j, k = sides[0].depths.index(depth), sides[1].depths.index(depth)
-    if not sides[0].settled[j]:
-        return "unfinished"
-    return "diverged" if rules.mostly_diverged(sides[0], j) and not rules.mostly_diverged(sides[1], k) else ""
+    """Whether the worse one of the two mostly diverged (and the other did not)."""
+    worse, better = _worse_first(original, other, found)
+    j, k = worse.depths.index(depth), better.depths.index(depth)
+    return "diverged" if rules.mostly_diverged(worse, j) and not rules.mostly_diverged(better, k) else ""
+
+
+def _worse_first(original: Ladder, other: Ladder, found: stats.Difference) -> tuple[Ladder, Ladder]:
+    return (other, original) if found.value >= 0 else (original, other)
+
+
+def _doubt(original: Ladder, other: Ladder, depth: int, found: stats.Difference) -> str:
+    """Why the worse one of the two need not be worse."""
+    worse, better = _worse_first(original, other, found)
+    return badly.doubt(worse, worse.depths.index(depth), badly.above(worse, better, depth))
 
 
 def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
@@ -133,7 +144,7 @@ def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
 def _alike_verdict(
     base: Finding, rows: list[PlacementRow], original: Ladder, names: dict[str, Ladder], depths: list[int]
 ) -> Finding:
-    order = ("apart", "unfinished", "unclear", "alike")
+    order = ("apart", "in doubt", "unclear", "alike")
     worst = next(state for state in order if any(r.state == state for r in rows))
     # A failed net is as far off as can be.
     row = max(
@@ -154,14 +165,15 @@ def _alike_verdict(
         base = base.but(effect=known(inter.value), low=known(inter.low), high=known(inter.high))
     largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
     told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
-    when = rules.at_steps(original)
+    when = at_steps(original)
     failed = _failures(original, other, row.depth)
     how = f"{failed} of {2 * row.n} trials failed" if failed else points(row.effect)
     which = f"{row.subject} at {row.depth} layers ({how})"
     if worst == "apart":
-        return rules.refuted(base, min((original, other), key=lambda side: side.rates), f"{told}; furthest: {which}")
-    if worst == "unfinished":
-        return base.but(reason=f"{told}, but the worse one of {which} is unfinished {when}")
+        return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
+    if worst == "in doubt":
+        reason = _doubt(original, other, row.depth, _apart(original, other, row.depth))
+        return base.but(reason=f"{told}; furthest: {which}, {when}, but {reason}")
     if worst == "unclear":
         return base.but(reason=f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
     return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}: all within {points(MARGIN)}, {when}")
@@ -199,10 +211,12 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     """Whether the shortcut does for these nets what it does for convolutional ones, at the deepest depth of both.
 
     Supported: the residual net trains (as in `rules.trains`) and the plain twin is worse by more than `MARGIN`.
-    Refuted: the finished residual net does not train in most seeds, or the plain twin is worse by less than the margin.
+    Refuted: the residual net does not train in most seeds, nor by the bound of its mean, or the plain twin is worse
+    by less than the margin. What
+    rests on one of the two doing badly decides nothing where `badly.doubt` speaks against it.
     """
     base = rules.start(claim, measure, ladder)
-    when = rules.at_steps(ladder)
+    when = at_steps(ladder)
     common = [d for d in ladder.depths if plain is not None and d in plain.depths]
     if plain is None or not common:
         return base.but(reason=f"no plain twin of the same depth ({when})")
@@ -229,15 +243,13 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     ends = [_ends(side, i) for side, i in ((ladder, j), (plain, k))]
     told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
     over = int((mine > TRAINED).sum())
-    if 2 * over > found.n and ladder.settled[j]:
+    if rules.mostly_diverged(ladder, j) or (2 * over > found.n and bound.low > TRAINED):
         ends_above = f"the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds"
-        return rules.refuted(base, ladder, f"{told}: {ends_above}")
+        return badly.decided(base, Verdict.REFUTED, f"{told}: {ends_above}", ladder, j, badly.error(ladder, j))
     if over or bound.high > TRAINED:
         return base.but(reason=f"{told}: not below {percent(TRAINED)} for sure, {when}")
-    if worse and plain.settled[k]:
-        return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}, {when}")
     if worse:
-        return base.but(reason=f"{told}, but plain: {rules.unsettled(plain, k)}")
+        return badly.decided(base, Verdict.SUPPORTED, told, plain, k, badly.above(plain, ladder, common[-1]))
     if found.high < MARGIN:
         return rules.refuted(base, plain, f"{told}: no worse than the margin")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
@@ -283,65 +295,3 @@ def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
 
 def _random(trials: pd.DataFrame) -> pd.Series:
     return trials["dataset"].str.startswith(RANDOM_LABELS)
-
-
-def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
-    """Whether deeper nets fit random labels in fewer steps: Page's test, nets that never fit ranked last.
-
-    Supported: steps fall with depth (p under 0.05). That they rise refutes nothing at one learning rate.
-
-    Args:
-        steps: Shape (seeds, depths): step of the first epoch at or under `FITTED`; infinite when never.
-        budget: Steps that each net was given.
-    """
-    base = Finding(claim, subject, "steps_to_fit", Verdict.INCONCLUSIVE, "", unit="step", n=len(steps), steps=budget)
-    worst = np.where(np.isfinite(steps), steps, 10.0 * max(budget, 1))
-    worst = np.where(np.isnan(steps), np.nan, worst)
-    rises, falls = stats.rising(worst), stats.rising(-worst)
-    rows = [
-        FittingRow(depth=d, steps=tuple(float(s) if math.isfinite(s) else None for s in steps[:, j]))
-        for j, d in enumerate(depths)
-    ]
-    medians = [float(np.median(worst[:, j])) for j in (0, -1)] if steps.size else [math.nan, math.nan]
-    # Between nets that fit: how many steps more the deepest takes.
-    change = medians[1] - medians[0] if medians[0] <= budget and medians[1] <= budget else None
-    base = base.but(details=tuple(rows), effect=change)
-    when = f"at {budget} steps"
-    if rises.reason:
-        return base.but(reason=f"random labels: {rises.reason} ({when})")
-    fitted = [f"{d}: {int(np.isfinite(steps[:, j]).sum())} of {len(steps)}" for j, d in enumerate(depths)]
-    if not np.isfinite(steps).any():
-        return base.but(reason=f"no net fits the random labels {when}")
-    words = [f"{m:.0f} steps" if m <= budget else "never" for m in medians]
-    told = (
-        f"random labels fitted at {percent(1 - FITTED)}: {words[0]} at {depths[0]} layers, {words[1]} at {depths[-1]} "
-        f"(seeds that fit, by depth: {', '.join(fitted)}), {when}"
-    )
-    if falls.p < stats.ALPHA:
-        return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
-    if rises.p < stats.ALPHA:
-        # Random labels are tried at one learning rate, which refutes nothing.
-        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, {rules.ONE_RATE}")
-    return base.but(reason=f"{told}; no trend")
-
-
-def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-better") -> list[Finding]:
-    """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
-    trials = deciding.rows_aside(frames.trials[_random(frames.trials) & frames.trials["comparable"]])
-    cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
-    found = []
-    for setting, subject, rows in cells:
-        depths, seeds = sorted(rows["depth"].unique()), sorted(rows["seed"].unique())
-        steps = np.full((len(seeds), len(depths)), np.nan)
-        epochs = frames.epochs[frames.epochs["digest"].isin(rows["digest"])]
-        fit = epochs[epochs["train_error"] <= FITTED].groupby("digest")["steps"].min()
-        # A trial that failed says nothing of how long fitting takes; one that diverged never fits.
-        ended = rows[rows["status"].isin(["ok", "diverged"])]
-        for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
-            steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)
-        budget = rows["steps_planned"].max()
-        finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
-        digests = tuple(sorted(rows["digest"]))
-        finding = finding.but(subject=f"{subject}, random labels", trials=digests)
-        found.append(finding.but(study=study_of(rows), setting=setting))
-    return found

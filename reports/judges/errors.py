@@ -12,6 +12,7 @@ import pandas as pd
 
 from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import rules
+from reports.judges import thousand as thousand_layers
 from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
 from results.tables import Frames
 
@@ -66,18 +67,20 @@ def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def residual(trials: pd.DataFrame) -> list[str]:
-    """Residual architectures to judge, the document's first, a user's own last."""
-    own = trials.loc[trials["residual"] & (trials["init"] == "own"), "architecture"].unique()
-    return [*RESIDUAL, *sorted(own)]
+    """Residual architectures to judge, the document's first, then every other one that was tried, a user's own too."""
+    tried = set(trials.loc[trials["residual"], "architecture"])
+    return [*RESIDUAL, *sorted(tried - set(RESIDUAL))]
 
 
 def headline_first(claim: str, findings: list[Finding], deciding: Deciding, subject: str) -> list[Finding]:
-    """Sorts by study (the most decisive first), subject as given, training before test error.
+    """Sorts by study (the most decisive first), training before test error, the most steps first, subject as given.
 
     Where the document's own subject was not tried, a finding says so in its place.
     """
     rank = {name: i for i, name in enumerate(deciding.studies)}
-    ordered = sorted(findings, key=lambda f: (rank.get(f.study, len(rank)), f.measure != "train_error"))
+    ordered = sorted(
+        findings, key=lambda f: (rank.get(f.study, len(rank)), f.measure != "train_error", -(f.steps or 0))
+    )
     mine = [f for f in ordered if f.subject == subject]
     if not mine:
         return [nothing(claim, subject, deciding.study, bool(findings)), *ordered]
@@ -131,30 +134,35 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`residual-no-harm`: see `rules.no_harm`."""
     claim = "residual-no-harm"
     trials = deciding.rows(convolutional(frames.trials))
-    found = apply(claim, rules.no_harm, trials, residual(trials))
+    every = ladders(tuned(trials)[0], "train_error")
+
+    def rule(name: str, measure: str, ladder: Ladder) -> Finding:
+        alike = [o for o in every if (o.study, o.setting) == (ladder.study, ladder.setting)]
+        return rules.no_harm(name, measure, ladder, [o for o in alike if o.subject != ladder.subject])
+
+    found = apply(claim, rule, trials, residual(trials))
     return headline_first(claim, found, deciding, "resnet")
 
 
 def degrades(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`plain-degrades`: see `rules.degrades`; at each depth's own best learning rate where a study tried several.
 
-    The headline's reason names what the verdict depends on: learning rate, clipping, initialisation.
+    The headline's reason names what the verdict depends on: clipping, initialisation.
     """
     claim = "plain-degrades"
     trials = deciding.rows(convolutional(frames.trials))
     found = headline_first(claim, apply(claim, rules.degrades, trials, ["plain"]), deciding, "plain")
     controls = _controls(claim, frames.trials)
-    each = _at_each_lr(claim, trials)
-    told = [*(f"{f.setting}: {f.verdict}" for f in each), *(f"{f.subject}: {f.verdict}" for f in controls)]
+    told = [f"{f.subject}: {f.verdict}" for f in controls]
     if told:
         cost = _search_cost(found[0])
-        others = {f.verdict for f in [*each, *controls]} - {found[0].verdict}
+        others = {f.verdict for f in controls} - {found[0].verdict}
         depends = "It depends on none of what was tried"
         if others:
             open_only = others == {Verdict.INCONCLUSIVE}
             depends = "Not shown under everything that was tried" if open_only else "It depends on what is tried"
         found[0] = found[0].but(reason=f"{found[0].reason}{cost}. {depends}: {'; '.join(told)}")
-    return [*found, *controls, *each]
+    return [*found, *controls]
 
 
 def _search_cost(finding: Finding) -> str:
@@ -179,27 +187,15 @@ def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:
     return [f for f in found if f.measure == "train_error"]
 
 
-def _at_each_lr(claim: str, trials: pd.DataFrame) -> list[Finding]:
-    """The plain net at one learning rate for all depths, where there is a grid of them."""
-    found = []
-    for study in sorted(trials["study"].unique()):
-        rows = trials[(trials["study"] == study) & (trials["architecture"] == "plain") & trials["comparable"]]
-        rows = rows[rows["lr_from"] == "study"]
-        if len(tuned(rows)[1]):
-            arms = ladders(rows, "train_error", ["plain"])
-            found += [rules.degrades(claim, "train_error", ladder) for ladder in arms]
-    return found
-
-
 def thousand(frames: Frames, deciding: Deciding) -> list[Finding]:
-    """`thousand-layers`: see `rules.trains`; the plain twin is the one of the same study and recipe."""
+    """`thousand-layers`: see `thousand.trains`; the plain twin is the one of the same study and recipe."""
     claim = "thousand-layers"
     trials = deciding.rows(convolutional(frames.trials))
     plain = ladders(tuned(trials)[0], "train_error", ["plain"])
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
         same = [p for p in plain if (p.study, p.setting) == (ladder.study, ladder.setting)]
-        return rules.trains(name, measure, ladder, next(iter(same), None))
+        return thousand_layers.trains(name, measure, ladder, next(iter(same), None))
 
     found = apply(claim, rule, trials, residual(trials))
     # The claim is about training only: "easy to train".

@@ -26,6 +26,7 @@ def grown(
     error: NDArray[np.float64],
     control: NDArray[np.float64],
     resolution: float = 0.0,
+    can_fail: bool = False,
 ) -> Finding:
     """Whether a trained net can be grown by blocks that change nothing, and never ends worse for it.
 
@@ -39,6 +40,8 @@ def grown(
         change: Shape (seeds, steps): largest change of an output at the insertion, over the largest output.
         error, control: Shape (seeds, steps): training error of the grown and of the ungrown net, 1.0 where it diverged.
         resolution: Smallest step that the errors can make.
+        can_fail: Whether the growth of another net fails this test: then errors that are all equal, at the floor, are
+            evidence, too.
     """
     if not depths:
         return base.but(reason="no growth was tried")
@@ -67,7 +70,7 @@ def grown(
         return base.but(reason=f"{told}, but {lost}: it does not train itself")
     if depths[-1] < DEEP:
         return base.but(reason=f"{told}, but never to {DEEP} layers or more")
-    if np.ptp([error, control]) == 0:
+    if np.ptp([error, control]) == 0 and not (can_fail and float(error.max()) < MARGIN):
         same = f"all errors are equal ({percent(float(error[0, 0]))})"
         base = base.but(effect=None, low=None, high=None)
         return base.but(reason=f"{told}; trained on, {same}: nothing tells grown from ungrown")
@@ -121,6 +124,11 @@ def _after_growth(base: Finding, told: str, depths: list[int], compared: list[st
     return base.but(reason=f"{told}; against the ungrown net: {why}")
 
 
+def _fails(row: GrowthRow) -> bool:
+    """Whether a net grown by a step is surely worse, or diverged where the ungrown one did not."""
+    return row.low > MARGIN or (row.diverged > 0 and not row.ungrown_diverged)
+
+
 def identity_growth(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`identity-growth`: see `grown`; residual nets, and the plain net with its best chance."""
     claim = "identity-growth"
@@ -128,22 +136,36 @@ def identity_growth(frames: Frames, deciding: Deciding) -> list[Finding]:
     trials = frames.trials[frames.trials["comparable"] & (frames.trials["grow_to"] != "")]
     found = []
     for setting, recipe in recipes(deciding.rows(trials)):
-        for subject in ("resnet", "preact", "plain"):
-            for depth, nets in recipe[recipe["architecture"] == subject].groupby("depth", sort=True):
-                mine = probes[probes["digest"].isin(nets["digest"])]
-                # A trial with depths to grow to need not ask for the probe; one that failed leaves none.
-                if mine.empty and (nets["status"] == "ok").all():
-                    continue
-                steps = steps_of(nets)
-                several = f"from {depth} layers" if recipe["depth"].nunique() > 1 else ""
-                base = Finding(claim, subject, "train_error", INCONCLUSIVE, "", n=len(nets), study=study_of(nets),
-                               steps=steps, setting=", ".join(filter(None, (setting, several))),
-                               trials=tuple(sorted(nets["digest"])))  # fmt: skip
-                finding = base.but(reason=reason) if (reason := _ungrown(nets)) else _growth(base, mine, nets)
-                found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
+        mine = _grown_nets(claim, setting, recipe, probes)
+        failing = {f.subject for f in mine for row in f.details if isinstance(row, GrowthRow) and _fails(row)}
+        if failing:
+            mine = _grown_nets(claim, setting, recipe, probes, frozenset(failing))
+        found += mine
     if not found:
         return [nothing(claim, "resnet", deciding.study)]
     return headline_first(claim, found, deciding, "resnet")
+
+
+def _grown_nets(
+    claim: str, setting: str, recipe: pd.DataFrame, probes: pd.DataFrame, failing: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """The findings of one recipe; `failing` are the nets whose growth is known to fail the test."""
+    found = []
+    for subject in ("resnet", "preact", "plain"):
+        for depth, nets in recipe[recipe["architecture"] == subject].groupby("depth", sort=True):
+            mine = probes[probes["digest"].isin(nets["digest"])]
+            # A trial with depths to grow to need not ask for the probe; one that failed leaves none.
+            if mine.empty and (nets["status"] == "ok").all():
+                continue
+            steps = steps_of(nets)
+            several = f"from {depth} layers" if recipe["depth"].nunique() > 1 else ""
+            base = Finding(claim, subject, "train_error", INCONCLUSIVE, "", n=len(nets), study=study_of(nets),
+                           steps=steps, setting=", ".join(filter(None, (setting, several))),
+                           trials=tuple(sorted(nets["digest"])))  # fmt: skip
+            can_fail = bool(failing - {subject})
+            finding = base.but(reason=reason) if (reason := _ungrown(nets)) else _growth(base, mine, nets, can_fail)
+            found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
+    return found
 
 
 def _ungrown(nets: pd.DataFrame) -> str:
@@ -158,7 +180,7 @@ def _ungrown(nets: pd.DataFrame) -> str:
     return ""
 
 
-def _growth(base: Finding, mine: pd.DataFrame, nets: pd.DataFrame) -> Finding:
+def _growth(base: Finding, mine: pd.DataFrame, nets: pd.DataFrame, can_fail: bool) -> Finding:
     """Arrays of seeds by steps out of the long frame, in the form of `bench.probes.growth`."""
     wanted = ("to", "max_logit_difference", "max_logit", "grown_error", "ungrown_error")
     tables = {
@@ -183,4 +205,4 @@ def _growth(base: Finding, mine: pd.DataFrame, nets: pd.DataFrame) -> Finding:
         change = difference / largest
     images = nets["n_train"].max()
     resolution = 1 / images if images > 0 else 0.0
-    return grown(base.but(n=len(to)), [int(depth) for depth in to[0]], change, error, control, resolution)
+    return grown(base.but(n=len(to)), [int(depth) for depth in to[0]], change, error, control, resolution, can_fail)

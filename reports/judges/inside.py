@@ -4,12 +4,14 @@ They read the long probes frame; what each probe measured is said where it is me
 of its own.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reports.finding import Finding, LesionRow, Verdict, known, percent, points
-from reports.judges.errors import Deciding, headline_first, nothing
+from reports.judges.errors import Deciding, headline_first, nothing, residual
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.protocol import DEEP, MARGIN, SMALL, TRAINED
 from results import stats
@@ -18,31 +20,73 @@ from results.tables import Frames
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 
 
-def small(base: Finding, depth: int, rise: NDArray[np.float64], effective: NDArray[np.float64]) -> Finding:
-    """Whether a trained deep net is small inside: single blocks barely matter, and under half of its depth counts.
+# The four parts of "it fits a small net first", in the order in which a verdict tells them.
+SINGLE, PATHS, PREFIX, GROWTH = "single_blocks", "path_length", "effective_depth", "effective_depth_over_epochs"
+PARTS = {SINGLE: "single blocks", PATHS: "gradient paths", PREFIX: "prefix nets", GROWTH: "growth over epochs"}
 
-    Supported: the upper bounds of both are under `MARGIN` and `SMALL` (intersection-union). Refuted: a lower bound is
-    above.
+
+def whole(base: Finding, parts: Sequence[Finding]) -> Finding:
+    """The verdict on all four parts: supported if each is, refuted if two are, else inconclusive."""
+    said = {part.measure: f"{part.verdict} ({part.reason})" for part in parts}
+    told = "; ".join(f"{words}: {said.get(name, 'not measured')}" for name, words in PARTS.items())
+    verdicts = [part.verdict for part in parts]
+    base = base.but(reason=told, n=min((part.n for part in parts), default=0))
+    if verdicts.count(REFUTED) >= 2:
+        return base.but(verdict=REFUTED)
+    return base.but(verdict=SUPPORTED) if verdicts == [SUPPORTED] * len(PARTS) else base
+
+
+def single(base: Finding, rise: NDArray[np.float64]) -> Finding:
+    """Whether single blocks barely matter: deleting one raises the error by less than `MARGIN` on average.
+
+    Args:
+        rise: By seed: mean rise of the error when one block is deleted, statistics re-estimated; each block counts by
+            its share of the net's.
+    """
+    found = stats.bounds(rise, resolution=1e-4)
+    base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
+    told = f"deleting one block raises the error by {points(found.value)} on average"
+    return _side(base, found, MARGIN, told)
+
+
+def prefix(base: Finding, depth: int, effective: NDArray[np.float64]) -> Finding:
+    """Whether a small net inside does the work: the effective depth is under `SMALL` of the depth.
 
     Args:
         depth: Layers of the nets.
-        rise: By seed: mean rise of the error when one block is deleted, statistics re-estimated.
         effective: By seed: effective depth in layers, statistics re-estimated.
     """
-    single, share = stats.bounds(rise, resolution=1e-4), stats.bounds(effective / depth, resolution=1e-4)
-    base = base.but(effect=share.value * depth, low=known(share.low * depth), high=known(share.high * depth),
-                    unit="layer", n=share.n)  # fmt: skip
-    told = (
-        f"of {depth} layers {share.value * depth:.0f} count (effective depth); deleting one block raises the error by "
-        f"{points(single.value)} on average"
-    )
-    if not (single.estimable and share.estimable):
-        return base.but(reason=f"{told}, but {single.reason or share.reason}")
-    if single.high < MARGIN and share.high < SMALL:
+    found = stats.bounds(effective / depth, resolution=1e-4)
+    base = base.but(effect=known(found.value * depth), low=known(found.low * depth), high=known(found.high * depth),
+                    unit="layer", n=found.n)  # fmt: skip
+    return _side(base, found, SMALL, f"of {depth} layers {found.value * depth:.0f} count (effective depth)")
+
+
+def short_paths(base: Finding, depth: int, blocks: float, share: NDArray[np.float64]) -> Finding:
+    """Whether 95 % of the gradient comes through paths of less than `SMALL` of the blocks.
+
+    Args:
+        depth: Layers of the nets.
+        blocks: Of such a net.
+        share: By seed: length under which 95 % lie, over the blocks.
+    """
+    found = stats.bounds(share, resolution=1e-4)
+    base = base.but(effect=known(found.value * blocks), low=known(found.low * blocks),
+                    high=known(found.high * blocks), unit="block", n=found.n)  # fmt: skip
+    within = f"{found.value * blocks:.0f} of {blocks:.0f} blocks"
+    return _side(base, found, SMALL, f"95 % of the gradient at {depth} layers comes through paths of up to {within}")
+
+
+def _side(base: Finding, found: stats.Estimate, threshold: float, told: str) -> Finding:
+    """Supported with the upper bound under the threshold, refuted with the lower one above."""
+    if not found.estimable:
+        return base.but(reason=f"{told}, but {found.reason}")
+    if found.high < threshold:
         return base.but(verdict=SUPPORTED, reason=told)
-    if single.low > MARGIN or share.low > SMALL:
-        return base.but(verdict=REFUTED, reason=f"{told}: no small net")
-    return base.but(reason=f"{told}: the interval reaches over {points(MARGIN)} or {percent(SMALL)} of the depth")
+    if found.low > threshold:
+        return base.but(verdict=REFUTED, reason=told)
+    limit = points(MARGIN) if threshold == MARGIN else f"{percent(SMALL)} of the net"
+    return base.but(reason=f"{told}: the interval reaches over {limit}")
 
 
 def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], words: str) -> Finding:
@@ -63,32 +107,34 @@ def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.Series:
 
 
 def small_net_first(frames: Frames, deciding: Deciding) -> list[Finding]:
-    """`small-net-first`: lesions of the deepest nets that trained, residual and plain, and how they came about."""
+    """`small-net-first`: for each kind of net the verdict on all four parts, then the parts; see `whole`."""
     claim = "small-net-first"
     probes = frames.probes
-    probes = probes[probes["probe"].isin(["lesions", "branch_ratio", "path_gradients"])]
+    probes = probes[probes["probe"].isin(["lesions", "path_gradients"])]
     trials = frames.trials
     trials = trials[trials["comparable"] & (trials["layout"] != "dense") & (trials["clip_norm"] == 0)]
     trials = deciding.rows(trials[trials["study"].isin(_studies(trials, probes))])
     found: list[Finding] = []
     for setting, recipe in recipes(trials):
-        for subject in ("resnet", "preact", "plain"):
+        for subject in (*residual(trials), "plain"):
             nets = recipe[recipe["architecture"] == subject]
             mine = probes[probes["digest"].isin(nets["digest"])]
             if not mine.empty:
                 steps = steps_of(nets[nets["digest"].isin(mine["digest"])])
                 lost = _lost(nets)
-                made = [
-                    _lesions(claim, subject, mine, lost),
+                parts = [
+                    *_lesions(claim, subject, mine, lost),
                     *_paths(claim, subject, mine, _lost(nets, TRAINED)),
                     *_over_epochs(claim, subject, mine, lost),
                 ]
+                base = Finding(claim, subject, "small_net", INCONCLUSIVE, "", details=parts[0].details,
+                               trials=tuple(sorted({digest for part in parts for digest in part.trials})))  # fmt: skip
                 found += [
                     f.but(study=study_of(nets), setting=setting, steps=steps, reason=f"{f.reason}, at {steps} steps")
-                    for f in made
+                    for f in (whole(base, parts), *parts)
                 ]
     if not found:
-        return [nothing(claim, "resnet", deciding.study, measure="effective_depth")]
+        return [nothing(claim, "resnet", deciding.study, measure="small_net")]
     return headline_first(claim, found, deciding, "resnet")
 
 
@@ -116,34 +162,48 @@ def _trained(lesions: pd.DataFrame, lost: set[int]) -> dict[int, pd.DataFrame]:
     return kept
 
 
-def _lesions(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> Finding:
-    """The finding on lesions of one subject's nets, from its probes; depths of which a seed is `lost` are left out."""
+def _lesions(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list[Finding]:
+    """The parts on prefix nets and on single blocks of one subject; depths with a `lost` seed are left out."""
     lesions = mine[mine["probe"] == "lesions"]
-    base = Finding(claim, subject, "effective_depth", INCONCLUSIVE, "", unit="layer", n=int(mine["seed"].nunique()))
+    base = Finding(claim, subject, PREFIX, INCONCLUSIVE, "", unit="layer", n=int(mine["seed"].nunique()))
     trained = _trained(lesions, lost)
     rows = tuple(
         LesionRow(
             depth=depth,
             effective_depth=float(_by_seed(at, "effective_depth_reestimated").mean()),
             effective_depth_as_trained=float(_by_seed(at, "effective_depth").mean()),
-            rise=float((_by_seed(at, "errors_reestimated") - _intact(at)).mean()),
+            rise=float(_rise(at).mean()),
             n=int(at["seed"].nunique()),
         )
         for depth, at in trained.items()
     )
     base = base.but(details=rows, trials=tuple(sorted(lesions["digest"].unique())))
+    alone = base.but(measure=SINGLE, unit="1", details=())
     tried = sorted({*lesions["depth"], *lost})
     # A plain net of 258 layers never trains: it is looked at where it does, which only makes the rule harder to meet.
     if not trained or (max(trained) < DEEP and subject != "plain"):
         reason = f"never tried at {DEEP} layers or more" if not tried or tried[-1] < DEEP else (
             f"no net of {DEEP} layers or more trained to {percent(TRAINED)} test error in all seeds: nothing to cut"
         )  # fmt: skip
-        return base.but(reason=reason)
+        return [base.but(reason=reason), alone.but(reason=reason)]
     depth = max(trained)
-    at = trained[depth]
-    rise = (_by_seed(at, "errors_reestimated") - _intact(at)).to_numpy()
-    effective = _by_seed(at, "effective_depth_reestimated").to_numpy()
-    return small(base, depth, rise, effective)
+    effective = _by_seed(trained[depth], "effective_depth_reestimated").to_numpy()
+    return [prefix(base, depth, effective), single(alone, _rise(trained[depth]).to_numpy())]
+
+
+def _rise(rows: pd.DataFrame) -> pd.Series:
+    """By seed: rise of the error when one block is deleted, each block counted by its share of those that can be.
+
+    Of a deep net a few blocks are deleted, the first one among them. It follows the stem, matters like no other, and
+    stands for itself only; each other one stands for an equal share of the rest.
+    """
+    errors = rows[rows["quantity"] == "errors_reestimated"]
+    table = errors.pivot_table(index="seed", columns="index", values="value", aggfunc="mean").sort_index()
+    count, known_blocks = table.shape[1], _by_seed(rows, "n_deletable")
+    blocks = max(float(known_blocks.max()) if len(known_blocks) else 0.0, float(count))
+    weights = np.full(count, (1 - 1 / blocks) / max(count - 1, 1))
+    weights[:1] = 1 / blocks if count > 1 else 1.0
+    return table @ weights - _intact(rows)
 
 
 def _intact(rows: pd.DataFrame) -> pd.Series:
@@ -166,44 +226,23 @@ def _paths(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list
     for depth in sorted(rows["depth"].unique(), reverse=True):
         at = rows[rows["depth"] == depth]
         high, blocks = _by_seed(at, "high"), _by_seed(at, "blocks")
-        found = stats.bounds((high / blocks).to_numpy(), resolution=1e-4)
-        base = Finding(claim, subject, "path_length", INCONCLUSIVE, "", unit="block", n=found.n)
+        base = Finding(claim, subject, PATHS, INCONCLUSIVE, "", unit="block")
         base = base.but(trials=tuple(sorted(at["digest"].unique())))
-        if not found.estimable:
-            return [base.but(reason=f"gradient over paths at {depth} layers: {found.reason}")]
-        n = float(blocks.mean())
-        base = base.but(effect=found.value * n, low=found.low * n, high=found.high * n)
-        within = f"{found.value * n:.0f} of {n:.0f} blocks"
-        told = f"95 % of the gradient at {depth} layers comes through paths of up to {within}"
-        verdict = SUPPORTED if found.high < SMALL else REFUTED if found.low > SMALL else INCONCLUSIVE
-        return [base.but(verdict=verdict, reason=told)]
+        return [short_paths(base, depth, float(blocks.mean()), (high / blocks).to_numpy())]
     return []
 
 
 def _over_epochs(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list[Finding]:
-    """Effective depth and the branches' share, at the first look and at the end, of the deepest nets that trained.
-
-    Depths of which a seed is `lost` are left out.
-    """
-    found = []
-    trained = _trained(mine[mine["probe"] == "lesions"], lost)
-    mine = mine[mine["depth"].isin(list(trained))]
-    layers = ("lesions", "by_epoch.effective_depth", "effective_depth_reestimated")
-    norms = ("branch_ratio", "ratio", "ratio")
-    looks = (
-        (*layers, "effective_depth", "effective depth", "layer"),
-        (*norms, "branch_ratio", "norm of branch over shortcut", "ratio"),
-    )
-    for probe, early, late, name, words, unit in looks:
-        rows = mine[mine["probe"] == probe]
-        pairs = _first_and_last(rows, early, late)
-        if pairs is None:
-            continue
-        depth, first, last, epoch = pairs
-        base = Finding(claim, subject, f"{name}_over_epochs", INCONCLUSIVE, "", unit=unit)
-        base = base.but(trials=tuple(sorted(rows.loc[rows["depth"] == depth, "digest"].unique())))
-        found.append(grows(base, first, last, f"{words} at {depth} layers, from epoch {epoch:g} to the end,"))
-    return found
+    """Effective depth at the first look and at the end, of the deepest nets that trained; none with a `lost` seed."""
+    lesions = mine[mine["probe"] == "lesions"]
+    rows = lesions[lesions["depth"].isin(list(_trained(lesions, lost)))]
+    pairs = _first_and_last(rows, "by_epoch.effective_depth", "effective_depth_reestimated")
+    if pairs is None:
+        return []
+    depth, first, last, epoch = pairs
+    base = Finding(claim, subject, GROWTH, INCONCLUSIVE, "", unit="layer")
+    base = base.but(trials=tuple(sorted(rows.loc[rows["depth"] == depth, "digest"].unique())))
+    return [grows(base, first, last, f"effective depth at {depth} layers, from epoch {epoch:g} to the end,")]
 
 
 def _first_and_last(

@@ -13,13 +13,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports.protocol import NOT_TRAINED
 from results import tables
+from results.convergence import CONVERGED, convergence
 from results.search import recipe_rates
 from results.tables import SETTING
 
 # What may differ within a ladder, or is told by another column.
 _WITHIN = ("architecture", "depth", *tables.ARCHITECTURE)
 RECIPE = [name for name in SETTING if name not in _WITHIN]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The learning rates that nets of one depth were tried at.
+
+    Attributes:
+        rates: How many.
+        inside: Whether the best lies between two others that were tried.
+        hopeless: Whether most seeds diverged at each of them, down to one at which not even the shallowest net trains.
+    """
+
+    rates: int = 1
+    inside: bool = False
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,14 +49,17 @@ class Ladder:
         seeds: Rising.
         errors: Shape (seeds, depths), fractions in 0..1. A trial that ended without a result (diverged, out of memory,
             timeout, error) holds 1.0, the worst; one without a record is NaN.
-        settled: Whether the cell of each depth is finished (see `tables.settled`).
+        convergence: Of the cell of each depth: "converged", "not converged" or "unstable" (see `results.convergence`).
         diverged: Diverged seeds by depth.
         broken: Seeds by depth that ended neither "ok" nor "diverged".
         images: Test images behind an error; NaN for training errors.
         resolution: Smallest step that the errors can make.
         steps: Training steps as planned.
-        rates: How many learning rates were tried at every depth (the fewest over the depths).
         lr_from: Where the rates are from (see `Trial`).
+        epochs: Passes over the training data that these steps are.
+        tried: Learning rates, by depth.
+        losses: Mean loss of the seeds that ended, by depth: shown, never judged.
+        shorter: The same nets after a half and after a quarter of the steps, as far as the study has them.
         study, setting: Where it is from, and what tells it from the study's other ladders of this subject.
         trials: Digests.
     """
@@ -48,14 +68,17 @@ class Ladder:
     depths: tuple[int, ...]
     seeds: tuple[int, ...]
     errors: NDArray[np.float64]
-    settled: tuple[bool, ...]
+    convergence: tuple[str, ...]
     diverged: tuple[int, ...]
     broken: tuple[int, ...]
     images: float = float("nan")
     resolution: float = 0.0
     steps: int = 0
-    rates: int = 1
     lr_from: str = "study"
+    epochs: int = 0
+    tried: tuple[Tried, ...] = ()
+    losses: tuple[float, ...] = ()
+    shorter: tuple["Ladder", ...] = ()
     study: str = ""
     setting: str = ""
     trials: tuple[str, ...] = ()
@@ -66,6 +89,15 @@ class Ladder:
         where = np.argwhere(np.isnan(self.errors))
         return [(self.depths[j], self.seeds[i]) for i, j in where]
 
+    @property
+    def rates(self) -> int:
+        """How many learning rates were tried at every depth: the fewest over the depths."""
+        return min(tried.rates for tried in self.tried)
+
+    def converged(self, j: int) -> bool:
+        """Whether the nets of depth number `j` have."""
+        return self.convergence[j] == CONVERGED
+
     def at(self, *depths: int) -> "Ladder":
         """The same ladder with only these depths."""
         keep = [j for j, depth in enumerate(self.depths) if depth in depths]
@@ -73,16 +105,21 @@ class Ladder:
             self,
             depths=tuple(self.depths[j] for j in keep),
             errors=self.errors[:, keep],
-            settled=tuple(self.settled[j] for j in keep),
+            convergence=tuple(self.convergence[j] for j in keep),
             diverged=tuple(self.diverged[j] for j in keep),
             broken=tuple(self.broken[j] for j in keep),
+            tried=tuple(self.tried[j] for j in keep),
+            losses=tuple(self.losses[j] for j in keep) if self.losses else (),
+            shorter=tuple(one.at(*depths) for one in self.shorter),
         )
 
 
 # A search tries at least so many rates, however many they were.
 LEAST_SEARCHED = 2
 
-_LOOKED_AT = [*SETTING, "seed", *tables.SETTLING, "n_train", "n_test", "steps", "steps_planned", "digest", "rates"]
+# What `tuned` says of each cell.
+_TRIED = {f.name: f.default for f in dataclasses.fields(Tried)}
+_LOOKED_AT = [*SETTING, "seed", *tables.CONVERGING, "n_train", "n_test", "steps", "steps_planned", "digest", *_TRIED]
 
 
 def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) -> list[Ladder]:
@@ -94,8 +131,8 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
         subjects: Architectures to keep, in this order within a recipe; empty keeps all.
     """
     if "rates" not in trials:  # no search: see `tuned`
-        trials = trials.assign(rates=1)
-    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure]]
+        trials = trials.assign(**_TRIED)
+    used = trials.loc[trials["comparable"], [*_LOOKED_AT, measure, _loss(measure)]]
     wanted = list(subjects) or sorted(used["architecture"].unique())
     found = []
     for setting, recipe in recipes(used):
@@ -103,7 +140,22 @@ def ladders(trials: pd.DataFrame, measure: str, subjects: Iterable[str] = ()) ->
             rows = recipe[recipe["architecture"] == subject]
             if not rows.empty:
                 found.append(ladder(rows, measure, subject, setting))
-    return found
+    return [dataclasses.replace(one, shorter=_shorter(one, found)) for one in found]
+
+
+def _loss(measure: str) -> str:
+    return "test_loss" if measure == "test_error" else "train_loss"
+
+
+def _shorter(longest: Ladder, ladders: Iterable[Ladder]) -> tuple[Ladder, ...]:
+    """The same nets of the same recipe after half and a quarter of the epochs, as far as they are there."""
+    parts = {longest.epochs / 2, longest.epochs / 4}
+    return tuple(one for one in ladders if one.epochs in parts and _but_for_length(one) == _but_for_length(longest))
+
+
+def _but_for_length(one: Ladder) -> tuple[str, str, str]:
+    parts = [part for part in one.setting.split(", ") if part != f"epochs {one.epochs}"]
+    return one.subject, one.study, ", ".join(parts)
 
 
 def recipes(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -142,9 +194,9 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     A rate that a search chose, on seeds of its own, is the best of several already.
 
     Returns:
-        The rows kept, with how many learning rates their cell tried in the column "rates"; and for each cell that had a
-        choice: study, architecture, lr_from, depth, lr, how many were tried, and the training seconds of the whole
-        search and of the chosen lr (the first two NaN where the search's records are not there).
+        The rows kept, with the columns of `Tried`; and for each cell that had a choice: study, architecture, lr_from,
+        depth, lr, how many were tried, and the training seconds of the whole search and of the chosen lr (the first two
+        NaN where the search's records are not there).
     """
     cell = [name for name in SETTING if name != "lr"]
     keep, chosen = [], []
@@ -154,7 +206,11 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
         first = rows.iloc[0]
         own = first["lr_from"] == "search"
         tried = first["rates_tried"] if own else len(by_lr)
-        keep.append(by_lr[best].assign(rates=LEAST_SEARCHED if own else len(by_lr)))
+        if own:
+            told = Tried(int(max(LEAST_SEARCHED, np.nan_to_num(tried))), first["best_inside"], first["hopeless"])
+        else:
+            told = Tried(len(by_lr), min(by_lr) < best < max(by_lr), _hopeless(by_lr, trials))
+        keep.append(by_lr[best].assign(**vars(told)))
         if len(by_lr) == 1 and not own:
             continue
         chosen.append(
@@ -168,11 +224,22 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
             }
         )
     if not chosen:
-        return trials[trials["comparable"]].assign(rates=1), []
+        return trials[trials["comparable"]].assign(**_TRIED), []
     kept = pd.concat(keep)
     # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
     searched = {row["study"] for row in chosen if row["lr_from"] == "study"}
     return kept.assign(lr=kept["lr"].where(~kept["study"].isin(searched), -1.0)), chosen
+
+
+def _hopeless(by_lr: dict[Any, pd.DataFrame], trials: pd.DataFrame) -> bool:
+    """See `Tried`. Whether the lowest rate trains anything is told by the shallowest nets of the same recipe at it."""
+    if len(by_lr) < 2 or any(2 * (rows["status"] == "diverged").sum() <= len(rows) for rows in by_lr.values()):
+        return False
+    own = by_lr[min(by_lr)].iloc[0]
+    same = [name for name in SETTING if name != "depth"]
+    alike = trials[trials["comparable"] & (trials[same] == own[same]).all(axis=1)]
+    shallowest = alike[alike["depth"] == alike["depth"].min()]
+    return not shallowest["train_error"].mean() <= NOT_TRAINED
 
 
 def _preference(rows: pd.DataFrame) -> tuple[int, float]:
@@ -205,21 +272,28 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
     counted = rows["n_test" if measure == "test_error" else "n_train"].max()
     images = float(counted) if counted > 0 else float("nan")
     planned = rows[["steps_planned", "steps"]].max().max()
-    depth_of, told = rows["depth"].to_numpy(), [rows[name].to_numpy() for name in tables.SETTLING]
+    depth_of, told = rows["depth"].to_numpy(), [rows[name].to_numpy() for name in tables.CONVERGING]
     return Ladder(
         subject=subject,
         depths=tuple(map(int, depths)),
         seeds=tuple(map(int, seeds)),
         errors=errors,
-        settled=tuple(tables.settled(*(column[depth_of == depth] for column in told)) for depth in depths),
+        convergence=tuple(convergence(*(column[depth_of == depth] for column in told)) for depth in depths),
         diverged=tuple(diverged),
         broken=tuple(broken),
         images=images if measure == "test_error" else float("nan"),
         resolution=1 / images if images > 0 else 0.0,
         steps=int(planned) if planned > 0 else 0,
-        rates=int(rows["rates"].min()),
         lr_from=str(rows["lr_from"].iloc[0]),
+        epochs=int(rows["epochs"].max()),
+        tried=tuple(_tried(rows[rows["depth"] == depth]) for depth in depths),
+        losses=tuple(float(rows.loc[rows["depth"] == depth, _loss(measure)].mean()) for depth in depths),
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),
     )
+
+
+def _tried(rows: pd.DataFrame) -> Tried:
+    first = rows.iloc[0]
+    return Tried(int(first["rates"]), bool(first["inside"]), bool(first["hopeless"]))

@@ -5,12 +5,15 @@ judge the records. Thresholds are in `protocol`, their statistics in `results.st
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from reports.finding import DepthRow, Finding, HarmRow, SeedRow, Verdict, known, percent, points, shown
+from reports.finding import DepthRow, Finding, HarmRow, Verdict, known, percent, points, shown
+from reports.judges import badly
+from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
-from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, THOUSAND, TRAINED
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
@@ -32,13 +35,12 @@ def start(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
 
 
-def at_steps(ladder: Ladder) -> str:
-    """Every verdict on a training says after how many steps."""
-    return f"at {ladder.steps} steps" if ladder.steps else "at an unknown number of steps"
+def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
+    """Why no rule on depth can be applied to this ladder; empty when one can.
 
-
-def cannot(ladder: Ladder, deep: int = DEEP) -> str:
-    """Why no rule on depth can be applied to this ladder; empty when one can."""
+    Args:
+        equal_counts: Whether equal errors are evidence.
+    """
     if ladder.missing:
         depth, seed = ladder.missing[0]
         return f"{len(ladder.missing)} trials have no record yet, such as {depth} layers with seed {seed}"
@@ -55,7 +57,7 @@ def cannot(ladder: Ladder, deep: int = DEEP) -> str:
         return f"{trials} failed: nothing to compare with"
     if sum(ladder.diverged) == ladder.errors.size:
         return "every trial diverged: nothing tells the depths apart"
-    if np.ptp(ladder.errors) == 0:
+    if np.ptp(ladder.errors) == 0 and not equal_counts:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
 
@@ -76,17 +78,19 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
         n=found.n,
         diverged=ladder.diverged[j],
         broken=ladder.broken[j],
-        settled=ladder.settled[j],
+        convergence=ladder.convergence[j],
     )
 
 
-# At one rate for all depths a ladder compares recipes, not depths: the net that does badly may have been given a rate
-# that does not suit it.
+# At one rate for all depths a ladder compares recipes, not depths.
 ONE_RATE = "but one learning rate was tried"
 
 
 def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
-    """The verdict "refuted" at these steps, with its reason; inconclusive where one learning rate was tried."""
+    """The verdict "refuted" by nets that do well, with its reason; inconclusive where one learning rate was tried.
+
+    What rests on a net doing badly needs more: see `badly`.
+    """
     if ladder.rates < 2:
         return base.but(reason=f"{told}, {at_steps(ladder)}, {ONE_RATE}")
     return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder)}")
@@ -98,18 +102,6 @@ def mostly_diverged(ladder: Ladder, j: int) -> bool:
     The t interval of two failures and a success is wider than the scale, so this is said apart.
     """
     return 2 * ladder.diverged[j] > len(ladder.seeds)
-
-
-def unsettled(ladder: Ladder, j: int) -> str:
-    """Why a "worse" at this depth does not count, in words, with the steps."""
-    if ladder.broken[j]:
-        return f"{ladder.broken[j]} of {len(ladder.seeds)} trials failed, {at_steps(ladder)}"
-    return f"unfinished {at_steps(ladder)}"
-
-
-def _but_unsettled(said: str, ladder: Ladder, j: int) -> str:
-    """A reason that ends with why depth number `j` does not count; trials that failed are told in `said` already."""
-    return f"{said}, {at_steps(ladder)}" if ladder.broken[j] else f"{said}, but {unsettled(ladder, j)}"
 
 
 def _untrained(ladder: Ladder, measure: str) -> str:
@@ -125,15 +117,35 @@ def _untrained(ladder: Ladder, measure: str) -> str:
     return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder)}"
 
 
-def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
+def told_apart(ladder: Ladder) -> bool:
+    """Whether some depth of these nets is surely worse than the shallowest: the test can fail on nets like these."""
+    if cannot(ladder, ladder.depths[-1]) or _untrained(ladder, "train_error"):
+        return False
+    deeper = range(1, len(ladder.depths))
+    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < stats.ALPHA for j in deeper)
+
+
+def _losses(ladder: Ladder) -> str:
+    """The losses of the shallowest and the deepest nets, for where their errors are at the floor; never judged."""
+    if not ladder.losses or not math.isfinite(ladder.losses[0] + ladder.losses[-1]):
+        return ""
+    first, last = (f"{ladder.losses[j]:.2g} at {ladder.depths[j]} layers" for j in (0, -1))
+    return f"Losses, not judged: {first}, {last}"
+
+
+def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] = ()) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
     Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
-    that is finished, most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them
-    refutes). Worse but unfinished, or a shallowest net that does not train itself: inconclusive.
+    most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
+    nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
+    Errors that are all equal at the floor support it where the test can fail: where it does on one of the `others`.
     """
     base = start(claim, measure, ladder)
-    if reason := cannot(ladder):
+    floor = float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
+    if floor:
+        base = base.but(beside=_losses(ladder))
+    if reason := cannot(ladder, equal_counts=floor and any(told_apart(other) for other in others)):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
@@ -143,8 +155,8 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
         worse = mostly_diverged(ladder, j) or p < stats.ALPHA
         state = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
-        if worse and not ladder.settled[j]:
-            state = "unfinished"
+        if worse and badly.doubt(ladder, j, badly.rise(ladder, j)):
+            state = "in doubt"
         rows.append(HarmRow(**vars(row), holm_p=p, state=state))
     return _no_harm_verdict(base.but(details=tuple(rows)), rows, ladder)
 
@@ -152,7 +164,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder) -> Finding:
 def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Finding:
     shallow, when = ladder.depths[0], at_steps(ladder)
     states = {row.state for row in rows}
-    worst = next(state for state in ("worse", "unfinished", "unclear", "no harm") if state in states)
+    worst = next(state for state in ("worse", "in doubt", "unclear", "no harm") if state in states)
     row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
     base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
     words = measure_words(base.measure)
@@ -160,9 +172,10 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
     if worst == "worse":
         first = min(r.depth for r in rows if r.state == "worse")
         since = f" (worse already at {first} layers)" if first < row.depth else ""
-        return refuted(base, ladder, f"{said}{since}")
-    if worst == "unfinished":
-        return base.but(reason=_but_unsettled(said, ladder, ladder.depths.index(row.depth)))
+        return base.but(verdict=REFUTED, reason=f"{said}{since}, {when}")
+    if worst == "in doubt":
+        j = ladder.depths.index(row.depth)
+        return base.but(reason=badly.in_doubt(said, ladder, j, badly.doubt(ladder, j, badly.rise(ladder, j))))
     if worst == "unclear":
         why = f"the interval reaches over the margin of {points(MARGIN)}"
         if row.low > MARGIN:
@@ -198,16 +211,27 @@ def _or_infinite(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
+def _trainable(ladder: Ladder) -> str:
+    """Between which depths trainability ends, in words."""
+    train = [bool((errors <= TRAINED).all()) for errors in ladder.errors.T]
+    fail = [bool((errors > NOT_TRAINED).all()) for errors in ladder.errors.T]
+    good = [depth for j, depth in enumerate(ladder.depths) if all(train[: j + 1])]
+    bad = [depth for j, depth in enumerate(ladder.depths) if all(fail[j:])]
+    return f"; all seeds train up to {good[-1]} layers, none from {bad[0]} layers on" if good and bad else ""
+
+
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
-    Supported: both (the intersection needs no correction), the deepest finished. Refuted: no depth is worse than the
-    shallowest by the margin (as `no_harm`), and the shallowest trains itself.
+    Supported: both (the intersection needs no correction), and nothing of `badly.doubt` speaks against the deepest.
+    Refuted: no depth is worse than the shallowest by the margin (as `no_harm`), and the shallowest trains itself.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
-    trend = stats.rising(ladder.errors)
+    # In steps of the margin: a rise that no verdict counts as one is none.
+    steps = np.rint(ladder.errors / MARGIN)
+    trend = stats.rising(steps) if np.ptp(steps, axis=1).any() else stats.Trend(1.0, len(steps))
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
     when = at_steps(ladder)
@@ -220,12 +244,12 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
     if trend.reason:
         return base.but(reason=f"no trend can be tested: {trend.reason}, {when}")
-    said = f"{_compared(row, ladder.depths[0], measure_words(measure))}, Page's trend p = {trend.p:.2g}"
+    compared_in_words = _compared(row, ladder.depths[0], measure_words(measure))
+    said = f"{compared_in_words}, Page's trend p = {trend.p:.2g}{_trainable(ladder)}"
     deepest = len(ladder.depths) - 1
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
-        if not ladder.settled[deepest]:
-            return base.but(reason=_but_unsettled(said, ladder, deepest))
-        return base.but(verdict=SUPPORTED, reason=f"it rises with depth: {said}, {when}")
+        told = f"it rises with depth: {said}"
+        return badly.decided(base, SUPPORTED, told, ladder, deepest, badly.rise(ladder, deepest))
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
@@ -235,86 +259,13 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     return base.but(reason=f"neither shown nor excluded: {said}, {when}")
 
 
-def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Finding:
-    """Whether a net of about 1000 layers trains and its plain twin does not.
-
-    Supported: the error is at most `TRAINED` in all seeds and so is the upper bound of its mean; the twin's is above
-    `NOT_TRAINED` in all seeds and so is its lower bound (or most of its seeds diverged), and the twin is finished.
-    Refuted: the finished net stays above `TRAINED` in most seeds, or the twin trains in all seeds as well.
-    """
-    base = start(claim, measure, ladder)
-    deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
-    if not deep:
-        return base.but(reason=f"never tried at about 1000 layers ({at_steps(ladder)})")
-    j = ladder.depths.index(deep[-1])
-    errors = ladder.errors[:, j]
-    when = at_steps(ladder)
-    if np.isnan(errors).any():
-        return base.but(reason=f"{int(np.isnan(errors).sum())} seeds have no record yet at {deep[-1]} layers ({when})")
-    if len(errors) < 2:
-        return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
-    bound = stats.bounds(errors, ladder.resolution)
-    worst = float(errors.max())
-    base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
-    if not (ladder.diverged[j] or ladder.broken[j]):
-        shown = (known(100 * value) for value in (bound.value, bound.low, bound.high))
-        base = base.but(**dict(zip(("effect", "low", "high"), shown, strict=True)), unit="%")
-    over = int((errors > TRAINED).sum())
-    words = f"{deep[-1]} layers reach {percent(worst)} {measure_words(measure)} in the worst of {bound.n} seeds"
-    if over:
-        if 2 * over > bound.n and ladder.settled[j]:
-            failed = f", {ladder.diverged[j]} diverged" if ladder.diverged[j] else ""
-            stay = f"{over} of {bound.n} seeds stay above {percent(TRAINED)}{failed} at {deep[-1]} layers"
-            return refuted(base, ladder, stay)
-        above = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
-        if not ladder.settled[j]:
-            return base.but(reason=f"{above}, but {unsettled(ladder, j)}")
-        return base.but(reason=f"{above}, the others train, {when}")
-    if bound.high > TRAINED:
-        return base.but(reason=f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
-    return _twin(base, words, ladder, deep[-1], twin)
-
-
-def _seeds(ladder: Ladder, j: int) -> list[SeedRow]:
-    rows = zip(ladder.seeds, ladder.errors[:, j], strict=True)
-    subject, depth = ladder.subject, ladder.depths[j]
-    return [
-        SeedRow(subject=subject, depth=depth, seed=s, error=float(e) if e < 1 else math.nan, failed=bool(e >= 1))
-        for s, e in rows
-    ]
-
-
-def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | None) -> Finding:
-    """The second half of `trains`: the residual net does; what of the plain one?"""
-    when = at_steps(ladder)
-    if twin is None or depth not in twin.depths:
-        return base.but(reason=f"{words}, but no plain net of that depth and recipe was tried, {when}")
-    j = twin.depths.index(depth)
-    errors = twin.errors[:, j]
-    base = base.but(details=(*base.details, *_seeds(twin, j)), trials=(*base.trials, *twin.trials))
-    if np.isnan(errors).any() or len(errors) < 2:
-        return base.but(reason=f"{words}, but the plain twin has too few seeds, {when}")
-    if twin.broken[j]:
-        return base.but(reason=f"{words}; of the plain twin, {unsettled(twin, j)}")
-    bound = stats.bounds(errors, twin.resolution)
-    low = 1.0 if mostly_diverged(twin, j) else bound.low
-    failed = f"{twin.diverged[j]} of {len(errors)} diverged"
-    if errors.min() > NOT_TRAINED and (low > NOT_TRAINED or float(np.ptp(errors)) == 0):
-        how = failed if twin.diverged[j] else f"best {percent(float(errors.min()))}"
-        if not twin.settled[j]:
-            return base.but(reason=f"{words}; the plain twin does not ({how}), but: {unsettled(twin, j)}")
-        return base.but(verdict=SUPPORTED, reason=f"{words}; the plain twin does not train ({how}), {when}")
-    if errors.max() <= TRAINED and bound.high <= TRAINED:
-        return refuted(base, twin, f"{words}, but so does the plain twin ({percent(float(errors.max()))})")
-    between = failed if twin.diverged[j] else f"{percent(float(errors.mean()))} on average"
-    return base.but(reason=f"{words}; the plain twin ends between: {between}, {when}")
-
-
 def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the deepest net is better than the shallowest by more than `MARGIN`.
 
-    Supported: the lower bound of the gain is above the margin, and the shallowest is finished. Refuted: the deepest is
-    finished and the gain's upper bound is under the margin. A shallowest net that does not train: inconclusive.
+    Supported: the lower bound of the gain is above the margin, and nothing of `badly.doubt` speaks against the
+    shallowest. Refuted: the deepest is worse by more than the margin or mostly diverges, without such doubt; or the
+    gain's upper bound is under the margin, the deepest at its best rate and converged. Inconclusive: a shallowest net
+    that does not train, or that leaves nothing to gain.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
@@ -336,14 +287,17 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
         base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
     if found.estimable and found.low > MARGIN:
-        if not ladder.settled[0]:
-            return base.but(reason=f"{words}, but the net of {ladder.depths[0]} layers is {unsettled(ladder, 0)}")
-        return base.but(verdict=SUPPORTED, reason=f"{words} (at least {points(found.low)}), {when}")
-    shallow = float(ladder.errors[:, 0].mean())
-    little = f" ({ladder.depths[0]} layers err {percent(shallow)}: less than the margin to gain)"
-    margin = f"the margin of {points(MARGIN)}{little if shallow < MARGIN else ''}"
-    if mostly_diverged(ladder, last) or (found.estimable and found.high < MARGIN):
-        if not ladder.settled[last]:
-            return base.but(reason=_but_unsettled(words, ladder, last))
-        return refuted(base, ladder, f"{words}: not better by {margin}")
+        told = f"{words} (at least {points(found.low)})"
+        return badly.decided(base, SUPPORTED, told, ladder, 0, badly.rise(ladder, 0, last))
+    margin = f"the margin of {points(MARGIN)}"
+    told = f"{words}: not better by {margin}"
+    if mostly_diverged(ladder, last) or (found.estimable and found.high < -MARGIN):
+        return badly.decided(base, REFUTED, told, ladder, last, badly.rise(ladder, last))
+    shallow = stats.bounds(ladder.errors[:, 0], ladder.resolution)
+    if shallow.high < MARGIN:
+        least = f"{ladder.depths[0]} layers err {percent(shallow.value)} (at most {percent(shallow.high)})"
+        return base.but(reason=f"{words}: nothing to gain, {least}, {when}", beside=_losses(ladder))
+    if found.estimable and found.high < MARGIN:
+        reason = badly.unfit(ladder, last)
+        return base.but(reason=badly.in_doubt(told, ladder, last, reason)) if reason else refuted(base, ladder, told)
     return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")

@@ -190,7 +190,7 @@ def cell_table(frames: Frames) -> dict[str, Any]:
     if cells["study"].nunique() > 1:
         varied = ["study", *varied]
     heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], "seeds", "failed"]
-    heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "finished"]
+    heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "convergence"]
     rows = []
     # A t interval of few seeds may reach beyond what an error can be.
     sides = [f"{column}_{side}" for column in ("train_error", "test_error") for side in ("low", "high")]
@@ -200,9 +200,9 @@ def cell_table(frames: Frames) -> dict[str, Any]:
         for column in ("train_error", "test_error"):
             low, high = percent(c[f"{column}_low"]), percent(c[f"{column}_high"])
             pairs += [percent(c[f"{column}_mean"]), NOTHING if NOTHING in (low, high) else f"{low} to {high}"]
-        finished = "yes" if c["finished"] else f"no, at {number(c['steps'])} steps"
+        state = f"{c['convergence']} at {number(c['steps'])} steps"
         counts = [str(c["n"]), str(c["n_failed"])]
-        rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, finished])
+        rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, state])
     return {"heads": heads, "rows": rows}
 
 

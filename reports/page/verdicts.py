@@ -41,6 +41,7 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         "effect": effect(finding),
         "basis": ", ".join(counted),
         "reason": sentence(finding.reason),
+        "beside": sentence(finding.beside),
         "where": ", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
         "details": details(finding.details),
         "trials": list(finding.trials),

@@ -22,7 +22,7 @@ def any_record(asked: Trial, luck: random.Random) -> Record:
     error = usual(asked.architecture.name, asked.depth, asked.seed) if luck.random() < 0.8 else luck.random()
     status = luck.choice([Status.ERROR, Status.TIMEOUT]) if luck.random() < 0.03 else None
     other = {"code": "0ther"} if luck.random() < 0.05 else None
-    made = train_record(asked, error, status=status, unfinished=luck.random() < 0.2, environment=other)
+    made = train_record(asked, error, status=status, unconverged=luck.random() < 0.2, environment=other)
     if "growth" not in asked.probes or error is None:
         return made
     steps = [

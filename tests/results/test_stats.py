@@ -94,6 +94,14 @@ def test_trend_with_ties_counts_every_order():
     assert stats.rising(blocks).p == pytest.approx(share)
 
 
+def test_trend_over_ten_depths_with_ties_is_as_drawing_orders_says():
+    rng = np.random.default_rng(3)
+    blocks = np.rint(4 * rng.random((3, 10)) + 0.1 * np.arange(10))
+    ranks, weights = scipy_stats.rankdata(blocks, axis=1), np.arange(1, 11)
+    drawn = np.array([(rng.permuted(ranks, axis=1) @ weights).sum() for _ in range(20_000)])
+    assert stats.rising(blocks).p == pytest.approx((drawn >= (ranks @ weights).sum() - 1e-9).mean(), abs=0.01)
+
+
 @pytest.mark.parametrize(
     "blocks", [[], [[0.1, 0.2, 0.3]], [[0.1, 0.2]] * 3, [[0.1, math.nan, 0.3]] * 3, [[0.5, 0.5, 0.5]] * 3]
 )

@@ -10,7 +10,7 @@ import pytest
 from made_up import cost_record, damage, frames, study_records, train_record, trial, write
 
 from bench.plan.trial import architecture
-from bench.store.record import Status
+from bench.store.record import Record, Status
 from results import rows, tables
 
 KINDS = {
@@ -89,28 +89,37 @@ def test_a_failed_trial_has_a_row_and_no_made_up_number():
     assert found["message"].tolist()[1] == "asked for 9 GB"
 
 
+def falling(fall: float, seed: int = 0) -> Record:
+    """A net whose running error falls by so much an epoch, to 50 %."""
+    made = train_record(trial(seed=seed), 0.5)
+    last = len(made.epochs)
+    rows = [{**row, "train_error": 0.5 + fall * (last - row["epoch"])} for row in made.epochs]
+    return dataclasses.replace(made, epochs=rows)
+
+
 @pytest.mark.parametrize(
-    ("record", "finished"),
+    ("record", "state"),
     [
-        (train_record(trial(), 0.1), True),
-        (train_record(trial(), 0.1, unfinished=True), False),
-        (train_record(trial(), None), True),
-        (train_record(trial(), 0.1, status=Status.TIMEOUT), False),
-        (train_record(trial(epochs=1), 0.1), False),
-        (train_record(trial(stop_at_train_error=0.1), 0.1, unfinished=True, steps=20), True),
+        (train_record(trial(), 0.1), "converged"),
+        (train_record(trial(), 0.1, unconverged=True), "not converged"),
+        (train_record(trial(), None), "converged"),
+        (train_record(trial(), 0.1, status=Status.TIMEOUT), "not converged"),
+        (train_record(trial(epochs=1), 0.1), "not converged"),
+        (train_record(trial(stop_at_train_error=0.1), 0.1, unconverged=True, steps=20), "converged"),
     ],
     ids=["level", "still falling", "diverged", "failed", "one epoch", "reached its goal"],
 )
-def test_finished(record, finished):
-    assert frames([record]).trials["finished"].item() is finished
+def test_convergence_of_a_single_net(record, state):
+    assert frames([record]).cells["convergence"].item() == state
 
 
-def test_a_cell_is_finished_by_the_mean_of_its_seeds():
-    """One lively seed of three does not make a cell unfinished; one broken-off trial does."""
+def test_a_cell_converges_by_the_mean_of_its_seeds():
+    """One of three seeds may still fall a little; no trial may have broken off."""
     level = [train_record(trial(seed=s), 0.5) for s in (0, 1)]
-    lively = train_record(trial(seed=2), 0.01, unfinished=True)
-    assert frames([*level, lively]).cells["finished"].item()
-    assert not frames([*level, train_record(trial(seed=2), 0.5, status=Status.ERROR)]).cells["finished"].item()
+    lively = falling(0.02, seed=2)
+    assert frames([*level, lively]).cells["convergence"].item() == "converged"
+    broken = train_record(trial(seed=2), 0.5, status=Status.ERROR)
+    assert frames([*level, broken]).cells["convergence"].item() == "not converged"
 
 
 def test_cells_count_failures_and_average_the_others():

@@ -13,8 +13,8 @@ from made_cases import (
     lesions,
     paths,
     placements,
-    searched,
     study,
+    thorough,
     wobble,
 )
 from made_up import frames, train_record
@@ -80,18 +80,19 @@ def test_plain_nets_that_train_at_no_depth_do_not_refute_degradation():
 def test_plain_nets_of_which_the_shallow_one_fails_as_well_still_degrade():
     """A seed of 18 layers diverges, all of 258 do: that is no gain of depth, and it is told without a number."""
     records = study({"plain": {18: 0.05, 66: 0.3, 258: 0.8}}, seeds=range(6))
-    finding = headline("plain-degrades", failing(records, lambda t: t.depth == 258 or (t.depth, t.seed) == (18, 0)))
+    records = thorough(failing(records, lambda t: t.depth == 258 or (t.depth, t.seed) == (18, 0)))
+    finding = headline("plain-degrades", records)
     assert finding.verdict == "supported"
     assert "6 of 6 seeds diverged" in finding.reason
     assert all(blank(row, "effect", "low", "high") for row in finding.details)
 
 
-def test_a_shallow_net_that_is_unfinished_is_not_beaten():
+def test_a_shallow_net_that_has_not_converged_is_not_beaten():
     errors = {18: 0.30, 258: 0.10, 1002: 0.05}
-    open_end = headline("deeper-is-better", study({"resnet": errors}, unfinished=[("resnet", 18)]))
+    open_end = headline("deeper-is-better", thorough(study({"resnet": errors}, unconverged=[("resnet", 18)])))
     assert open_end.verdict == "inconclusive"
-    assert "18 layers is unfinished at 55 steps" in open_end.reason
-    assert headline("deeper-is-better", study({"resnet": errors})).verdict == "supported"
+    assert "at 220 steps, but resnet of 18 layers is not converged" in open_end.reason
+    assert headline("deeper-is-better", thorough(study({"resnet": errors}))).verdict == "supported"
 
 
 # Survivors.
@@ -200,7 +201,7 @@ def test_a_placement_that_failed_is_no_difference_in_points(seeds: int, status: 
         lambda t: (t.architecture.name, t.depth) == ("bn-after-add", 258) and t.seed < seeds,
         status,
     )
-    finding = headline("shortcut-anywhere", searched(records))
+    finding = headline("shortcut-anywhere", thorough(records))
     assert finding.effect is None
     (row,) = rows_at(finding, 258, "bn-after-add")
     assert blank(row, "effect", "low", "high", "error")

@@ -1,5 +1,6 @@
 """Judges of lesions, gradient paths and growth, on made-up probes."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,12 +10,53 @@ from made_up import frames
 
 from bench.store.record import Record
 from reports.claims import judge
-from reports.finding import GrowthRow
+from reports.finding import Finding, GrowthRow
 
 
 def test_lesions_of_nets_that_did_not_train_say_nothing():
     finding = headline("small-net-first", lesions(0.2, 0.002, intact=0.4))
     assert "trained" in finding.reason
+
+
+def cut(rises: list[float], deletable: int) -> list[Record]:
+    """Nets of which a few of so many blocks were deleted, each with this rise of the error."""
+
+    def with_blocks(record: Record) -> dict[str, Any]:
+        bit = wobble(record.trial.seed)
+        errors = [0.05 + rise + bit * i / 10 for i, rise in enumerate(rises)]
+        return {**record.probes["lesions"], "n_deletable": deletable, "errors_reestimated": errors}
+
+    return with_probe(lesions(0.2, 0.0), "lesions", with_blocks)
+
+
+def part(records: list[Record], measure: str) -> Finding:
+    return next(f for f in judge(frames(records))["small-net-first"] if f.measure == measure)
+
+
+def test_a_block_counts_by_its_share_of_the_net():
+    """The first of 497 blocks is felt by 25 points: a twentieth of a point of the average, not four."""
+    deep = part(cut([0.25, 0.0, 0.0, 0.0, 0.0, 0.0], 497), "single_blocks")
+    assert deep.verdict == "supported"
+    assert deep.effect == pytest.approx(0.25 / 497, abs=2e-4)
+    shallow = part(cut([0.25, 0.0, 0.0, 0.0, 0.0, 0.0], 6), "single_blocks")
+    assert shallow.verdict == "refuted"
+    assert shallow.effect == pytest.approx(0.25 / 6, abs=2e-4)
+
+
+def test_two_refuted_parts_refute_and_one_does_not():
+    headline_of = {rise: headline("small-net-first", lesions(0.2, rise)) for rise in (0.002, 0.4)}
+    assert headline_of[0.002].verdict == "supported"
+    assert headline_of[0.4].verdict == "inconclusive"
+    assert "single blocks: refuted" in headline_of[0.4].reason
+    assert headline("small-net-first", lesions(0.9, 0.4)).verdict == "refuted"
+
+
+def test_a_part_that_was_not_measured_leaves_it_open():
+    records = lesions(0.2, 0.002)
+    without = [dataclasses.replace(r, probes={"lesions": r.probes["lesions"]}) if r.probes else r for r in records]
+    finding = headline("small-net-first", without)
+    assert finding.verdict == "inconclusive"
+    assert "gradient paths: not measured" in finding.reason
 
 
 def test_growth_names_the_step_that_decides():
@@ -43,6 +85,15 @@ def test_growth_where_all_errors_are_equal_tells_nothing_apart():
     assert isinstance(last, GrowthRow)
     # One image of 1437 on each side, rounded: two thirds of a step for three seeds.
     assert last.high == pytest.approx(2.92 * (1 / 1437) * (2 / 12 / 3) ** 0.5, rel=0.01)
+
+
+def test_equal_errors_after_growth_count_where_the_plain_nets_growth_fails_the_same_test():
+    """As published: the post-activation net's 30 errors are 0, the plain net's rise by 83 points."""
+    zero = grown({to: (lambda s: 0.0, lambda s: 0.0) for to in (34, 258)})
+    fails = grown({to: (lambda s: 0.83 + wobble(s), lambda s: 0.0) for to in (34, 258)}, arm="plain")
+    finding = headline("identity-growth", zero + fails)
+    assert finding.verdict == "supported"
+    assert headline("identity-growth", zero).verdict == "inconclusive"
 
 
 def test_growth_that_ends_worse_is_refuted_though_the_function_was_the_same():

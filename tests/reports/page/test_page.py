@@ -345,8 +345,11 @@ def test_hidden_characters_are_written_out() -> None:
 
 
 def compared(effect: float, diverged: int = 0) -> tuple[DepthRow]:
-    row = DepthRow(depth=66, effect=effect, low=effect, high=effect, n=3, diverged=diverged, broken=0, settled=True)
-    return (row,)
+    return (
+        DepthRow(
+            depth=66, effect=effect, low=effect, high=effect, n=3, diverged=diverged, broken=0, convergence="converged"
+        ),
+    )
 
 
 def test_the_judged_figure_shows_one_finding_a_network_and_its_failures() -> None:

@@ -1,0 +1,76 @@
+"""The judge of random labels: are deeper nets bent to any function in fewer steps?"""
+
+import math
+
+import numpy as np
+
+from reports.finding import Finding, FittingRow, Verdict, percent
+from reports.judges import rules
+from reports.judges.errors import RANDOM_LABELS, Deciding
+from reports.judges.ladders import recipes, study_of
+from reports.protocol import FITTED
+from results import stats
+from results.tables import Frames
+
+
+def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
+    """Whether deeper nets fit random labels in fewer steps: Page's test, nets that never fit ranked last.
+
+    Supported: steps fall with depth (p under 0.05). That they rise refutes nothing at one learning rate.
+
+    Args:
+        steps: Shape (seeds, depths): step of the first epoch at or under `FITTED`; infinite when never.
+        budget: Steps that each net was given.
+    """
+    base = Finding(claim, subject, "steps_to_fit", Verdict.INCONCLUSIVE, "", unit="step", n=len(steps), steps=budget)
+    worst = np.where(np.isfinite(steps), steps, 10.0 * max(budget, 1))
+    worst = np.where(np.isnan(steps), np.nan, worst)
+    rises, falls = stats.rising(worst), stats.rising(-worst)
+    rows = [
+        FittingRow(depth=d, steps=tuple(float(s) if math.isfinite(s) else None for s in steps[:, j]))
+        for j, d in enumerate(depths)
+    ]
+    medians = [float(np.median(worst[:, j])) for j in (0, -1)] if steps.size else [math.nan, math.nan]
+    # Between nets that fit: how many steps more the deepest takes.
+    change = medians[1] - medians[0] if medians[0] <= budget and medians[1] <= budget else None
+    base = base.but(details=tuple(rows), effect=change)
+    when = f"at {budget} steps"
+    if rises.reason:
+        return base.but(reason=f"random labels: {rises.reason} ({when})")
+    fitted = [f"{d}: {int(np.isfinite(steps[:, j]).sum())} of {len(steps)}" for j, d in enumerate(depths)]
+    if not np.isfinite(steps).any():
+        return base.but(reason=f"no net fits the random labels {when}")
+    words = [f"{m:.0f} steps" if m <= budget else "never" for m in medians]
+    told = (
+        f"random labels fitted at {percent(1 - FITTED)}: {words[0]} at {depths[0]} layers, {words[1]} at {depths[-1]} "
+        f"(seeds that fit, by depth: {', '.join(fitted)}), {when}"
+    )
+    if falls.p < stats.ALPHA:
+        return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
+    if rises.p < stats.ALPHA:
+        # Random labels are tried at one learning rate, which refutes nothing.
+        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, {rules.ONE_RATE}")
+    return base.but(reason=f"{told}; no trend")
+
+
+def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-better") -> list[Finding]:
+    """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
+    random = frames.trials["dataset"].str.startswith(RANDOM_LABELS)
+    trials = deciding.rows_aside(frames.trials[random & frames.trials["comparable"]])
+    cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
+    found = []
+    for setting, subject, rows in cells:
+        depths, seeds = sorted(rows["depth"].unique()), sorted(rows["seed"].unique())
+        steps = np.full((len(seeds), len(depths)), np.nan)
+        epochs = frames.epochs[frames.epochs["digest"].isin(rows["digest"])]
+        fit = epochs[epochs["train_error"] <= FITTED].groupby("digest")["steps"].min()
+        # A trial that failed says nothing of how long fitting takes; one that diverged never fits.
+        ended = rows[rows["status"].isin(["ok", "diverged"])]
+        for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
+            steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)
+        budget = rows["steps_planned"].max()
+        finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
+        digests = tuple(sorted(rows["digest"]))
+        finding = finding.but(subject=f"{subject}, random labels", trials=digests)
+        found.append(finding.but(study=study_of(rows), setting=setting))
+    return found
