@@ -39,7 +39,7 @@ TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR)
 	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS)
 
-.PHONY: help setup ablation tune report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
+.PHONY: help setup ablation taste tune report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
 	reports-published clean
 
 help:  ## list the targets
@@ -58,6 +58,9 @@ ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and 
 	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
 	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
 	$(PY) -m results "$$study" && $(PY) -m reports "$$study" && exit $$code
+
+taste: STUDY = taste
+taste: ablation  ## the default study in small: a minute, up to 130 layers
 
 tune: $(READY)  ## search each net's own learning rate for STUDY, which reads them as lr = "tuned"; says first what it will take
 	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
