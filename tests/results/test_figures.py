@@ -24,7 +24,7 @@ from results.tables import Frames
 
 PROBES = ("gradient_norms", "branch_ratio", "lesions")
 # Not in a made-up study of one setting on a CPU.
-ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "placements", "steps-to-fit")
+ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "best-rates", "placements", "steps-to-fit")
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,27 @@ def test_an_out_of_memory_cost_is_a_mark_too() -> None:
     figure = figures.FIGURES["step-time"].draw(made_up.frames(records))
     assert figure is not None
     assert [x for x, _ in hollow_marks(figure)] == [1002]
+
+
+def test_best_rates_stand_where_they_were_planted_and_hopeless_nets_are_crossed_out() -> None:
+    """Best at 0.1 x 18 / depth; the plain net diverges at every rate."""
+    records = [
+        made_up.train_record(
+            made_up.trial(name, depth, seed, lr=lr, purpose="search"),
+            None if name == "plain" else 0.05 + 0.1 * math.log10(lr * depth / 1.8) ** 2,
+        )
+        for name in ("plain", "resnet")
+        for depth in (18, 66, 258)
+        for seed in (100, 101, 102)
+        for lr in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    ]
+    figure = figures.FIGURES["best-rates"].draw(made_up.frames(records))
+    assert figure is not None
+    (legend,) = figure.legends
+    assert "depth^-1.00" in " ".join(text.get_text() for text in legend.get_texts())
+    assert len(hollow_marks(figure)) == 3
+    (line,) = [drawn for drawn in figure.axes[0].lines if len(drawn.get_xdata()) == 3]
+    assert list(line.get_ydata()) == pytest.approx([1.8 / depth for depth in (18, 66, 258)], rel=0.06)
 
 
 def test_learning_rates_are_not_mixed_in_one_panel() -> None:

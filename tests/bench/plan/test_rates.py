@@ -69,7 +69,7 @@ def test_one_seed_that_diverges_counts_as_worst() -> None:
 
 def test_a_net_that_diverges_everywhere_is_followed_down_to_a_rate_that_trains_nothing() -> None:
     def hopeless(lr: float) -> Tried:
-        loss, error = (math.inf, math.inf) if lr > 1e-4 else (2.3 + 0.1 * math.log10(1e-4 / lr), 0.89)
+        loss, error = (math.inf, math.inf) if lr > 1e-4 else (2.3 + 0.3 * math.log10(1e-4 / lr), 0.89)
         return Tried(lr, (loss, loss), (error, error))
 
     first = best([hopeless(lr) for lr in USUAL_RATES], CHANCE)

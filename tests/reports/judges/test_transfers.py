@@ -37,7 +37,7 @@ def arm(
     nets = []
     for depth in DEPTHS:
         means = np.array([np.inf if (e := truth(depth, lr)) is None else e for lr in rates])
-        errors = np.minimum(means, 0.9) + rng.normal(0, spread, (seeds, len(rates)))
+        errors = np.minimum(means, 0.95) + rng.normal(0, spread, (seeds, len(rates)))
         errors = np.where(np.isinf(means), np.inf, np.clip(errors, 0, 1))
         nets.append(Net("s", "resnet", depth, (), tuple(range(100, 100 + seeds)), tuple(rates), 2.5 * errors, errors,
                         1 / 1437, 0.9, 110))  # fmt: skip
@@ -97,7 +97,7 @@ def flat(depth: int, lr: float) -> float:
 
 def hopeless(lr: float) -> float:
     """Guesses at every rate, most at the low ones."""
-    return 0.86 + 0.015 * abs(math.log10(lr / 0.01))
+    return 0.86 + 0.03 * abs(math.log10(lr / 0.01))
 
 
 def test_depths_that_no_rate_trains_are_left_out():
