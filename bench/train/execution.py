@@ -65,13 +65,14 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
     """
     cudnn: Any = torch.backends.cudnn  # a module that replaces itself
     product = torch.backends.cuda.matmul
-    # Recurrent layers alike: cuDNN's older switch, which others read, raises where the two differ.
     convolution, recurrent = cudnn.conv, cudnn.rnn
     filling: Any = torch.utils.deterministic
     before = (convolution.fp32_precision, product.fp32_precision, cudnn.benchmark, cudnn.deterministic,
               torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
               filling.fill_uninitialized_memory, recurrent.fp32_precision)  # fmt: skip
     try:
+        # All three together: the older switch, which others read, raises where one is set apart.
+        cudnn.allow_tf32 = precision != "fp32"
         convolution.fp32_precision = recurrent.fp32_precision = "ieee" if precision == "fp32" else "tf32"
         product.fp32_precision = "ieee"
         # Where algorithms need not agree from run to run, cuDNN may look for the fastest.
@@ -82,6 +83,7 @@ def numerics(precision: str, exact: bool = False) -> Iterator[None]:
         _deterministic(exact, False)
         yield
     finally:
+        cudnn.allow_tf32 = before[0] == "tf32"
         convolution.fp32_precision, product.fp32_precision = before[0], before[1]
         cudnn.benchmark, cudnn.deterministic = before[2], before[3]
         _deterministic(before[4], before[5])
