@@ -304,6 +304,14 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def most_failing(failed: int, n: int) -> float:
+    """The highest failure rate that so many failures of `n` seeds leave open: one-sided 95 % bound, 1.0 if all failed.
+
+    Source: C. J. Clopper and E. S. Pearson, Biometrika 1934.
+    """
+    return 1.0 if failed >= n else float(special.betaincinv(failed + 1, n - failed, 1 - ALPHA))
+
+
 def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
     """The smallest margin that a paired one-sided test with so many seeds clears with this power, when nothing differs.
 
