@@ -36,7 +36,7 @@ def play(truth: Truth, draws: int, seed: int) -> dict[str, Any]:
     said = Counter(str(truth.draw(rng).verdict) for _ in range(draws))
     share = {str(v): said[str(v)] / draws for v in Verdict}
     if truth.answer is None:
-        promise, kept = f"supported at most {100 * MOST_FALSE:.0f} %", share[Verdict.SUPPORTED] <= MOST_FALSE
+        promise, kept = f"{truth.false} at most {100 * MOST_FALSE:.0f} %", share[truth.false] <= MOST_FALSE
     else:
         promise, kept = f"{truth.answer} at least {100 * LEAST_POWER:.0f} %", share[truth.answer] >= LEAST_POWER
     return {"claim": truth.claim, "truth": truth.words, "draws": draws, **share, "promise": promise, "kept": kept}

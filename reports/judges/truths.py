@@ -29,14 +29,16 @@ class Truth:
         claim: Whose rule judges it.
         words: What is true in it.
         answer: The verdict that must come in `LEAST_POWER` of the draws; None where the truth lies on the threshold, or
-            against the claim, and "supported" may come in `MOST_FALSE` of the draws only.
+            against the claim, and the false verdict may come in `MOST_FALSE` of the draws only.
         draw: Makes one study and judges it.
+        false: That verdict.
     """
 
     claim: str
     words: str
     answer: Verdict | None
     draw: Draw
+    false: Verdict = Verdict.SUPPORTED
 
 
 def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequence[int] = DEPTHS, **more: Any) -> Ladder:
@@ -106,6 +108,38 @@ def _gap_at_a_quarter(gap: float, spread: float = NOISY) -> Draw:
         one, half, quarter = (ladder(noisy(rng, _means(0.05, 0.05 + g), spread)) for g in (0.1, gap, gap))
         shorter = (replace(half, steps=200, epochs=10), replace(quarter, steps=100, epochs=5))
         return rules.no_harm("residual-no-harm", "train_error", replace(one, shorter=shorter))
+
+    return draw
+
+
+def _uneven(rise: float, deviations: Sequence[float]) -> Draw:
+    """Every depth rises by so much over 18 layers, and each spreads between seeds in its own way."""
+
+    def draw(rng: np.random.Generator) -> Finding:
+        means = np.array([0.3] + [0.3 + rise] * (len(DEPTHS) - 1))
+        errors = np.clip(rng.normal(means, np.array(deviations), (SEEDS, len(DEPTHS))), 0.0, 0.999)
+        return rules.no_harm("residual-no-harm", "train_error", ladder(errors))
+
+    return draw
+
+
+def _skewed(rise: float) -> Draw:
+    """The deepest rises; errors of seeds have a long upper tail, of half a point's deviation."""
+
+    def draw(rng: np.random.Generator) -> Finding:
+        tails = rng.gamma(1.0, NOISY, (SEEDS, len(DEPTHS)))
+        return rules.no_harm("residual-no-harm", "train_error", ladder(np.array(_means(0.05, 0.05 + rise)) + tails))
+
+    return draw
+
+
+def _rarely_fails(rate: float) -> Draw:
+    """All depths are equal, but a seed of the deepest diverges at this rate."""
+
+    def draw(rng: np.random.Generator) -> Finding:
+        errors = noisy(rng, _means(0.05, 0.05), QUIET)
+        errors[rng.random(SEEDS) < rate, -1] = 1.0
+        return rules.no_harm("residual-no-harm", "train_error", ladder(errors))
 
     return draw
 
@@ -232,6 +266,9 @@ def _benefit(mine: float, plain: float, spread: float) -> Draw:
 FINE = (18, 26, 34, 42, 50, 66, 130, 258, 1002)
 _CLIFF = [0.02, 0.05, 0.10, 0.3, 0.5, 0.8, 0.9, 0.9, 0.9]
 _CREEP = [0.05 + 0.1 * MARGIN * i for i in range(len(DEPTHS))]
+_UNEVEN = (0.002, 0.0, 0.005, 0.01, 0.02, 0.05, 0.10)
+_ONE_BIG = (0.002,) * 6 + (0.10,)
+_SMALL_UNEVEN = (0.0005, 0.0, 0.001, 0.002, 0.003, 0.005, 0.01)
 _UP = [0.05, 0.06, 0.08, 0.10, 0.12, 0.14]
 S, R, I = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE  # noqa: E741
 
@@ -250,6 +287,11 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("residual-no-harm", "the same, at one number of steps", I, _no_harm_in_doubt(_short)),
     Truth("residual-no-harm", "10 points worse at N, 2N and 4N steps", R, _gap_at_a_quarter(0.10)),
     Truth("residual-no-harm", "10 points worse at 4N, and 20 at N steps", I, _gap_at_a_quarter(0.20)),
+    Truth("residual-no-harm", "each worse by the margin, spread 0 to 10 points", None, _uneven(MARGIN, _UNEVEN), R),
+    Truth("residual-no-harm", "each worse by the margin, one spreads 10 points", None, _uneven(MARGIN, _ONE_BIG), R),
+    Truth("residual-no-harm", "deepest worse by the margin, spread 0 to 1 point", None, _uneven(MARGIN, _SMALL_UNEVEN)),
+    Truth("residual-no-harm", "deepest worse by the margin, seeds skewed", None, _skewed(MARGIN)),
+    Truth("residual-no-harm", "all equal, but one seed in ten fails deep", None, _rarely_fails(0.1), R),
     Truth("residual-no-harm", "no depth trains at all", I, _no_harm(0.9, NOISY, base=0.9)),
     Truth(
         "plain-degrades", "error rises, but only by the margin", None, _degrades([*_UP[:1] * 6, 0.05 + MARGIN], NOISY)
