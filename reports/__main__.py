@@ -105,6 +105,7 @@ def print_verdicts(source: "Source") -> None:
 
     from reports.page import verdicts
     from reports.page.inline import visible
+    from reports.page.words import sentence
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -120,7 +121,8 @@ def print_verdicts(source: "Source") -> None:
                 continue
             view = verdicts.finding_view(finding, names, source.study.name)
             about = f"{view['subject']}, {view['measure']}{', ' if view['where'] else ''}{view['where']}"
-            words = [visible(text) for text in (claim.id, about, view["effect"], view["reason"])]
+            why = " ".join(filter(None, (view["reason"], view["beside"], sentence(finding.failures))))
+            words = [visible(text) for text in (claim.id, about, view["effect"], why)]
             verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])
             table.add_row(verdict, *map(Text, words))
     if table.row_count:

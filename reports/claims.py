@@ -13,6 +13,7 @@ from reports.finding import Finding, Verdict, percent, points
 from reports.judges import compare, costs, errors, growth, inside, labels, transfers
 from reports.judges.errors import Deciding
 from reports.protocol import DEEP, FITTED, FLAT, LASTS, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
+from results import stats
 from results.convergence import LEAST_RATE, LEVEL, MOST_ABOVE_BEST
 from results.tables import Frames
 
@@ -242,7 +243,25 @@ def judge(frames: Frames, only: tuple[str, ...] = ()) -> dict[str, list[Finding]
     """
     every = frozenset(study for claim in CLAIMS.values() for study in (*claim.studies, *claim.aside))
     return {
-        name: claim.judge(frames, Deciding(claim.studies, claim.aside, every))
+        name: [
+            finding.but(failures=_failures(finding, frames))
+            for finding in claim.judge(frames, Deciding(claim.studies, claim.aside, every))
+        ]
         for name, claim in CLAIMS.items()
         if not only or name in only
     }
+
+
+def _failures(finding: Finding, frames: Frames) -> str:
+    """How many seeds failed at the depth where most did, of the finding's own nets where it names them."""
+    rows = frames.trials[frames.trials["digest"].isin(finding.trials)]
+    own = rows[rows["architecture"] == finding.subject.partition(", ")[0]]
+    rows = rows if own.empty else own
+    if rows.empty:
+        return ""
+    cells = (
+        rows.assign(failed=rows["status"] != "ok").groupby(["architecture", "depth"])["failed"].agg(["sum", "count"])
+    )
+    failed, n = max(zip(cells["sum"], cells["count"], strict=True), key=lambda cell: (cell[0] / cell[1], -cell[1]))
+    where = "where most did" if failed else "at each depth"
+    return f"{failed} of {n} seeds failed {where}: failure rate at most {stats.most_failing(int(failed), int(n)):.0%}"

@@ -236,6 +236,7 @@ class Finding:
         steps: Training steps of the deepest cell judged; None where nothing was trained.
         study: Name of the study whose records were judged; empty when there are none.
         setting: What these records share that others of the claim do not, such as "lr 0.05"; often empty.
+        failures: How many seeds failed where most did, and the failure rate that this leaves open; empty for costs.
         beside: A second line that was not judged, such as the losses where all errors are at the floor; often empty.
         details: A row per depth, seed or step judged, in order: what the figure draws.
         trials: Digests of the trials that were looked at.
@@ -254,6 +255,7 @@ class Finding:
     steps: int | None = None
     study: str = ""
     setting: str = ""
+    failures: str = ""
     beside: str = ""
     details: tuple[Row, ...] = ()
     trials: tuple[str, ...] = ()

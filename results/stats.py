@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from results.moderated import Prior, moderated
+
 # Conventional; fixed before any run. One-sided bounds are at 1 - ALPHA, two-sided intervals too.
 ALPHA = 0.05
 
@@ -58,14 +60,16 @@ def _unfit(values: NDArray[np.float64], resolution: float) -> str:
     return ""
 
 
-def _error_of_mean(spread: float, n: int, sampling: float) -> tuple[float, float]:
+def _error_of_mean(spread: float, n: int, sampling: float, freedom: float = math.nan) -> tuple[float, float]:
     """Standard error of a mean whose variance is `spread` / n, estimated, plus `sampling`, known; and its freedom.
 
-    Degrees of freedom after Welch and Satterthwaite: the known part has infinitely many.
+    Degrees of freedom after Welch and Satterthwaite: the known part has infinitely many; `spread` has n - 1 of them, or
+    those that are given.
     """
     seeds = spread / n
     total = seeds + sampling
-    return math.sqrt(total), ((n - 1) * (total / seeds) ** 2 if seeds > 0 else math.inf)
+    own = n - 1 if math.isnan(freedom) else freedom
+    return math.sqrt(total), (own * (total / seeds) ** 2 if seeds > 0 else math.inf)
 
 
 def _interval(mean: float, spread: float, n: int, sampling: float, level: float) -> Estimate:
@@ -142,8 +146,18 @@ class Difference(Estimate):
         return float(special.ndtr(-t)) if self.freedom > 1e6 else float(special.stdtr(self.freedom, -t))
 
 
+def variance_apart(treated: ArrayLike, reference: ArrayLike, resolution: float = 0.0) -> float:
+    """Variance over seeds of the paired differences; at least that of rounding on both sides."""
+    apart = np.asarray(treated, dtype=float) - np.asarray(reference, dtype=float)
+    return max(float(apart.var(ddof=1)), 2 * resolution**2 / 12)
+
+
 def difference(
-    treated: ArrayLike, reference: ArrayLike, images: float = math.nan, resolution: float = 0.0
+    treated: ArrayLike,
+    reference: ArrayLike,
+    images: float = math.nan,
+    resolution: float = 0.0,
+    beside: Prior | None = None,
 ) -> Difference:
     """Mean of the paired differences `treated - reference`.
 
@@ -153,6 +167,7 @@ def difference(
         images: Test images behind each value. Both sides' sampling is added as if independent, which is
             too careful when both nets are tested on the same images and fail on the same ones.
         resolution: As in `mean_interval`, of each of the two sides.
+        beside: What the differences beside this one spread like, to moderate its variance by.
     """
     a, b = np.asarray(treated, dtype=float), np.asarray(reference, dtype=float)
     nan = math.nan
@@ -163,9 +178,9 @@ def difference(
     mean = float(apart.mean()) if n else nan
     if reason:
         return Difference(mean, nan, nan, n, reason)
-    spread = max(float(apart.var(ddof=1)), 2 * resolution**2 / 12)
+    spread, known = moderated(variance_apart(a, b, resolution), n - 1, beside)
     sampling = sampling_variance(float(a.mean()), images) + sampling_variance(float(b.mean()), images)
-    error, freedom = _error_of_mean(spread, n, sampling)
+    error, freedom = _error_of_mean(spread, n, sampling, known)
     half = _quantile(freedom, 1 - ALPHA) * error
     return Difference(mean, mean - half, mean + half, n, "", error, freedom)
 
@@ -302,6 +317,14 @@ def holm(p: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
         adjusted[i] = highest
     return adjusted
+
+
+def most_failing(failed: int, n: int) -> float:
+    """The highest failure rate that so many failures of `n` seeds leave open: one-sided 95 % bound, 1.0 if all failed.
+
+    Source: C. J. Clopper and E. S. Pearson, Biometrika 1934.
+    """
+    return 1.0 if failed >= n else float(special.betaincinv(failed + 1, n - failed, 1 - ALPHA))
 
 
 def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:

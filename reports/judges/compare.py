@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from models.spec import ARCHITECTURES
-from reports.finding import Finding, PlacementRow, TwinRow, Verdict, known, percent, points, shown
+from reports.finding import Finding, PlacementRow, TwinRow, Verdict, known, percent, points
 from reports.judges import badly, rules
 from reports.judges.badly import at_steps
 from reports.judges.errors import (
@@ -23,6 +23,7 @@ from reports.judges.errors import (
     nothing,
 )
 from reports.judges.ladders import Ladder, ladders, tuned
+from reports.judges.pairs import failures, pair, shown_error
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 from results.tables import Frames
@@ -52,23 +53,8 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     rows, differences = [], []
     for depth in depths:
         for other in others:
-            found = _apart(original, other, depth)
-            failed = _failures(original, other, depth) > 0
-            effect, low, high = shown(found, failed)
-            rows.append(
-                PlacementRow(
-                    subject=other.subject,
-                    depth=depth,
-                    effect=effect,
-                    low=low,
-                    high=high,
-                    error=_shown(other, other.depths.index(depth)),
-                    original=_shown(original, original.depths.index(depth)),
-                    n=found.n,
-                    failed=failed,
-                    state=_side(original, other, depth, found),
-                )
-            )
+            found, row = pair(original, other, depth)
+            rows.append(replace(row, state=_side(original, other, depth, found)))
             differences.append(found)
     both = [p for f in differences for p in (f.p_above(MARGIN), _flipped(f).p_above(MARGIN))]
     adjusted = stats.holm(both)
@@ -81,12 +67,6 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     return _alike_verdict(base.but(details=tuple(rows)), rows, original, names, depths)
 
 
-def _failures(original: Ladder, other: Ladder, depth: int) -> int:
-    """Seeds of the two that diverged or failed at this depth."""
-    places = [(side, side.depths.index(depth)) for side in (other, original)]
-    return sum(side.diverged[j] + side.broken[j] for side, j in places)
-
-
 def _p(value: float) -> float:
     return value if math.isfinite(value) else 1.0
 
@@ -97,11 +77,6 @@ def _flipped(found: stats.Difference) -> stats.Difference:
 
 def _within(found: stats.Difference) -> str:
     return "alike" if found.estimable and found.low > -MARGIN and found.high < MARGIN else "unclear"
-
-
-def _apart(original: Ladder, other: Ladder, depth: int) -> stats.Difference:
-    a, b = other.errors[:, other.depths.index(depth)], original.errors[:, original.depths.index(depth)]
-    return stats.difference(a, b, images=original.images, resolution=original.resolution)
 
 
 def _side(original: Ladder, other: Ladder, depth: int, found: stats.Difference) -> str:
@@ -156,7 +131,7 @@ def _alike_verdict(
     base = base.but(n=row.n)
     if row.depth != deep:
         base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high))
-    elif not any(_failures(original, other, depth) for depth in (shallow, deep)):
+    elif not any(failures(original, other, depth) for depth in (shallow, deep)):
         at_first, at_last = (
             other.errors[:, other.depths.index(depth)] - original.errors[:, original.depths.index(depth)]
             for depth in (shallow, deep)
@@ -166,13 +141,13 @@ def _alike_verdict(
     largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
     told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
     when = at_steps(original)
-    failed = _failures(original, other, row.depth)
+    failed = failures(original, other, row.depth)
     how = f"{failed} of {2 * row.n} trials failed" if failed else points(row.effect)
     which = f"{row.subject} at {row.depth} layers ({how})"
     if worst == "apart":
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
     if worst == "in doubt":
-        reason = _doubt(original, other, row.depth, _apart(original, other, row.depth))
+        reason = _doubt(original, other, row.depth, pair(original, other, row.depth)[0])
         return base.but(reason=f"{told}; furthest: {which}, {when}, but {reason}")
     if worst == "unclear":
         return base.but(reason=f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
@@ -229,7 +204,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     found = stats.difference(twin, mine, images=ladder.images, resolution=ladder.resolution)
     bound = stats.bounds(mine, ladder.resolution)
     rows = [
-        TwinRow(subject=side.subject, depth=d, error=_shown(side, side.depths.index(d)))
+        TwinRow(subject=side.subject, depth=d, error=shown_error(side, side.depths.index(d)))
         for side in (ladder, plain)
         for d in common
     ]
@@ -253,11 +228,6 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if found.high < MARGIN:
         return rules.refuted(base, plain, f"{told}: no worse than the margin")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
-
-
-def _shown(ladder: Ladder, j: int) -> float:
-    """Mean error over seeds, in 0..1; NaN where a seed failed: its worst rank is no error."""
-    return math.nan if ladder.diverged[j] or ladder.broken[j] else float(ladder.errors[:, j].mean())
 
 
 def _ends(ladder: Ladder, j: int) -> str:

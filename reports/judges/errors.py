@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
-from reports.judges import rules
+from reports.judges import beside, rules
 from reports.judges import thousand as thousand_layers
 from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
 from results.tables import Frames
@@ -141,7 +141,21 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
         return rules.no_harm(name, measure, ladder, [o for o in alike if o.subject != ladder.subject])
 
     found = apply(claim, rule, trials, residual(trials))
+    found += _against_resnet(claim, trials)
     return headline_first(claim, found, deciding, "resnet")
+
+
+def _against_resnet(claim: str, trials: pd.DataFrame) -> list[Finding]:
+    """Every other residual net beside the document's, of the same study and recipe, at equal depth; see `beside`."""
+    best, found = tuned(trials)[0], []
+    for measure in MEASURES:
+        originals = ladders(best, measure, ["resnet"])
+        for mine in ladders(best, measure, [name for name in residual(trials) if name != "resnet"]):
+            for original in originals:
+                if (original.study, original.setting) == (mine.study, mine.setting):
+                    finding = beside.no_worse(claim, measure, mine, original)
+                    found.append(finding.but(setting=_setting(mine, mine.rates > 1)))
+    return found
 
 
 def degrades(frames: Frames, deciding: Deciding) -> list[Finding]:

@@ -15,6 +15,7 @@ from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
+from results.moderated import Prior, prior
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 
@@ -62,10 +63,32 @@ def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
     return ""
 
 
+def spread_beside(ladder: Ladder, j: int) -> Prior | None:
+    """What the differences to the shallowest net spread like, for depth number `j` to lean on.
+
+    Over depths that are not at the floor, where nothing can spread, and of which no seed failed. Depth `j` leans on
+    them only where it is such a one itself.
+    """
+    fit = [
+        k
+        for k in range(1, len(ladder.depths))
+        if ladder.errors[:, k].mean() >= MARGIN and not (ladder.diverged[k] or ladder.broken[k])
+    ]
+    if j not in fit or len(ladder.seeds) < 2 or ladder.diverged[0] or ladder.broken[0]:
+        return None
+    apart = [stats.variance_apart(ladder.errors[:, k], ladder.errors[:, 0], ladder.resolution) for k in fit]
+    return prior(apart, len(ladder.seeds) - 1) if min(apart) > 0 else None
+
+
 def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, DepthRow]:
     """Depth number `j` against depth number `reference`: the paired difference, and its row of details."""
+    beside = spread_beside(ladder, j) if reference == 0 else None
     found = stats.difference(
-        ladder.errors[:, j], ladder.errors[:, reference], images=ladder.images, resolution=ladder.resolution
+        ladder.errors[:, j],
+        ladder.errors[:, reference],
+        images=ladder.images,
+        resolution=ladder.resolution,
+        beside=beside,
     )
     # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
     failed = any(ladder.diverged[i] or ladder.broken[i] for i in (j, reference))
@@ -274,7 +297,11 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         return base.but(reason=reason)
     last = len(ladder.depths) - 1
     found = stats.difference(
-        ladder.errors[:, 0], ladder.errors[:, last], images=ladder.images, resolution=ladder.resolution
+        ladder.errors[:, 0],
+        ladder.errors[:, last],
+        images=ladder.images,
+        resolution=ladder.resolution,
+        beside=spread_beside(ladder, last),
     )
     when = at_steps(ladder)
     rows = tuple(row for _, row in (against(ladder, j) for j in range(1, last + 1)))

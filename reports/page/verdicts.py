@@ -33,6 +33,8 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         counted.append(f"n = {finding.n} {of if finding.n != 1 else of[:-1]}")
     if finding.steps is not None:
         counted.append(f"at {finding.steps:,} steps".replace(",", " "))
+    if finding.failures:
+        counted.append(finding.failures)
     return {
         "subject": subject(finding.subject, labels),
         "measure": metric.label if metric else finding.measure.replace("_", " "),
@@ -137,10 +139,14 @@ def tally(cards: list[dict[str, Any]]) -> str:
 
 
 def drawn(findings: list[Finding]) -> list[Finding]:
-    """Those that a figure of judged numbers shows: with numbers, of the headline's measure, the first of each kind."""
+    """Those that a figure of judged numbers shows: with numbers, of the headline's measure, the first of each subject.
+
+    All with rows of one kind: a net against itself and a net against another do not stand in one figure.
+    """
+    told = [finding for finding in findings if finding.measure == findings[0].measure and finding.details]
     kinds: dict[str, Finding] = {}
-    for finding in findings:
-        if finding.measure == findings[0].measure and finding.details:
+    for finding in told:
+        if type(finding.details[0]) is type(told[0].details[0]):
             kinds.setdefault(finding.subject, finding)
     return list(kinds.values())
 

@@ -151,7 +151,8 @@ def test_the_documents_block_is_the_headline_and_preactivation_stands_beside_it(
     found = judge(frames(study_records(study="digits")), ("residual-no-harm",))["residual-no-harm"]
     assert (found[0].subject, found[0].measure) == ("resnet", "train_error")
     assert [(f.subject, f.measure) for f in found[1:]] == [
-        ("preact", "train_error"), ("resnet", "test_error"), ("preact", "test_error"),
+        ("preact", "train_error"), ("preact, against resnet", "train_error"),
+        ("resnet", "test_error"), ("preact", "test_error"), ("preact, against resnet", "test_error"),
     ]  # fmt: skip
 
 

@@ -142,6 +142,16 @@ def test_holm_on_an_example_by_hand():
     assert adjusted[0] == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("n", [3, 5, 8, 30])
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
+def test_the_bound_on_the_failure_rate_holds_in_95_percent_of_studies(n: int, rate: float):
+    """Rare failures: of three seeds with a rate of 10 %, 73 % of the studies see none, and may not call it small."""
+    chance = scipy_stats.binom.pmf(np.arange(n + 1), n, rate)
+    assert chance[[stats.most_failing(k, n) >= rate for k in range(n + 1)]].sum() >= 0.95
+    assert stats.most_failing(0, 3) == pytest.approx(0.632, abs=0.001)
+    assert stats.most_failing(n, n) == 1.0
+
+
 def test_the_margin_that_seeds_can_see_is_seen_with_that_power():
     """0.5 points between seeds and 3 seeds, checked by drawing."""
     margin = stats.visible_difference(3, 0.005)

@@ -1,0 +1,79 @@
+"""A residual net beside `resnet`, the document's block, at equal depth: what someone with a block of her own asks."""
+
+from dataclasses import replace
+
+from reports.finding import Finding, PlacementRow, Verdict, known, percent, points
+from reports.judges import badly, rules
+from reports.judges.badly import at_steps
+from reports.judges.ladders import Ladder
+from reports.judges.pairs import failures, pair
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, TRAINED
+from results import stats
+
+
+def no_worse(claim: str, measure: str, mine: Ladder, original: Ladder) -> Finding:
+    """Whether a net is at most `MARGIN` worse than the original at every depth of both (intersection-union test).
+
+    Supported: the one-sided upper bound of its error above the original's is under the margin at every depth. Refuted:
+    at some depth it is above the margin (Holm over depths), or only this net mostly diverges, and nothing of
+    `badly.doubt` speaks against it. Where the original does not train, only a net that does is no worse.
+    """
+    subject = f"{mine.subject}, against {original.subject}"
+    base = rules.start(claim, measure, mine).but(subject=subject, trials=(*mine.trials, *original.trials))
+    depths = [depth for depth in mine.depths if depth in original.depths]
+    if reason := _cannot(mine, original, depths):
+        return base.but(reason=f"{reason} ({at_steps(mine)})")
+    pairs = [pair(original, mine, depth) for depth in depths]
+    adjusted = stats.holm([found.p_above(MARGIN) for found, _ in pairs])
+    rows = [
+        replace(row, state=_state(mine, original, row.depth, found, p))
+        for (found, row), p in zip(pairs, adjusted, strict=True)
+    ]
+    return _verdict(base.but(details=tuple(rows)), rows, mine, original)
+
+
+def _cannot(mine: Ladder, original: Ladder, depths: list[int]) -> str:
+    if mine.missing or original.missing:
+        return "some trials have no record yet"
+    if mine.seeds != original.seeds:
+        return f"{mine.subject} has other seeds than {original.subject}"
+    if len(mine.seeds) < 2:
+        return "one seed only: the spread between seeds is unknown"
+    return "" if depths and depths[-1] >= DEEP else f"never tried together at {DEEP} layers or more"
+
+
+def _state(mine: Ladder, original: Ladder, depth: int, found: stats.Difference, p: float) -> str:
+    j, k = mine.depths.index(depth), original.depths.index(depth)
+    if p < stats.ALPHA or (rules.mostly_diverged(mine, j) and not rules.mostly_diverged(original, k)):
+        return "in doubt" if badly.doubt(mine, j, badly.above(mine, original, depth)) else "worse"
+    lost = original.diverged[k] or original.broken[k] or original.errors[:, k].mean() > NOT_TRAINED
+    if lost and not (mine.errors[:, j] <= TRAINED).all():
+        return "neither trains"
+    if -found.high > MARGIN and not badly.doubt(original, k, badly.above(original, mine, depth)):
+        return "better"
+    return "no worse" if found.estimable and found.high < MARGIN else "unclear"
+
+
+def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: Ladder) -> Finding:
+    order = ("worse", "in doubt", "neither trains", "unclear", "no worse", "better")
+    worst = next(state for state in order if any(row.state == state for row in rows))
+    row = max((r for r in rows if r.state == worst), key=lambda r: (r.failed, 0.0 if r.failed else r.effect, r.depth))
+    base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
+    when, j = at_steps(mine), mine.depths.index(row.depth)
+    lost = failures(original, mine, row.depth)
+    size = f"{points(abs(row.effect))} {'above' if row.effect >= 0 else 'below'} that of {original.subject}"
+    how = f"{lost} of {2 * row.n} trials failed" if row.failed else f"the error is {size}"
+    told = f"at {row.depth} layers {how}"
+    if worst == "worse":
+        return base.but(verdict=Verdict.REFUTED, reason=f"{told}, {when}")
+    if worst == "in doubt":
+        reason = badly.doubt(mine, j, badly.above(mine, original, row.depth))
+        return base.but(reason=badly.in_doubt(told, mine, j, reason))
+    if worst == "neither trains":
+        return base.but(reason=f"{told}, where {original.subject} does not train (to {percent(NOT_TRAINED)}), {when}")
+    if worst == "unclear":
+        return base.but(reason=f"{told}: the interval reaches over {points(MARGIN)}, {when}")
+    better = [str(r.depth) for r in rows if r.state == "better"]
+    gain = f"; better by more than that at {', '.join(better)} layers" if better else ""
+    limit = f"at no depth up to {rows[-1].depth} layers {points(MARGIN)} above {original.subject}"
+    return base.but(verdict=Verdict.SUPPORTED, reason=f"{limit}{gain}, {when}")
