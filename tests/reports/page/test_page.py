@@ -248,14 +248,23 @@ def test_the_document_stands_beside_its_own_network() -> None:
         data = {"dataset": "fashion-mnist", "resize": 96, "test_each_epoch": True}
         asked = trial("document", 18, seed, layout="imagenet", width=64, **data)
         record = train_record(asked, 0.004, n_train=60_000, train_loss_running=0.016, train_error_running=0.005)
-        epochs = [{**row, "test_error": 0.1 - 0.001 * seed, "seconds": 20.0} for row in record.epochs]
+        first = record.epochs[0]["epoch"]
+        epochs = [
+            {**row, "test_error": 0.1 - 0.001 * seed, "seconds": 35.0 if row["epoch"] == first else 20.0}
+            for row in record.epochs
+        ]
+        epochs[-2]["test_error"] = 0.2  # a late epoch that jumps
         records.append(dataclasses.replace(record, epochs=epochs))
     made = source(records)
     rows = {row[0]: row for row in beside.document(made.frames)["rows"]}
     assert rows["loss"][1:3] == ["0.015", "0.016"]
     assert rows["training accuracy"][1:3] == ["0.996", "0.995"]
     assert rows["test accuracy"][1:3] == ["0.903", "0.901"]
-    assert rows["examples/s"][1:3] == ["1749.4", "3000"]
+    assert rows["test accuracy"][3] == "0.9 to 0.902"
+    assert rows["test accuracy, late epochs"][3] == "0.8 to 0.902", "a jump of any seed is in the range"
+    n = len(epochs)
+    assert rows["examples/s"][1:3] == ["1749.4", wording.number(n * 60_000 / (35 + 20 * (n - 1)), 4)]
+    assert rows["examples/s, later epochs"][2] == "3000", "without the first epoch's preparation"
     text = render.page(made)
     shapes = rows["stage shapes, 1x224x224"]
     assert shapes[1] == shapes[2], "the trained network has the shapes that the document prints"
