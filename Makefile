@@ -39,11 +39,12 @@ TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR)
 	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS)
 
-.PHONY: help setup ablation taste tune report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray check \
+.PHONY: help setup ablation taste tune report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray \
+	test-cuda-2.11 check \
 	reports-published clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9.-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
 	@grep -E '^# (Variables|  )' Makefile | cut -c3-
 
 setup: $(READY)  ## install what is in requirements.lock into VENV (the other targets do it when it is missing)
@@ -100,6 +101,12 @@ test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)
 
 test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this machine, one removed mid-sweep
 	@$(PY) -m pytest tests -m ray
+
+.venv-2.11/.ready: requirements.lock
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 sh .ci/setup 2.11.0
+
+test-cuda-2.11: .venv-2.11/.ready  ## run the tests of the CUDA path on the oldest torch, in an environment of its own (needs g++, no GPU)
+	@.venv-2.11/bin/python -m pytest tests/harness/ghost
 
 faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
 	@$(PY) -m tests.harness.chaos $(call quoted,$(or $(TRIES),10))

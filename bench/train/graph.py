@@ -89,9 +89,7 @@ class CudaCapture:
     def __call__(self, body: Body) -> Body:
         """Captures a body, which is not run by it, and returns its replay."""
         graph = torch.cuda.CUDAGraph()
-        if TorchVersion(torch.__version__) < TorchVersion(
-            "2.15"
-        ):  # from then on a capture finds out itself what it draws from
+        if TorchVersion(torch.__version__) < "2.15":  # from then on a capture finds out itself what it draws from
             for generator in self.generators:
                 graph.register_generator_state(generator)
         # The outer stream context: a capture that failed would leave its own stream as the current one.

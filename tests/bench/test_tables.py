@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.trial import Trial
+from bench.train.execution import Execution
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
@@ -122,8 +125,32 @@ def test_rehearsed_rows_run_and_a_row_that_breaks_says_why(tmp_path: Path, capsy
     rows = {row["what"].split(",")[0]: row for row in saved["rows"]}
     assert rows["epoch"]["note"] == "RuntimeError: no loader"
     assert rows["exact: plain at 8"]["passed"]
+    assert rows["exact: plain at 8"]["execution"] == ["exact"]
     broken = [row["what"] for row in saved["rows"] if math.isnan(row["value"])]
     assert broken == ["epoch"]
+
+
+def test_row_fails_where_a_step_was_not_executed_as_asked() -> None:
+    """A graph that could not be captured is as exact as an eager step, since it is one."""
+    table, said = Table(REHEARSAL), "planted: no capture"
+
+    def refuse(body: Callable[[], None]) -> Callable[[], None]:
+        raise RuntimeError(said)
+
+    for capture, passed in ((lambda body: body, True), (refuse, False)):
+        with table.step(table.trial(8), Execution(graph=True), capture=capture) as step:
+            step()
+        row = table.row("exact", 0.0, "apart", 0, 0, passed=True)
+        assert row["passed"] is passed
+        assert row["execution"] == ["graph" if passed else "eager"]
+    assert row["note"] == f"asked graph, was eager: not graph: {said}"
+    assert table.row("the next", 0.0, "", 0, 0, passed=True)["passed"]
+
+
+def test_first_step_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_table, "FIRST_STEP_LIMIT_S", 0.01)
+    with pytest.raises(subprocess.TimeoutExpired):
+        Table(REHEARSAL).first_steps()
 
 
 def test_real_table_is_refused_without_a_device(

@@ -156,7 +156,6 @@ def cost(depth: int, batch: int, size: int) -> dict[str, Any]:
         "status": record.status.value, "message": record.message, "execution": record.environment["execution"],
         "cost": sorted(record.cost), "kernels": record.cost.get("kernels_per_step"), "problems": report.problems,
         "stages": sorted({row["stage"] for row in operators}),
-        "stem_calls": sum(row["calls"] for row in operators if row["stage"] == "stem"),
     }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch.torch_version import TorchVersion
 
 from bench.probes.table import PROBES
 from models.spec import ARCHITECTURES
@@ -67,18 +69,19 @@ def test_replays_draw_as_many_random_numbers_as_eager_steps(play: Play) -> None:
 
 def test_too_small_a_card_means_smaller_batches_or_out_of_memory_and_nothing_else(play: Play) -> None:
     """From a tenth to all of what the trial needs: it ends in the first passes, in cuDNN's search, or in a capture."""
-    needed, ends = play("memory_needed"), []
+    needed, ends, smaller = play("memory_needed"), [], 0
     for share in (0.1, 0.3, 0.5, 0.6, 0.85, 1.0):
         first, *second = play("small_card", int(share * needed))
         ends.append(first["status"])
         assert first["status"] in ("ok", "out_of_memory"), (share, first)
         if first["status"] == "ok":
             assert (first["execution"], first["note"]) == ("graph", ""), (share, first)
+            smaller += first["did_not_fit"] > 0
         for after in second:
             assert (after["status"], after["execution"]) == ("ok", "graph"), (share, after)
     assert ends == sorted(ends, reverse=True)  # a larger card never does worse
     assert (ends[0], ends[-1]) == ("out_of_memory", "ok")
-    assert ends.count("ok") >= 3  # micro-batches help
+    assert smaller > 0
 
 
 @pytest.mark.parametrize("launches", [100, 500])
@@ -137,7 +140,18 @@ def test_block_that_cannot_be_captured_runs_eagerly_and_spoils_nothing(play: Pla
         assert (step["execution"], step["note"], step["problems"]) == ("graph", "", [])
 
 
-@pytest.mark.parametrize("fault", ["a number read in the step", "no warm-up", "labels on the host"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "a number read in the step",
+        "no warm-up",
+        "labels on the host",
+        pytest.param(
+            "no generator registered",
+            marks=pytest.mark.skipif(TorchVersion(torch.__version__) >= "2.15", reason="torch registers it by itself"),
+        ),
+    ],
+)
 def test_planted_fault_is_caught(play: Play, fault: str) -> None:
     found = play("planted", fault)
     assert found["execution"] != "graph"
