@@ -27,6 +27,7 @@ from reports.__main__ import gather
 from reports.finding import Finding, Verdict
 from reports.page import verdicts
 from reports.page.inline import visible
+from results.metrics import METRICS
 
 # Variables that choose kernels; both are read when torch loads, so a setting is a process of its own.
 SETTINGS: dict[str, dict[str, str]] = {
@@ -65,14 +66,15 @@ def robustness(
         raise ValueError(f"device {device!r}: other roundings are chosen of a CPU's kernels; use cpu")
     if executor not in EXECUTORS:
         raise ValueError(unknown("executor", executor, EXECUTORS))
-    found = studies.load(study)
     options = ["--device", "cpu", "--executor", executor, "--workers", workers, "--data-root", data_root]
     options += ["--download"] if download else []
     options += [f"--depths={depths}"] if depths else []
     narrowed = [f"--seeds={seeds}"] if seeds else []
     narrowed += ["--time-limit", time_limit] if time_limit else []
     root = Path(records)
-    tried = probe_trial(found, [int(d) for d in depths.split(",") if d.strip().isdecimal()])
+    # A list of seeds is tried at its first; a count counts from 0, as a study does.
+    first = _numbers(seeds)[:1] if "," in seeds else []
+    tried = probe_trial(studies.load(study, first or None, _numbers(depths) or None))
     only = ["--only", tried.digest, f"--seeds={tried.seed},"]
     ended: dict[str, Record] = {}
     for name in SETTINGS:
@@ -91,15 +93,22 @@ def robustness(
     raise typer.Exit(max(codes))
 
 
-def probe_trial(study: Study, depths: Sequence[int] = ()) -> Trial:
+def _numbers(text: str) -> list[int]:
+    """The numbers of a list such as 18,34; what is none, `bench run` refuses."""
+    return [int(part) for part in text.split(",") if part.strip().isdecimal()]
+
+
+def probe_trial(study: Study) -> Trial:
     """The shallowest trial that trains: by it the settings are told apart, and it is part of the study anyway.
 
     Raises:
-        ValueError: The study has none.
+        ValueError: The study has none, or waits for tuned rates.
     """
-    trials = [t for t in study.trials if t.purpose == "train" and (not depths or t.depth in depths)]
+    if study.untuned:
+        raise ValueError(f"study {study.name!r}: its tuned rates are not known; search them first: make tune STUDY=...")
+    trials = [trial for trial in study.trials if trial.purpose == "train"]
     if not trials:
-        raise ValueError(f"study {study.name!r} trains nothing that can be run now: no rounding can show")
+        raise ValueError(f"study {study.name!r} trains nothing with these depths: no rounding can show")
     return min(trials, key=lambda trial: (trial.depth, trial.seed))
 
 
@@ -146,11 +155,14 @@ def settings_that_count(ended: Mapping[str, Record]) -> tuple[list[str], dict[st
 
 
 def headlines(study: str, records: Path) -> Verdicts:
-    """The verdicts of a study's records: of each claim and subject, that on the headline's measure."""
+    """The verdicts of a study's records: of each claim and subject, that on the headline's measure; none on cost."""
     source = gather(study, records)
     names = verdicts.labels(source.frames)
     found: Verdicts = {}
     for claim, findings in verdicts.judged_here(source.study, source.findings):
+        metric = METRICS.get(findings[0].measure)
+        if metric is not None and metric.frame == "cost":
+            continue
         for finding in findings:
             if finding.measure == findings[0].measure:
                 found.setdefault((claim.id, about(finding, names)), finding.verdict)

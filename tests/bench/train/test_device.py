@@ -64,7 +64,8 @@ def test_peak_memory_sees_an_allocation_and_falls_again() -> None:
 def kernels(**settings: str) -> tuple[str, str]:
     """What a new process says of its kernels, under settings of the environment."""
     plain = {n: v for n, v in os.environ.items() if n not in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")}
-    code = "from bench.train.device import describe as d; e = d('cpu'); print(e['cpu_capability'], e['onednn_max_cpu_isa'])"
+    code = "from bench.train.device import describe as d; e = d('cpu')\n"
+    code += "print(e['cpu_capability'], e['onednn_max_cpu_isa'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=plain | settings, capture_output=True, text=True)
     capability, limit = done.stdout.split()
     return capability, limit
