@@ -39,9 +39,8 @@ TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR)
 	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS)
 
-.PHONY: help setup ablation taste tune report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale test test-ray \
-	test-cuda-2.11 check \
-	reports-published clean
+.PHONY: help setup ablation taste tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
+	test test-ray test-cuda-2.11 check reports-published clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -66,6 +65,9 @@ taste: ablation  ## the default study in small: a minute, up to 130 layers
 tune: $(READY)  ## search each net's own learning rate for STUDY, which reads them as lr = "tuned"; says first what it will take
 	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
 	@$(PY) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
+
+robustness: $(READY)  ## STUDY (default: taste) on other CPU kernels, which round otherwise: which verdicts flip (TIME_LIMIT is of each)
+	@$(PY) -m reports.robustness $(call quoted,$(or $(STUDY),taste)) $(RUN_OPTIONS)
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) && $(PY) -m reports $(call quoted,$(or $(STUDY),digits))

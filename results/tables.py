@@ -43,7 +43,7 @@ COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture
 
 _MACHINE = {
     **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
-    **dict.fromkeys(("code", "data", "execution", "search"), "str"),
+    **dict.fromkeys(("code", "data", "execution", "search", "cpu_capability", "onednn_max_cpu_isa"), "str"),
     **dict.fromkeys(("cores", "threads", "workers"), "float64"),
 }
 
@@ -293,10 +293,6 @@ def _one_a_trial(
     return [records[i] for i in kept.values()], [comparable[i] for i in kept.values()], doubled
 
 
-# What must agree before two records are compared: resume's list (docs/design.md, "How data flows").
-_SAME = ("device", "device_name", "torch", "code", "data")
-
-
 def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     """Which records may be compared with each other, and a line for each lot that is kept apart.
 
@@ -309,7 +305,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     for i, found in enumerate(records):
         trial = found.trial
         where = (trial.study, trial.purpose, *values(trial, "data"))
-        names = (*_SAME, "execution") if trial.purpose == "cost" else _SAME
+        names = (*record.COMPARED, "execution") if trial.purpose == "cost" else record.COMPARED
         machine = tuple(str(found.environment.get(name, "")) for name in names)
         if any(machine):
             lots.setdefault(where, {}).setdefault(machine, []).append(i)
@@ -326,7 +322,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
         for machine, members in ranked[:-1]:
             for i in members:
                 same[i] = False
-            pairs = zip((*_SAME, "execution"), machine, main, strict=False)
+            pairs = zip((*record.COMPARED, "execution"), machine, main, strict=False)
             differ = [f"{name} {one or '-'!r} instead of {other!r}" for name, one, other in pairs if one != other]
             lines.append(f"{where[0]}: {len(members)} {where[1]} record(s) kept apart: {'; '.join(differ)}")
     return same, sorted(lines)

@@ -16,10 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bench.plan.trial import Trial
-from bench.store.record import CannotOpen, FromTheFuture, Record, encode, file_name, load, write
+from bench.store.record import COMPARED, CannotOpen, FromTheFuture, Record, encode, file_name, load, write
 
-# What must agree for an old record to count: the measure would not be the same without them.
-COMPARED = ("device", "device_name", "code", "data", "torch")
 APART = "apart"
 
 

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import gc
 import hashlib
+import os
 import platform
 import re
 from importlib import metadata
@@ -165,6 +166,15 @@ def describe(device: str) -> dict[str, Any]:
     return {**_unchanging(device), "threads": torch.get_num_threads()}
 
 
+def _kernels() -> dict[str, str]:
+    """Which kernels torch and oneDNN choose on this CPU: others round otherwise. Both read the environment once.
+
+    Source: oneDNN's "CPU Dispatcher Control" (DEFAULT is its word for no limit); torch's ATen/native/DispatchStub.cpp.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
+    return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), "onednn_max_cpu_isa": limit.upper()}
+
+
 @functools.cache
 def _unchanging(device: str) -> dict[str, Any]:
     return {
@@ -177,6 +187,7 @@ def _unchanging(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "suite": metadata.version("depth-ablation") if _installed() else "checkout",
         "code": code_digest(),
+        **(_kernels() if device == "cpu" else {}),
     }
 
 

@@ -43,6 +43,8 @@ class Source:
 
 _MACHINE = (
     ("device_name", "device"),
+    ("cpu_capability", "kernels of PyTorch"),
+    ("onednn_max_cpu_isa", "limit of oneDNN's kernels"),
     ("host", "host"),
     ("os", "system"),
     ("cores", "cores"),

@@ -160,7 +160,7 @@ def test_a_cost_runs_while_nothing_else_does(tmp_path: Path) -> None:
     assert most > 1, "training trials do run side by side"
 
 
-@pytest.mark.parametrize("field", ["device", "device_name", "code", "data", "torch"])
+@pytest.mark.parametrize("field", record.COMPARED)
 def test_a_record_of_another_machine_code_or_data_is_kept_apart_and_said(field: str, finished: Path) -> None:
     path = files(finished)[0]
     other = record.read(path)

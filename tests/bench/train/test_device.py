@@ -1,6 +1,9 @@
 """The seam: what a record says of the code that made it, and memory marks that fall again."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,18 @@ def test_peak_memory_sees_an_allocation_and_falls_again() -> None:
     torch.ones(64 * 2**20, dtype=torch.uint8).sum()
     assert device.peak_memory("cpu") >= floor + 60 * 2**20
     assert device.reset_peak_memory("cpu") < floor + 20 * 2**20
+
+
+def kernels(**settings: str) -> tuple[str, str]:
+    """What a new process says of its kernels, under settings of the environment."""
+    plain = {n: v for n, v in os.environ.items() if n not in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")}
+    code = "from bench.train.device import describe as d; e = d('cpu')\n"
+    code += "print(e['cpu_capability'], e['onednn_max_cpu_isa'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=plain | settings, capture_output=True, text=True)
+    capability, limit = done.stdout.split()
+    return capability, limit
+
+
+def test_a_record_names_the_kernels_that_its_processor_ran() -> None:
+    assert kernels()[1] == "DEFAULT"
+    assert kernels(ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="avx2") == ("DEFAULT", "AVX2")
