@@ -254,7 +254,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     # In steps of the margin: a rise that no verdict counts as one is none.
     steps = np.rint(ladder.errors / MARGIN)
-    trend = stats.rising(steps) if np.ptp(steps) else stats.Trend(1.0, len(steps))
+    trend = stats.rising(steps) if np.ptp(steps, axis=1).any() else stats.Trend(1.0, len(steps))
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
     when = at_steps(ladder)
