@@ -45,7 +45,8 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     Args:
         kind: What the variants are, in the plural: the finding's subject.
     """
-    base = rules.start(claim, measure, original).but(subject=kind)
+    digests = tuple(digest for ladder in (original, *others) for digest in ladder.trials)
+    base = rules.start(claim, measure, original).but(subject=kind, trials=digests)
     names = {ladder.subject: ladder for ladder in others}
     depths = [d for d in original.depths if all(d in ladder.depths for ladder in others)]
     if reason := _unpaired(original, others, depths):
