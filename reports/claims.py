@@ -105,7 +105,7 @@ CLAIMS: dict[str, Claim] = {
             f"{points(MARGIN)}, failures tied at the worst rank), and the deepest is more than {points(MARGIN)} "
             f"worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much worse, by the upper "
             f"bound. Where learning rates were searched, each depth stands at its own best. {_BADLY} {_ONE_RATE} "
-            f"Where 18 layers {_FAILS}: never refuted. {_TRIED}",
+            f"Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
             ("digits-lr", "digits-long", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),

@@ -247,10 +247,11 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
     Supported: both (the intersection needs no correction), and nothing of `badly.doubt` speaks against the deepest.
-    Refuted: no depth is worse than the shallowest by the margin (as `no_harm`), and the shallowest trains itself.
+    Refuted: no depth, tried up to `DEEP` layers or more, is worse than the shallowest by the margin (as `no_harm`), and
+    the shallowest trains itself. A rise may be shown by shallower nets alone.
     """
     base = start(claim, measure, ladder)
-    if reason := cannot(ladder):
+    if reason := cannot(ladder, deep=0):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     # In steps of the margin: a rise that no verdict counts as one is none.
     steps = np.rint(ladder.errors / MARGIN)
@@ -273,6 +274,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
         told = f"it rises with depth: {said}"
         return badly.decided(base, SUPPORTED, told, ladder, deepest, badly.rise(ladder, deepest))
+    if ladder.depths[-1] < DEEP:
+        return base.but(reason=f"no rise shown, and never tried at {DEEP} layers or more: {said}, {when}")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
     if all(found.estimable and found.high < MARGIN for found, _ in compared):

@@ -36,7 +36,7 @@ def transfers(arm: Sequence[Net], setting: str = "") -> Finding:
         steps=max(net.steps for net in arm) or None,
         trials=tuple(digest for net in arm for digest in net.trials),
     )
-    trained = [net for net in arm if net.best().state != "untrained"]
+    trained = [net for net in arm if net.best().state not in ("untrained", "hopeless")]
     when = f"at {base.steps} steps" if base.steps else "at an unknown number of steps"
     if reason := _cannot(trained, base.n):
         return base.but(reason=f"{reason} ({when})")

@@ -77,6 +77,16 @@ def test_plain_nets_that_train_at_no_depth_do_not_refute_degradation():
     assert "itself does not train" in finding.reason
 
 
+def test_a_rise_shows_in_nets_of_66_layers_but_they_refute_nothing():
+    """Trainability of plain nets ends between 18 and 66 layers; that shallow ones train says nothing of deep ones."""
+    rising = headline("plain-degrades", thorough(study({"plain": {18: 0.03, 34: 0.2, 66: 0.9}})))
+    assert rising.verdict == "supported"
+    assert "all seeds train up to 18 layers, none from 66 layers on" in rising.reason
+    flat = headline("plain-degrades", thorough(study({"plain": {18: 0.03, 34: 0.03, 66: 0.03}})))
+    assert flat.verdict == "inconclusive"
+    assert "never tried at 258 layers or more" in flat.reason
+
+
 def test_plain_nets_of_which_the_shallow_one_fails_as_well_still_degrade():
     """A seed of 18 layers diverges, all of 258 do: that is no gain of depth, and it is told without a number."""
     records = study({"plain": {18: 0.05, 66: 0.3, 258: 0.8}}, seeds=range(6))

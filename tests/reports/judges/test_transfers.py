@@ -104,6 +104,10 @@ def test_depths_that_no_rate_trains_are_left_out():
     assert verdict(lambda depth, lr: falls(0.0)(depth, lr) if depth < 1002 else hopeless(lr)) == "supported"
     shallow = arm(lambda depth, lr: falls(0.0)(depth, lr) if depth == 18 else hopeless(lr))
     assert "fewer than two depths" in transfers(shallow).reason
+    # Down to the least rate that anyone tries: any rate is as good as another for a net that diverges at each.
+    rates = [1e-6 * 10**k for k in range(7)]
+    diverging = arm(lambda depth, lr: falls(0.0)(depth, lr) if depth == 18 else None, rates=rates)
+    assert "fewer than two depths" in transfers(diverging).reason
 
 
 @pytest.mark.parametrize(
