@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from reports.finding import Finding, Verdict
 from reports.judges import compare, costs, growth, inside, rules
 from reports.judges.ladders import Ladder
+from reports.judges.rates_truths import searched
 from reports.protocol import MARGIN, NOT_TRAINED, SMALL, TRAINED
 from results.stats import ALPHA
 
@@ -174,6 +175,10 @@ def _benefit(mine: float, plain: float, spread: float) -> Draw:
     return draw
 
 
+# Training errors by depth and rate.
+_TWO_RATES = [[0.5, 0.05 + MARGIN, 0.05, 0.5], [0.5, 0.05, 0.05, 0.5], [0.5, 0.05, 0.05 + MARGIN, 0.5]]
+_ONE_BEST = [[0.5, 0.15, 0.05, 0.5]] * 3
+_FALLING = [[0.5, 0.15, 0.05, 0.5], [0.5, 0.10, 0.10, 0.5], [0.5, 0.05, 0.15, 0.5]]
 _UP = [0.05, 0.06, 0.08, 0.10, 0.12, 0.14]
 S, R, I = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE  # noqa: E741
 
@@ -223,6 +228,9 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("deeper-is-better", "all depths are equal, 0.2 points between seeds", R, _better(0.10, QUIET)),
     Truth("deeper-is-better", "random labels take as long at every depth", None, _fitting(0.0)),
     Truth("deeper-is-better", "random labels take half as long at twice the depth", S, _fitting(-1.0)),
+    Truth("lr-transfers", "at each rate one depth is worse by the margin", None, searched(_TWO_RATES, NOISY, SEEDS)),
+    Truth("lr-transfers", "one rate is the best of all depths", S, searched(_ONE_BEST, QUIET, SEEDS)),
+    Truth("lr-transfers", "the best rate falls tenfold, at a price of 10 points", R, searched(_FALLING, QUIET, SEEDS)),
 )
 
 
