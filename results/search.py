@@ -3,6 +3,7 @@
 What is best is `bench.plan.rates`' business, here as where rates are tuned.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ class Net:
                 tried.append(learning.Tried(lr, tuple(losses[there, k].tolist()), tuple(errors[there, k].tolist())))
         return learning.best(tried, self.chance)
 
-    @property
+    @functools.cached_property
     def at_best(self) -> int:
         """Place of the rate tried that has the lowest mean training loss."""
         there = ~np.isnan(self.losses)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reports.finding import Finding, Verdict
 from reports.judges import compare, costs, growth, inside, labels, rules, thousand
 from reports.judges.ladders import Ladder, Tried
+from reports.judges.rates_truths import searched
 from reports.protocol import MARGIN, NOT_TRAINED, SMALL, TRAINED
 from results.convergence import CONVERGED, convergence, ending
 
@@ -272,6 +273,11 @@ _SMALL_UNEVEN = (0.0005, 0.0, 0.001, 0.002, 0.003, 0.005, 0.01)
 _UP = [0.05, 0.06, 0.08, 0.10, 0.12, 0.14]
 S, R, I = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE  # noqa: E741
 
+# Training errors by depth and rate.
+_TWO_RATES = [[0.5, 0.05 + MARGIN, 0.05, 0.5], [0.5, 0.05, 0.05, 0.5], [0.5, 0.05, 0.05 + MARGIN, 0.5]]
+_ONE_BEST = [[0.5, 0.15, 0.05, 0.5]] * 3
+_FALLING = [[0.5, 0.15, 0.05, 0.5], [0.5, 0.10, 0.10, 0.5], [0.5, 0.05, 0.15, 0.5]]
+
 TRUTHS: tuple[Truth, ...] = (
     Truth("residual-no-harm", "the deepest is worse by the margin", None, _no_harm(0.05 + MARGIN, NOISY)),
     Truth("residual-no-harm", "the same, on 360 test images", None, _no_harm(0.05 + MARGIN, QUIET, images=360)),
@@ -336,4 +342,7 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("deeper-is-better", "the same, and the deepest is 10 points worse", R, _better(0.10, QUIET, base=0.004)),
     Truth("deeper-is-better", "random labels take as long at every depth", None, _fitting(0.0)),
     Truth("deeper-is-better", "random labels take half as long at twice the depth", S, _fitting(-1.0)),
+    Truth("lr-transfers", "at each rate one depth is worse by the margin", None, searched(_TWO_RATES, NOISY, SEEDS)),
+    Truth("lr-transfers", "one rate is the best of all depths", S, searched(_ONE_BEST, QUIET, SEEDS)),
+    Truth("lr-transfers", "the best rate falls tenfold, at a price of 10 points", R, searched(_FALLING, QUIET, SEEDS)),
 )
