@@ -206,6 +206,7 @@ def run(
             threads=threads,
             data_root=str(home(data_root)),
             download=download,
+            rehearsal=rehearse,
             checkpoint_after_s=seconds("--checkpoint-after", checkpoint_after),
         ),
         executor=executor,
