@@ -242,6 +242,7 @@ def run(
             threads=threads,
             data_root=str(home(data_root)),
             download=download,
+            rehearsal=rehearse,
             checkpoint_after_s=seconds("--checkpoint-after", checkpoint_after),
         ),
         executor=executor,

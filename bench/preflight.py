@@ -9,15 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from bench.data import datasets as data
+from bench.data.images import Images
 from bench.plan import own
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.study import REHEARSED_IMAGES
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.train import device
+from bench.train.execution import Execution
+from bench.train.step import Step
 from models.network import build
 from models.spec import nearest_depths, unknown
 
@@ -46,34 +49,46 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
         whole = data.load(trial.dataset, machine.data_root, machine.download)
         for name, have in (("train_examples", len(whole.train_labels)), ("test_examples", len(whole.test_labels))):
             asked = getattr(trial, name)
-            if asked > have and asked != REHEARSED_IMAGES:
+            if asked > have and not machine.rehearsal:
                 raise ValueError(f"{name} {asked} is more than the {have} images of {trial.dataset!r}")
         stored = data.for_trial(trial, machine.data_root, machine.download)
-        _try_own(trial, stored)
+        _try_own(trial, stored, chosen)
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
     return found
 
 
-def _try_own(trial: Trial, stored: data.Data) -> None:
-    """Builds a user's own architecture at its layout's least depth and runs two images through it."""
+def _try_own(trial: Trial, stored: data.Data, chosen: str) -> None:
+    """Builds a user's own architecture at its layout's least depth, takes a whole training step, and evaluates it."""
     if not trial.architecture.factory:
         return
-    depth = nearest_depths(trial.layout, 1)[0]
-    channels, height, width = stored.image
-    image = (channels, trial.resize or height, trial.resize or width)
-    spec = spec_of(replace(trial, depth=depth), image, stored.classes)
+    trial = replace(trial, depth=nearest_depths(trial.layout, 1)[0], epochs=1, warmup_epochs=0.0)
+    images = Images(stored.to(chosen), trial)
+    spec = spec_of(trial, images.shape, stored.classes)
     try:
         covered, before = own.check(trial.architecture), set(sys.modules)
-        network = build(spec)
+        network = build(spec, trial.seed, chosen)
         if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
             raise ValueError(f"imports {file} in a way that the source does not show: write it as an import")
         if trial.checkpoint_blocks and not hasattr(network, "blocks"):
             raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
-        logits = network(torch.zeros(2, *image))
-        if tuple(logits.shape) != (2, stored.classes):
-            raise ValueError(f"gives {tuple(logits.shape)} for 2 images and {stored.classes} classes")
+        _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
     except (Exception, SystemExit) as error:  # whatever a user's code does
         said = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None
+
+
+def _one_step(network: nn.Module, images: Images, trial: Trial, chosen: str) -> None:
+    some = images.prepare(images.data.train_images[:2])
+    for training in (True, False):
+        logits = network.train(training)(some)
+        if tuple(logits.shape) != (len(some), images.data.classes):
+            words = f"{len(some)} images and {images.data.classes} classes"
+            raise ValueError(f"gives {tuple(logits.shape)} for {words}")
+    network.train()
+    step = Step(network, images, trial, chosen, Execution())
+    try:
+        step()
+    finally:
+        step.close()

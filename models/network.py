@@ -151,11 +151,14 @@ def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
     np.random.seed(stream(seed, "own, numpy") % 2**32)
     with settings.kept():
         torch.manual_seed(stream(seed, "own"))
-        if "spec" not in inspect.signature(function).parameters:
-            return Network(spec)
-        made = function(spec=spec)
-    if not isinstance(made, nn.Module):
-        raise ValueError(f"{spec.architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
+        whole = "spec" in inspect.signature(function).parameters
+        made = function(spec=spec) if whole else Network(spec)
+        if not isinstance(made, nn.Module):
+            raise ValueError(f"{spec.architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
+        if any(nn.parameter.is_lazy(each) for each in (*made.parameters(), *made.buffers())):
+            with torch.no_grad():  # lazy layers take their shapes from what they see first; nothing else changes
+                made.eval()(torch.zeros(2, *spec.image))
+            made.train()
     return made
 
 

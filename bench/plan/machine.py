@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Machine:
         download: Whether a data set that is missing may be fetched.
         checkpoint: File for the trial's epoch checkpoint; empty keeps none. The sweep sets it for each trial.
         checkpoint_after_s: Trials that take longer keep one.
+        rehearsal: Whether trials are miniatures, which take as many images as there are.
     """
 
     device: str = "cpu"
@@ -25,8 +27,50 @@ class Machine:
     download: bool = False
     checkpoint: str = ""
     checkpoint_after_s: float = 600.0
+    rehearsal: bool = False
 
 
-def usable_cores() -> int:
-    """How many cores this process may use; at least one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores(files: Path = Path("/")) -> int:
+    """How many cores this process may use, by its affinity and its container's limit; at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for folder in _groups(files, "cpu"):
+        given = _numbers(folder / "cpu.max")
+        given = given or [n for part in ("quota", "period") for n in _numbers(folder / f"cpu.cfs_{part}_us")]
+        if len(given) == 2 and min(given) > 0:
+            cores = min(cores, given[0] // given[1])
+    return max(1, cores)
+
+
+def usable_memory(files: Path = Path("/")) -> int:
+    """Bytes that the processes of this one's container may have together; without one, what the machine has."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for folder in _groups(files, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limits += _numbers(folder / name)
+    return min(limit for limit in limits if limit > 0)
+
+
+def _groups(files: Path, controller: str) -> list[Path]:
+    """Folders of this process's control groups, those around them too: any may set a limit. Linux, versions 1 and 2."""
+    found = []
+    try:
+        lines = (files / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = files / "sys/fs/cgroup" / (controller if controllers else "")
+        inner = root / path.lstrip("/")
+        # A container often sees its own group as the root, whatever the path says.
+        found += [folder for folder in (inner, *inner.parents) if folder.is_relative_to(root)]
+    return found
+
+
+def _numbers(file: Path) -> list[int]:
+    """The whole numbers at the start of a file; "max", no limit, is -1; nothing where it cannot be read."""
+    try:
+        return [-1 if word == "max" else int(word) for word in file.read_text().split()]
+    except (OSError, ValueError):
+        return []

@@ -111,7 +111,7 @@ def load(
     if not name.endswith(".toml") and name not in known_studies():
         raise ValueError(unknown("study", name, known_studies()) + " A file of your own must end in .toml.")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte-order mark first
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read study {str(path)!r}: {error}") from None
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.machine import usable_cores
+from bench.plan.machine import usable_cores, usable_memory
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
@@ -170,7 +170,7 @@ def memory_here(device: str = "cpu") -> float:
             said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
             return float(said.split()[0]) * 2**20
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return float(fields["MemAvailable"].split()[0]) * 1024
+        return min(float(fields["MemAvailable"].split()[0]) * 1024, usable_memory())
     except (OSError, subprocess.SubprocessError, KeyError, ValueError, IndexError):
         return float("inf")
 

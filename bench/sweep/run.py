@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from bench.plan import tuned
-from bench.plan.machine import Machine, usable_cores
+from bench.plan.machine import Machine, usable_cores, usable_memory
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
@@ -340,7 +340,7 @@ def size(options: Options) -> tuple[Machine, int]:
     One thread a worker, however many there are: sums in another order would be other results, and a table must
     not depend on how many trials ran side by side. So on the CPU it is a worker a core, as memory allows.
     """
-    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // WORKER_BYTES
+    room = usable_memory() // WORKER_BYTES
     single = options.machine.device == "cuda" or options.executor == "inline"
     workers = options.workers or (1 if single else max(1, min(usable_cores(), room)))
     return dataclasses.replace(options.machine, threads=options.machine.threads or 1, workers=workers), workers

@@ -56,7 +56,7 @@ def synchronize(device: str) -> None:
 
 @functools.cache
 def _at_first() -> dict[str, Any]:
-    return settings.read()
+    return {name: value for name, value in settings.read().items() if name != "threads"}
 
 
 def set_threads(threads: int) -> None:

@@ -149,7 +149,8 @@ class Step:
 
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward of a batch, in the execution's parts; logits and mean loss."""
-        parts = min(self.execution.micro_batches, len(y))
+        # Two images at least: BatchNorm refuses one.
+        parts = max(1, min(self.execution.micro_batches, len(y) // 2))
         if parts == 1:
             logits, loss = self.forward(x, y)
             loss.backward()  # type: ignore[no-untyped-call]

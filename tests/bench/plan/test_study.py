@@ -220,3 +220,11 @@ def test_digest_tells_apart_every_field() -> None:
     changes |= {"drop_last": False, "probes": ("lesions",), "architecture": ARCHITECTURES["resnet"]}
     digests = {dataclasses.replace(trial, **{name: value}).digest for name, value in changes.items()}
     assert len(digests | {trial.digest}) == len(changes) + 1
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    text = 'architecture = "resnet"\ndepth = 18\nseed = 0\n'
+    (tmp_path / "marked.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "plain.toml").write_text(text)
+    marked, plain = (study.load(str(tmp_path / f"{name}.toml")).trials for name in ("marked", "plain"))
+    assert [dataclasses.replace(t, study="plain") for t in marked] == list(plain)
