@@ -132,9 +132,9 @@ def test_one_seed_is_never_enough(claim: str, seeds: list[int]):
     assert "one seed" in finding.reason
 
 
-@pytest.mark.parametrize("claim", ["residual-no-harm", "plain-degrades", "cost-grows", "deeper-is-better"])
+@pytest.mark.parametrize("claim", ["residual-no-harm", "cost-grows", "deeper-is-better"])
 def test_a_claim_never_tried_deep_is_inconclusive(claim: str):
-    """Whatever was found down to 130 layers: plain nets fail there and residual ones do not."""
+    """Whatever was found down to 130 layers. Plain nets may show a rise in fewer layers: that has tests of its own."""
     finding = headline(claim, study_records(depths=[18, 34, 66, 130], study="digits"))
     assert finding.verdict == "inconclusive"
     assert "258 layers or more" in finding.reason
