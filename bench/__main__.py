@@ -1,22 +1,23 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
 import dataclasses
+import importlib
 import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-try:
-    import typer
-except ModuleNotFoundError:
-    print(f"error: packages of requirements.lock are missing in {sys.executable}; run `make setup`", file=sys.stderr)
-    raise SystemExit(2) from None
+if __name__ == "__main__":
+    import signal
+
+    # Until `serve` there is nothing to tidy up: Ctrl-C ends the process without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from bench.command import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
-
-# Of workers, of threads, of GPUs: more is a slip of the keyboard.
-MOST = 4096
 
 StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
 Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
@@ -82,6 +83,17 @@ def known_depths(study: Any, asked: list[int] | None) -> None:
             raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
 
 
+def known_claims(name: str, study: Any) -> None:
+    """Refuses claims that are none, which the report would refuse after all the work. By name: it is no part of us."""
+    if name.endswith(".toml") and study.claims:
+        from models.spec import unknown
+
+        claims = importlib.import_module("reports.claims").CLAIMS
+        for claim in study.claims:
+            if claim not in claims:
+                raise ValueError(f"study {study.name!r}: {unknown('claim', claim, claims)}")
+
+
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
     """The study with only the trials of these digests, or of this purpose; all where none is asked for."""
     from bench.plan.trial import PURPOSES
@@ -128,7 +140,7 @@ def show(
     study: StudyName,
     seeds: Seeds = "",
     depths: Depths = "",
-    workers: Annotated[int, typer.Option(min=0, max=MOST, help="Trials at a time; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
 ) -> None:
     """The trials of a study, and what they will take."""
@@ -171,18 +183,14 @@ def run(
     only: Annotated[list[str] | None, typer.Option(help="Only this trial: the last part of its record's name.")] = None,
     purpose: Annotated[str, typer.Option(help="Only what trains (train), or only what measures cost (cost).")] = "",
     executor: Annotated[str, typer.Option(help="process, inline or ray.")] = "process",
-    workers: Annotated[int, typer.Option(min=0, max=MOST, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
-    threads: Annotated[
-        int, typer.Option(min=0, max=1024, help="Of each worker; 0: one. More change results a little.")
-    ] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
     data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
     time_limit: Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")] = "",
     trial_time_limit: Annotated[str, typer.Option(help="End a trial that takes longer: 90s, 9m.")] = "",
-    gpus_per_trial: Annotated[
-        float, typer.Option(min=0.01, max=MOST, help="What Ray reserves; 0.25: four share one.")
-    ] = 1.0,
+    gpus_per_trial: Annotated[float, typer.Option(min=0.01, help="What Ray reserves; 0.25: four share a GPU.")] = 1.0,
     checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Tiny nets, one seed: does every trial run?")] = False,
@@ -199,6 +207,7 @@ def run(
         raise ValueError("--records must name a folder")
     depth_list = numbers("--depths", depths)
     whole = load(study)
+    known_claims(study, whole)
     known_depths(whole, depth_list)
     found = load(study, seed_list(seeds), depth_list)
     if rehearse:

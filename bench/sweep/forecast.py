@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.machine import usable_cores, usable_memory
+from bench.plan.machine import usable_cores, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
@@ -193,6 +193,7 @@ def lines(
         workers: Trials at a time; 0 is as a sweep has them: one on a GPU, else one a core.
         memory_bytes: What a trial may use; None asks the machine.
     """
+    within_reason(workers=workers)
     names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
     records = [found for name in names for _, found in record.load(folder / name)[0]]
     found = predict(study, records)

@@ -77,6 +77,7 @@ REFUSED = [
     (["show", "digitz"], "digits"),
     (["show", "TINY", "--depths", "130"], "it has 18, 34"),
     (["nonsense"], "nonsense"),
+    (["run", "CLAIMS"], "unknown claim 'no-such-claim'"),
 ]
 
 
@@ -90,7 +91,9 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = [str(tiny) if word == "TINY" else word for word in arguments]
+    if "CLAIMS" in arguments:
+        tiny.write_text('claims = ["no-such-claim"]\n' + tiny.read_text())
+    asked = [str(tiny) if word in ("TINY", "CLAIMS") else word for word in arguments]
     if "gpu" in asked:
         asked += ["--executor", "inline"]  # where torch is loaded already
     assert bench(*asked, monkeypatch=monkeypatch) == 2
