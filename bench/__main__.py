@@ -1,17 +1,21 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
 import dataclasses
+import importlib
 import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-try:
-    import typer
-except ModuleNotFoundError:
-    print(f"error: packages of requirements.lock are missing in {sys.executable}; run `make setup`", file=sys.stderr)
-    raise SystemExit(2) from None
+if __name__ == "__main__":
+    import signal
+
+    # Until `serve` there is nothing to tidy up: Ctrl-C ends the process without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from bench.command import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -96,6 +100,17 @@ def asked(study: str, seeds: str, depths: list[int] | None, purpose: str) -> Any
     if purpose == "search":
         return load(study, None, depths, seed_list(seeds, FIRST_SEARCH_SEED))
     return load(study, seed_list(seeds), depths)
+
+
+def known_claims(name: str, study: Any) -> None:
+    """Refuses claims that are none, which the report would refuse after all the work. By name: it is no part of us."""
+    if name.endswith(".toml") and study.claims:
+        from models.spec import unknown
+
+        claims = importlib.import_module("reports.claims").CLAIMS
+        for claim in study.claims:
+            if claim not in claims:
+                raise ValueError(f"study {study.name!r}: {unknown('claim', claim, claims)}")
 
 
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
@@ -228,6 +243,7 @@ def run(
         raise ValueError("--records must name a folder")
     depth_list = numbers("--depths", depths)
     whole = load(study)
+    known_claims(study, whole)
     known_depths(whole, depth_list)
     found = asked(study, seeds, depth_list, purpose)
     if rehearse:

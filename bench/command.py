@@ -1,12 +1,19 @@
 """How every command of the suite is served: what cannot be served is one line on stderr and an exit code. No torch."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 from typing import NoReturn
 
-import typer
+MISSING = f"packages of requirements.lock are missing in {sys.executable}; run `make setup`"
+
+try:
+    import typer as typer
+except ModuleNotFoundError as absent:
+    print(f"error: {MISSING} ({absent.name})", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def serve(app: Callable[..., object]) -> NoReturn:
@@ -18,6 +25,8 @@ def serve(app: Callable[..., object]) -> NoReturn:
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no name or message is too odd to print
     line, code = "", 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # set while modules were loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = int(app(standalone_mode=False) or 0)  # type: ignore[call-overload]
         sys.stdout.flush()
@@ -25,6 +34,8 @@ def serve(app: Callable[..., object]) -> NoReturn:
         line, code = error.format_message(), error.exit_code
     except ValueError as error:
         line, code = str(error), 2
+    except ModuleNotFoundError as error:
+        line, code = f"{MISSING} ({error.name})", 2
     except KeyboardInterrupt:
         line, code = "interrupted", 130
     except BrokenPipeError:  # `... | head` read enough

@@ -200,12 +200,12 @@ def blocks_per_stage(layout: str, depth: int) -> tuple[int, ...]:
         raise ValueError(unknown("layout", layout, LAYOUTS))
     row = LAYOUTS[layout]
     if isinstance(depth, bool) or not isinstance(depth, int):
-        raise ValueError(f"depth must be a whole number, not {depth!r}")
+        raise ValueError(f"depth must be a whole number, not {depth!r:.40}")
     blocks = row.blocks(depth) if 0 < depth <= MAX_DEPTH else ()
     if not blocks:
         near = nearest_depths(layout, depth)
         raise ValueError(
-            f"depth {depth} is not possible in layout {layout!r}: it must be {row.rule}"
+            f"depth {depth!s:.40} is not possible in layout {layout!r}: it must be {row.rule}"
             f" and at most {MAX_DEPTH}. Nearest: {', '.join(map(str, near))}."
         )
     return blocks

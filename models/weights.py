@@ -24,7 +24,10 @@ def misfits(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
         network: Where the weights would go.
         state: A state dict; prefixes such as DataParallel's "module." do not matter.
     """
-    lines = []
+    lines = [f"{name} of the state dict is {type(value).__name__}, no tensor" for name, value in state.items()
+             if not isinstance(value, Tensor)]  # fmt: skip
+    if lines:
+        return lines
     for ours, theirs in zip_longest(_tensors(network.state_dict()), _tensors(state)):
         if theirs is None:
             lines.append(f"{_text(ours)} gets nothing: the state dict ends before it")

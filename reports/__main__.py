@@ -4,15 +4,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+if __name__ == "__main__":
+    import signal
 
-from bench.command import serve
+    # See bench/__main__.py.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from bench.command import serve, typer
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
     from reports.page.context import Source
 
 PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
+
+# Five columns need so many characters.
+LEAST_WIDTH = 100
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -94,12 +102,16 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
             raise ValueError(f"study {found.name!r}: {unknown('claim', claim, CLAIMS)}")
     path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
     frames = loaded(found, study, [records / name / machine for name in found.parts])
-    return Source(found, study, path.read_text(encoding="utf-8"), frames, judge(frames))
+    return Source(found, study, path.read_text(encoding="utf-8-sig"), frames, judge(frames))
 
 
 def print_verdicts(source: "Source") -> None:
-    """The verdicts as a table: each claim's headline measure; without a terminal, plain text of a fixed width."""
+    """The verdicts as a table: each claim's headline measure; without a terminal, plain text of a fixed width.
+
+    On a narrow terminal one below the other, since a table would cut words off.
+    """
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -108,6 +120,7 @@ def print_verdicts(source: "Source") -> None:
     from reports.page.words import sentence
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
+    wide = console.width >= LEAST_WIDTH
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("verdict", "claim", "about", "effect", "why"):
         table.add_column(head, overflow="fold", ratio=4 if head == "why" else None, min_width=12)
@@ -125,8 +138,12 @@ def print_verdicts(source: "Source") -> None:
             words = [visible(text) for text in (claim.id, about, view["effect"], why)]
             verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])
             table.add_row(verdict, *map(Text, words))
+            if not wide:
+                console.print(verdict)
+                console.print(Padding(Text("\n".join(filter(None, words))), (0, 0, 0, 2)))
     if table.row_count:
-        console.print(table)
+        if wide:
+            console.print(table)
         if more:
             print(f"{more} more findings, on other measures, are on the page.")
     else:

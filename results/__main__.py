@@ -4,9 +4,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+if __name__ == "__main__":
+    import signal
 
-from bench.command import serve
+    # See bench/__main__.py.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from bench.command import serve, typer
 from results.command import loaded, ready
 
 if TYPE_CHECKING:

@@ -48,8 +48,9 @@ def save(frames: Frames, folder: Path) -> tuple[list[Path], str]:
 def harmless(table: pd.DataFrame) -> pd.DataFrame:
     """The same table with an apostrophe before texts that a spreadsheet would take for a formula."""
     safe = table.copy()
-    for name in safe.columns[safe.dtypes == "str"]:
-        risky = safe[name].str.startswith(_FORMULA)
+    # Texts are of dtype "str" since pandas 3, of "object" before.
+    for name in safe.columns[(safe.dtypes == "str") | (safe.dtypes == "object")]:
+        risky = safe[name].str.startswith(_FORMULA, na=False)
         if risky.any():
             safe[name] = safe[name].where(~risky, "'" + safe[name])
     return safe

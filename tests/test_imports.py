@@ -1,8 +1,10 @@
 """Imports point one way, and the report half and every `--help` work without the heavy packages."""
 
 import ast
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import made_up
@@ -81,7 +83,7 @@ import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in {names!r}:
-            raise ImportError(f'{{name}} must not be loaded here')
+            raise ModuleNotFoundError(f'{{name}} must not be loaded here', name=name)
 sys.meta_path.insert(0, Refuse())
 sys.argv = {argv!r}
 import runpy
@@ -119,3 +121,28 @@ def test_report_half_runs_without_torch(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "reports" / "digits.html").stat().st_size > 10_000
     assert (tmp_path / "results" / "digits" / "trials.csv").exists()
+
+
+@pytest.mark.parametrize("module", ["bench", "results", "reports"])
+def test_a_package_that_is_missing_is_one_line(module: str) -> None:
+    for name in ("typer", "pandas", "numpy"):
+        arguments = ("digits", "--records", "results/published") if module != "bench" else ("list",)
+        done = run_without((name,), module, *arguments)
+        if done.returncode:  # not every command needs every package
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+            assert "make setup" in done.stderr
+        else:
+            assert name != "typer"
+
+
+@pytest.mark.parametrize("module", ["bench", "results", "reports"])
+def test_an_interruption_while_modules_are_loaded_is_no_traceback(module: str) -> None:
+    """Ctrl-C at any moment of the first half second; before a process has a line of ours, Python itself answers."""
+    for wait in (0.06, 0.1, 0.15, 0.25, 0.4):
+        words = [sys.executable, "-m", module, "--help"]
+        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert "Traceback" not in said or f"{module}/__main__.py" not in said

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/out/traces"))
     try:
         path, rows = write(vars(parser.parse_args()))
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     for row in rows[:12]:
@@ -50,6 +50,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
     from bench.cost.operators import profiled, save_trace
     from bench.data import datasets as data
     from bench.data.images import Images
+    from bench.plan.errors import first_line
     from bench.plan.trial import Trial, architecture, check, spec_of
     from bench.train import device
     from bench.train.execution import numerics, usual
@@ -68,14 +69,18 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
     device.set_threads(1)
     images = Images(data.for_trial(trial, asked["data_root"]).to(where), trial)
     spec = spec_of(trial, images.shape, images.data.classes)
-    network = build(spec, trial.seed, where)
-    with numerics(trial.precision, usual(trial, where).exact):
-        step = Step(network.to(memory_format=torch.channels_last), images, trial, where, usual(trial, where))
-        for _ in range(2):
-            step()
-        step.at.zero_()
-        found, rows, _ = profiled(lambda: step.body(trial.batch_size), network, where)
-        step.close()
+    try:
+        network = build(spec, trial.seed, where)
+        with numerics(trial.precision, usual(trial, where).exact):
+            step = Step(network.to(memory_format=torch.channels_last), images, trial, where, usual(trial, where))
+            for _ in range(2):
+                step()
+            step.at.zero_()
+            found, rows, _ = profiled(lambda: step.body(trial.batch_size), network, where)
+            step.close()
+    except Exception as error:  # whatever a user's code does; torch, of a network that does not fit
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"architecture {asked['architecture']!r}: {said}") from None
     try:
         save_trace(found, path)
     except (OSError, RuntimeError) as error:  # torch's own of a file that cannot be opened

@@ -30,6 +30,21 @@ class Machine:
     rehearsal: bool = False
 
 
+# Of workers, and of threads: more is a slip of the keyboard.
+MOST = 4096
+
+
+def within_reason(**options: int) -> None:
+    """Refuses numbers of workers or threads that no machine has.
+
+    Raises:
+        ValueError: One line that names the option.
+    """
+    for name, value in options.items():
+        if not 0 <= value <= MOST:
+            raise ValueError(f"--{name} must be 0 to {MOST}, not {value!r:.40}")
+
+
 def usable_cores(files: Path = Path("/")) -> int:
     """How many cores this process may use, by its affinity and its container's limit; at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -291,7 +292,8 @@ def _trial(study: str, values: dict[str, Any]) -> Trial:
     for name, value in values.items():
         default = DEFAULTS.get(name)
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            values[name] = float(value)
+            with suppress(OverflowError):  # which `check` refuses
+                values[name] = float(value)
     trial = Trial(study=study, **values)
     check(trial)
     return replace(trial, lr=0.0) if lr_from else trial

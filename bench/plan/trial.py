@@ -201,6 +201,9 @@ _CHOICES: dict[str, Iterable[str]] = {
 }
 _AT_LEAST = {"seed": 0, "width": 1, "batch_size": 1, "epochs": 0, "resize": 0, "train_examples": 0, "test_examples": 0}
 _MOST = 2**31
+# Beyond these nothing ends, or nothing is finite in float32: a slip of the keyboard is to be told before any work.
+_AT_MOST: dict[str, float] = {"epochs": 100_000, "width": 1_000_000, "resize": 16_384, "lr": 1e6, "warmup_epochs": 1e5}
+_MOST_FLOAT = 1e12
 
 
 def check(trial: Trial) -> None:
@@ -215,13 +218,16 @@ def check(trial: Trial) -> None:
         if name in ("depth", "seed"):
             kind = int
         if kind is not None and type(value) is not kind:
-            raise ValueError(f"{name} must be {_KINDS[kind]}, not {value!r}")
+            raise ValueError(f"{name} must be {_KINDS[kind]}, not {value!r:.40}")
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be zero or more and finite, not {value!r}")
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(unknown(name, value, _CHOICES[name]))
         if name in _AT_LEAST and not _AT_LEAST[name] <= value < _MOST:
-            raise ValueError(f"{name} must be at least {_AT_LEAST[name]} and under {_MOST}, not {value!r}")
+            raise ValueError(f"{name} must be at least {_AT_LEAST[name]} and under {_MOST}, not {value!r:.40}")
+        most = _AT_MOST.get(name, _MOST_FLOAT)
+        if isinstance(value, int | float) and value > most:
+            raise ValueError(f"{name} must be at most {most:g}, not {value!r:.40}")
     if trial.lr == 0:
         raise ValueError("lr must be above zero, not 0.0")
     searching = trial.purpose == "search"

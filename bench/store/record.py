@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -161,6 +162,8 @@ def decode(data: bytes) -> Record:
         if schema > SCHEMA:
             raise FromTheFuture(f"written by a later version of the suite (schema {schema}, known up to {SCHEMA})")
         values = _lenient(body) if '"float"' in text else body
+        if _LONG.search(text) or "\\ud" in text.lower():
+            values = _tame(values)
         values["trial"] = Trial.from_json(values["trial"])
         values["status"] = Status(values["status"])
         record = Record(**values)
@@ -172,6 +175,25 @@ def decode(data: bytes) -> Record:
         raise Unreadable(str(error) or type(error).__name__) from None
 
 
+# More digits than a number of 64 bits has: what follows looks closer.
+_LONG = re.compile(r"\d{19}")
+
+
+def _tame(value: Any) -> Any:
+    """The same without what no table and no page can hold: lone surrogates become "?".
+
+    Raises:
+        Unreadable: A whole number of more than 64 bits.
+    """
+    if isinstance(value, dict):
+        return {_tame(key): _tame(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_tame(each) for each in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise Unreadable("holds a whole number of more than 64 bits")
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
 def _check_kinds(record: Record) -> None:
     """Refuses a body that is whole but not shaped like a record, so that no reader need look twice."""
     kinds: dict[str, type | tuple[type, ...]] = {"message": str, "started": str, "seconds": (int, float)}
@@ -179,9 +201,22 @@ def _check_kinds(record: Record) -> None:
     for name, kind in kinds.items():
         if not isinstance(getattr(record, name), kind):
             raise Unreadable(f"{name} is not of the kind that a record has")
+    for name, value in record.cost.items():
+        if name.endswith("_times_s"):
+            if not (isinstance(value, list) and all(_is_number(each) for each in value)):
+                raise Unreadable(f"cost {name} is not a list of numbers")
+        elif name.endswith("_bytes") and name != "others_memory_bytes" and not _is_number(value):
+            raise Unreadable(f"cost {name} is not a number")
+    for name in ("n_train", "n_test", "classes", "steps", "steps_planned", "parameters"):
+        if not _is_number(record.result.get(name, 0)):
+            raise Unreadable(f"result {name} is not a number")
     if not all(isinstance(row, dict) for row in record.epochs):
         raise Unreadable("epochs are not of the kind that a record has")
     hash(record.trial)  # a TypeError here: a list where the trial has a number or a text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # What file systems say that cannot sync a folder (SMB, VirtualBox's shared folders): the file itself is synced.
@@ -199,7 +234,9 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temp, 0o644)
+        # Who may read it is for the umask to say, which can only be read by being set.
+        os.umask(mask := os.umask(0o077))
+        os.chmod(temp, 0o666 & ~mask)
         os.replace(temp, path)
     except BaseException:
         Path(temp).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.machine import usable_cores, usable_memory
+from bench.plan.machine import usable_cores, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
@@ -101,13 +101,20 @@ def predict(study: Study, records: Iterable[Record], device_name: str = "") -> l
         device_name: Only records of this device are used; empty takes the device that most cost records have.
     """
     known = [r for r in records if r.status.final]
-    costs = [r for r in known if r.cost.get("step_times_s")]
+    costs = [r for r in known if _priced(r)]
     names = [str(r.environment.get("device_name", "")) for r in costs]
     chosen = device_name or (statistics.mode(names) if names else "")
     costs = [r for r, name in zip(costs, names, strict=True) if name == chosen]
-    sizes = N_TRAIN | {r.trial.dataset: int(r.result["n_train"]) for r in known if r.result.get("n_train")}
+    sizes = N_TRAIN | {r.trial.dataset: int(r.result["n_train"]) for r in known if r.result.get("n_train", 0) > 0}
     mine = {r.trial: r for r in known if r.environment.get("device_name", "") in ("", chosen) or not chosen}
     return [_one(trial, costs, sizes, mine.get(trial)) for trial in study.trials]
+
+
+def _priced(record: Record) -> bool:
+    """Whether a cost record says something: a time of nothing, or one that is not finite, predicts nothing."""
+    times = record.cost.get("step_times_s") or []
+    numbers = (*times, record.seconds, record.cost.get("peak_memory_bytes", 0))
+    return bool(times) and all(0 < number < math.inf for number in numbers)
 
 
 def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record | None) -> Prediction:
@@ -186,6 +193,7 @@ def lines(
         workers: Trials at a time; 0 is as a sweep has them: one on a GPU, else one a core.
         memory_bytes: What a trial may use; None asks the machine.
     """
+    within_reason(workers=workers)
     names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
     records = [found for name in names for _, found in record.load(folder / name)[0]]
     found = predict(study, records)

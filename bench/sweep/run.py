@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from bench.plan import tuned
-from bench.plan.machine import Machine, usable_cores, usable_memory
+from bench.plan.machine import Machine, usable_cores, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
@@ -156,6 +156,7 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
     """
     begin = time.monotonic()
     display = display or Silent()
+    within_reason(workers=options.workers, threads=options.machine.threads)
     with Signals(display) as signals, ExitStack() as opened:
         opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
         if options.executor not in EXECUTORS:

@@ -67,6 +67,9 @@ REFUSED = [
     (["run", "TINY", "--time-limit", "nan"], "9m"),
     (["run", "TINY", "--trial-time-limit", "-1s"], "above zero"),
     (["run", "TINY", "--workers", "-1"], "workers"),
+    (["run", "TINY", "--workers", "1" + "0" * 310], "workers"),
+    (["show", "TINY", "--workers", "100000"], "workers"),
+    (["run", "TINY", "--threads", "100000"], "threads"),
     (["run", "TINY", "--inject", "kill@1"], "FAULT@TRIAL:STEP"),
     (["run", "TINY", "--inject", "kil@1:1"], "'kill'"),
     (["run", "TINY", "--inject", "kill@99:1"], "no trial 99"),
@@ -77,6 +80,7 @@ REFUSED = [
     (["show", "digitz"], "digits"),
     (["show", "TINY", "--depths", "130"], "it has 18, 34"),
     (["nonsense"], "nonsense"),
+    (["run", "CLAIMS"], "unknown claim 'no-such-claim'"),
 ]
 
 
@@ -90,7 +94,9 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = [str(tiny) if word == "TINY" else word for word in arguments]
+    if "CLAIMS" in arguments:
+        tiny.write_text('claims = ["no-such-claim"]\n' + tiny.read_text())
+    asked = [str(tiny) if word in ("TINY", "CLAIMS") else word for word in arguments]
     if "gpu" in asked:
         asked += ["--executor", "inline"]  # where torch is loaded already
     assert bench(*asked, monkeypatch=monkeypatch) == 2

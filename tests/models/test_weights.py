@@ -143,3 +143,11 @@ def test_too_few_and_too_many_tensors_are_said() -> None:
     ]
     swapped = OrderedDict((k.replace("stem.norm.weight", "stem.norm.bias_"), v) for k, v in state.items())
     assert len(misfits(mine, swapped)) == 1
+
+
+@pytest.mark.parametrize("odd", [3, "text", None, [1.0], {"a": 1}])
+def test_what_is_no_tensor_is_refused_by_name(odd: object) -> None:
+    network = ours("resnet", "cifar", 20)
+    with pytest.raises(ValueError, match=rf"epoch of the state dict is {type(odd).__name__}, no tensor"):
+        load_by_order(network, {**network.state_dict(), "epoch": odd})
+    load_by_order(network, {"state_dict": network.state_dict(), "epoch": odd})

@@ -76,7 +76,7 @@ def read(path: Path) -> Content:
         times(content)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError):
         raise ValueError(f"{path} is not a run of these benchmarks, or one of an earlier version") from None
     return dict(content)
 

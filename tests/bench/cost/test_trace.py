@@ -63,3 +63,34 @@ def test_depth_that_cannot_be_is_refused_in_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: depth 19")
     assert done.stderr.count("\n") == 1
+
+
+OWN = """
+from torch import nn
+class Two(nn.Module):
+    def forward(self, x): return x, x
+def block(in_channels, out_channels, stride): {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        ("return Two()", ["--architecture", "traced_block:block"]),
+        ("raise KeyError('no')", ["--architecture", "traced_block:block"]),
+        ("return 3", ["--architecture", "traced_block:block"]),
+        ("", ["--architecture", "nothing_of_this_name:block"]),
+        ("", ["--width", "100000000"]),
+    ],
+)
+def test_what_cannot_be_traced_is_one_line(
+    body: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "traced_block.py").write_text(OWN.format(body=body or "..."))
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("traced_block", None)
+    monkeypatch.setattr(sys, "argv", ["trace", "10", *options, "--device", "cpu", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        trace.main()
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n"), said.startswith("error: ")) == (2, 1, True)

@@ -228,3 +228,18 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "plain.toml").write_text(text)
     marked, plain = (study.load(str(tmp_path / f"{name}.toml")).trials for name in ("marked", "plain"))
     assert [dataclasses.replace(t, study="plain") for t in marked] == list(plain)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, 10**310) for key in ("lr", "momentum", "epochs", "width", "batch_size", "train_examples", "resize")),
+        ("lr", 1e300), ("lr", 10**9), ("weight_decay", 1e40), ("clip_norm", 1e300), ("warmup_epochs", 1e30),
+        ("epochs", 2 * 10**9), ("width", 2**30), ("seed", 10**310), ("depth", 10**310), ("grow_to", [10**310]),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_reason_are_refused_in_one_short_line(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=key.replace("grow_to", "depth")) as caught:
+        parse(**{key: value})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250

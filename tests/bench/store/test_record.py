@@ -199,3 +199,59 @@ def test_a_file_system_that_cannot_sync_a_folder_still_gets_whole_records(
     monkeypatch.setattr(os, "fsync", fsync)
     record.write(tmp_path / "r.json", record.encode(SMALL))
     assert same(record.read(tmp_path / "r.json"), SMALL)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_who_may_read_a_record_is_for_the_umask_to_say(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        record.write(tmp_path / "x.json", b"x")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == mode
+
+
+def sealed(**changes: Any) -> bytes:
+    """A whole record of changed content: its SHA-256 agrees, as another tool or version would write it."""
+    body = json.loads(record.encode(SMALL))["body"]
+    for path, value in changes.items():
+        place = body
+        *parts, last = path.split("__")
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[last] = value
+    text = json.dumps(body)
+    return f'{{"schema": 1, "sha256": "{record._hash(1, text)}", "body": {text}}}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"environment__cores": 10**400},
+        {"seconds": 10**400},
+        {"result__n_train": -(10**30)},
+        {"trial__depth": 2**63},
+        {"probes__odd__deep": [[{"k": 10**25}]]},
+        {"cost__step_times_s": 3},
+        {"cost__step_times_s": ["fast"]},
+        {"cost__warmup_times_s": {"a": 1}},
+        {"cost__peak_memory_bytes": "much"},
+        {"cost__peak_memory_bytes": [1]},
+        {"result__n_train": "all"},
+        {"result__steps": None},
+    ],
+)
+def test_whole_but_odd_records_are_unreadable_in_one_line(changes: dict[str, Any]) -> None:
+    assert record.decode(sealed()).trial == TRIAL
+    with pytest.raises(record.Unreadable) as caught:
+        record.decode(sealed(**changes))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_lone_surrogates_become_a_question_mark() -> None:
+    """A host's name need not be UTF-8; tables and pages are."""
+    found = record.decode(sealed(environment__host="caf\udce9", message="\ud800", probes__x={"\udfff": "\udc00"}))
+    assert (found.environment["host"], found.message, found.probes["x"]) == ("caf?", "?", {"?": "?"})
+    assert record.decode(sealed(environment__host="\U0001f600")).environment["host"] == "\U0001f600"
