@@ -183,8 +183,8 @@ def show(
     whole = asked(study, seeds, depth_list, purpose)
     found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
     name = Silent(found.varied).name
-    typer.echo(f"{found.title}\n{found.description}".strip())
     expected, sums = prediction.lines(found, Path(records), workers)
+    typer.echo(f"{found.title}\n{found.description}".strip())
     for number, (trial, words) in enumerate(zip(found.trials, expected, strict=True), 1):
         typer.echo(f"{number:5}  {name(trial):60} {words}")
     typer.echo("\n".join(sums))
