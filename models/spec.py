@@ -13,9 +13,9 @@ from dataclasses import dataclass
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One line that names the fault, the nearest known name, and the valid choices."""
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    near = difflib.get_close_matches(str(name)[:80], names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {str(name)!r}.{hint} Known: {', '.join(names)}."
+    return f"unknown {kind} {str(name)!r:.80}.{hint} Known: {', '.join(names)}."
 
 
 @dataclass(frozen=True)

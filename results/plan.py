@@ -51,8 +51,8 @@ def _measured(seeds: int, frames: Frames) -> Iterator[str]:
         spread = rows["train_error"].std()
         if len(rows) > 1 and math.isfinite(spread) and spread > 0:
             seen = stats.visible_difference(seeds, float(spread))
-            cell = f"{name}, {depth} layers, learning rate {lr:g}"
-            yield f"  {cell}: spread {100 * spread:.2f} points (measured): {_points(seen)}"
+            known_by = f"measured at learning rate {lr:g}"
+            yield f"  {name}, {depth} layers: spread {100 * spread:.2f} points ({known_by}): {_points(seen)}"
 
 
 def _points(value: float) -> str:

@@ -141,7 +141,7 @@ def result(record: Record, columns: tuple[str, ...]) -> dict[str, Any]:
 def epochs(record: Record, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """One row an epoch."""
     return [
-        {"epoch": int(number(row.get("epoch")) if number(row.get("epoch")) > 0 else i), **_numbers(row, columns)}
+        {"epoch": int(epoch) if 0 < (epoch := number(row.get("epoch"))) < 2**31 else i, **_numbers(row, columns)}
         for i, row in enumerate(record.epochs, start=1)
         if isinstance(row, dict)
     ]
@@ -300,7 +300,7 @@ def _flat(quantity: str, value: Any, index: int = -1, epoch: float = math.nan) -
     if isinstance(value, dict):
         epoch = number(value["epoch"]) if "epoch" in value and not isinstance(value["epoch"], list) else epoch
         # Random lesions come as {"k": 4, "errors": [...]}: k is what they are plotted against.
-        at = value["k"] if isinstance(value.get("k"), int) else index
+        at = value["k"] if isinstance(value.get("k"), int) and abs(value["k"]) < 2**31 else index
         for key, inner in value.items():
             if key not in ("k", "epoch") or isinstance(inner, list):
                 yield from _flat(f"{quantity}.{key}" if quantity else key, inner, at, epoch)

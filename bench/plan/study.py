@@ -236,11 +236,11 @@ def _check_head(head: dict[str, Any]) -> None:
     """Refuses what stands around the grid and is not of its kind."""
     for key in ("title", "description"):
         if not isinstance(head.get(key, ""), str):
-            raise ValueError(f"key {key!r} must be a text, not {head[key]!r}")
+            raise ValueError(f"key {key!r} must be a text, not {head[key]!r:.80}")
     for key, kind, words in (("claims", str, "texts"), ("include", str, "texts"), ("grid", dict, "tables")):
         value = head.get(key, [])
         if not (isinstance(value, list) and all(isinstance(each, kind) for each in value)):
-            raise ValueError(f"key {key!r} must be a list of {words}, not {value!r}")
+            raise ValueError(f"key {key!r} must be a list of {words}, not {value!r:.80}")
 
 
 def _product(
@@ -262,7 +262,7 @@ def _product(
             raise ValueError("purpose is 'train' or 'cost'; a search is declared by a table [search] of the study")
         repeated = [v for v in axes[key] if axes[key].count(v) > 1]
         if repeated:
-            raise ValueError(f"key {key!r} lists {repeated[0]!r} twice")
+            raise ValueError(f"key {key!r} lists {repeated[0]!r:.80} twice")
     trials = []
     for point in itertools.product(*axes.values()):
         chosen = dict(zip(axes, point, strict=True))
@@ -287,7 +287,7 @@ def _trial(study: str, values: dict[str, Any]) -> Trial:
     for name in TUPLES:
         if name in values:
             if not isinstance(values[name], list):
-                raise ValueError(f"key {name!r} must be a list, not {values[name]!r}")
+                raise ValueError(f"key {name!r} must be a list, not {values[name]!r:.80}")
             values[name] = tuple(values[name])
     for name, value in values.items():
         default = DEFAULTS.get(name)

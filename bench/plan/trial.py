@@ -182,10 +182,10 @@ def architecture(name: object) -> Architecture:
     if isinstance(name, str) and ":" in name:
         module, _, function = name.partition(":")
         if not all(part.isidentifier() for part in [*module.split("."), function]):
-            raise ValueError(f"architecture {name!r} must read 'package.module:function'")
+            raise ValueError(f"architecture {name!r:.80} must read 'package.module:function'")
         check_name("architecture", function)
         if function in ARCHITECTURES:
-            raise ValueError(f"architecture {name!r}: the suite has a {function!r} already; give yours another name")
+            raise ValueError(f"architecture {name!r:.80}: the suite has {function!r} already; give yours another name")
         return Architecture(function, function, shortcut="own", placement="own", init="own", factory=name, source=name)
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(unknown("architecture", name, ARCHITECTURES) + " Your own: 'package.module:function'.")
@@ -240,7 +240,7 @@ def check(trial: Trial) -> None:
     for name, kind in (("grow_to", int), ("probes", str)):
         for each in getattr(trial, name):
             if type(each) is not kind:
-                raise ValueError(f"{name} must list {_KINDS[kind]} each, not {each!r}")
+                raise ValueError(f"{name} must list {_KINDS[kind]} each, not {each!r:.80}")
     for name in ("label_smoothing", "stop_at_train_error"):
         if getattr(trial, name) >= 1:
             raise ValueError(f"{name} is a fraction: it must be under 1, not {getattr(trial, name)!r} (5 % is 0.05)")
@@ -262,4 +262,4 @@ def check_name(kind: str, name: str) -> None:
     """Names become folders and table cells: letters, digits, '.', '_' and '-', at most 64, no leading dot or dash."""
     plain = name.replace("-", "").replace("_", "").replace(".", "")
     if not (plain.isascii() and plain.isalnum() and name[0] not in ".-" and len(name) <= 64):
-        raise ValueError(f"{kind} {name!r} may hold letters, digits, '.', '_' and '-' only, at most 64 of them")
+        raise ValueError(f"{kind} {name!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64 of them")

@@ -76,7 +76,9 @@ def lr_from(lr: object) -> str:
         return ""
     head, _, other = lr.partition(":")
     if head != TUNED or lr == f"{TUNED}:":
-        raise ValueError(f"lr must be a number, 'tuned' or 'tuned:ARCHITECTURE' (at that one's best rates), not {lr!r}")
+        raise ValueError(
+            f"lr must be a number, 'tuned' or 'tuned:ARCHITECTURE' (at that one's best rates), not {lr!r:.40}"
+        )
     return f"search of {other}" if other else "search"
 
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from bench.plan.errors import reason
 from bench.plan.trial import Trial, affecting
 
 SCHEMA = 1
@@ -172,7 +173,7 @@ def decode(data: bytes) -> Record:
     except Unreadable:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unreadable(str(error) or type(error).__name__) from None
+        raise Unreadable(reason(error)[:200]) from None
 
 
 # More digits than a number of 64 bits has: what follows looks closer.

@@ -111,10 +111,10 @@ def predict(study: Study, records: Iterable[Record], device_name: str = "") -> l
 
 
 def _priced(record: Record) -> bool:
-    """Whether a cost record says something: a time of nothing, or one that is not finite, predicts nothing."""
+    """Whether a cost record says something: a time of nothing, or beyond all reason, predicts nothing."""
     times = record.cost.get("step_times_s") or []
     numbers = (*times, record.seconds, record.cost.get("peak_memory_bytes", 0))
-    return bool(times) and all(0 < number < math.inf for number in numbers)
+    return bool(times) and all(1e-9 < number < 1e18 for number in numbers)
 
 
 def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record | None) -> Prediction:

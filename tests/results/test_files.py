@@ -149,3 +149,13 @@ def test_the_plan_uses_spreads_that_were_measured():
     found = frames(study_records(["preact"], [18], study="digits"))
     said = list(plan.lines(study.load("digits"), found))
     assert any(line.startswith("  preact, 18 layers: spread") for line in said)
+
+
+def test_the_plan_does_not_pool_the_spreads_of_different_settings():
+    """Errors at two learning rates differ by their rates: that is no spread between seeds."""
+    rates = ((0.1, 0.1), (1.0, 0.9))
+    found = frames([train_record(trial(seed=s, lr=lr), error + s / 1000) for s in range(3) for lr, error in rates])
+    said = [line for line in plan.lines(study.load("digits"), found) if "measured" in line]
+    assert [line.partition(":")[2].partition(")")[0] for line in said] == [
+        f" spread 0.10 points (measured at learning rate {lr:g}" for lr, _ in rates
+    ]

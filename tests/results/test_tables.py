@@ -383,3 +383,10 @@ def test_another_label_is_no_other_architecture():
     )
     assert set(found.trials["architecture"]) == {"resnet"}
     assert found.cells["n"].tolist() == [2]
+
+
+@pytest.mark.parametrize("odd", [10**18, 1e30, math.inf, -5, "x", None, True])
+def test_an_odd_number_of_an_epoch_is_its_place(odd):
+    made = train_record(trial(), 0.1)
+    made.epochs[1]["epoch"] = odd
+    assert frames([made]).epochs["epoch"].tolist() == list(range(1, len(made.epochs) + 1))

@@ -475,3 +475,15 @@ def test_a_file_system_without_flock_still_has_one_sweep_at_a_time(
     first.close()
     with pytest.warns(UserWarning, match="flock not supported"):
         assert run(tmp_path).ended == {Status.OK: DONE}
+
+
+def left_out(machine: Any, trials: Any) -> dict[str, dict[str, Any]]:
+    found = rehearsal.environments(machine, trials)
+    return {name: {**environment, "data_left_out": "3 hidden (.x)"} for name, environment in found.items()}
+
+
+def test_what_was_left_out_of_a_folder_of_images_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "left_out", left_out, raising=False)
+    told = Told()
+    run(tmp_path, told=told, probe="tests.harness.rehearsal:left_out")
+    assert any("left out 3 hidden (.x)" in line for line in told.lines)

@@ -461,3 +461,18 @@ def test_a_cards_picture_shows_the_study_that_its_verdict_is_from() -> None:
     judged = render._judged(here.frames, head)
     assert set(judged.trials["study"]) == {"digits-long"}
     assert sorted(judged.cells["depth"].unique()) == [18, 258, 1002]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 99])
+def test_no_letter_of_a_verdict_is_cut_off_on_a_narrow_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    found = source(small())
+    command_line.print_verdicts(found)
+    shown = "".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out).split())
+    for claim, (headline, *_) in verdicts.judged_here(found.study, found.findings):
+        view = verdicts.finding_view(headline, verdicts.labels(found.frames), found.study.name)
+        for words in (claim.id, visible(view["reason"])):
+            assert "".join(words.split()) in shown
