@@ -172,7 +172,7 @@ def decode(data: bytes) -> Record:
         return record
     except Unreadable:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Unreadable(reason(error)[:200]) from None
 
 
@@ -213,6 +213,9 @@ def _check_kinds(record: Record) -> None:
             raise Unreadable(f"result {name} is not a number")
     if not all(isinstance(row, dict) for row in record.epochs):
         raise Unreadable("epochs are not of the kind that a record has")
+    for name, value in vars(record.trial.architecture).items():
+        if not isinstance(value, bool if name in ("conv_bias", "zero_last") else str):
+            raise Unreadable(f"architecture's {name} is not of the kind that a record has")
     hash(record.trial)  # a TypeError here: a list where the trial has a number or a text
 
 

@@ -105,7 +105,9 @@ def predict(study: Study, records: Iterable[Record], device_name: str = "") -> l
     names = [str(r.environment.get("device_name", "")) for r in costs]
     chosen = device_name or (statistics.mode(names) if names else "")
     costs = [r for r, name in zip(costs, names, strict=True) if name == chosen]
-    sizes = N_TRAIN | {r.trial.dataset: int(r.result["n_train"]) for r in known if r.result.get("n_train", 0) > 0}
+    sizes = N_TRAIN | {
+        r.trial.dataset: int(r.result["n_train"]) for r in known if 0 < r.result.get("n_train", 0) < 1e12
+    }
     mine = {r.trial: r for r in known if r.environment.get("device_name", "") in ("", chosen) or not chosen}
     return [_one(trial, costs, sizes, mine.get(trial)) for trial in study.trials]
 

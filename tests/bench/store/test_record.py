@@ -240,6 +240,10 @@ def sealed(**changes: Any) -> bytes:
         {"cost__peak_memory_bytes": [1]},
         {"result__n_train": "all"},
         {"result__steps": None},
+        {"result__train_error": {"float": 10**310}},
+        {"trial__architecture__factory": True},
+        {"trial__architecture__name": 3},
+        {"trial__architecture__zero_last": "yes"},
     ],
 )
 def test_whole_but_odd_records_are_unreadable_in_one_line(changes: dict[str, Any]) -> None:
