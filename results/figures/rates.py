@@ -39,13 +39,14 @@ def best_rates(frames: Frames) -> "Figure | None":
     place = axes[0, 0]
     place.set_yscale("log")
     notes = {arm[0].architecture: note for arm in arms if (note := _line(place, arm, looks))}
-    known = points[points["state"] != "untrained"]
+    trains = ~points["state"].isin(["untrained", "hopeless"])
+    known = points[trains]
     marks(place, known, looks, 30)
     for state, marker in ARROW.items():
         edge = known[known["state"] == state]
         beyond = edge["y"] * (1.25 if state == "higher" else 0.8)
         place.scatter(edge["x"], beyond, marker=marker, s=14, color=style.MUTED, linewidth=0, zorder=4)
-    gone = points[points["state"] == "untrained"]
+    gone = points[~trains]
     if len(gone):
         top = float(max(net.rates[-1] for arm in arms for net in arm))
         bottom, ceiling = BAND[0] * top, BAND[1] * top
