@@ -95,7 +95,7 @@ tensorboard: $(READY)  ## TensorBoard on curves of STUDY and on traces (its trac
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
-planted: $(READY)  ## judge made-up studies of known answer, 20,000 draws each, and print how often a verdict is wrong
+planted: $(READY)  ## judge made-up studies of known answer, 10,000 draws each, and print how often a verdict is wrong
 	@$(PY) -m reports.judges.planted
 
 test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)

@@ -49,7 +49,9 @@ def prior(variances: Sequence[float], freedom: int) -> Prior | None:
     most = float(freedom * len(variances))
     if excess <= 0:
         return Prior(math.exp(float(logs.mean())), math.inf, most)
-    worth = float(brentq(lambda x: float(special.polygamma(1, x)) - excess, 1e-6, 1e9))
+    # 1/x < trigamma(x) < 1/x + 1/x^2 holds the root between these two.
+    least, most_worth = 1 / excess, (1 + math.sqrt(1 + 4 * excess)) / (2 * excess)
+    worth = float(brentq(lambda x: float(special.polygamma(1, x)) - excess, least, most_worth, rtol=1e-9))
     shift = float(special.digamma(worth)) - math.log(worth)
     return Prior(math.exp(float(logs.mean()) + shift), 2 * worth, most)
 

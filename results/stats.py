@@ -146,10 +146,14 @@ class Difference(Estimate):
         return float(special.ndtr(-t)) if self.freedom > 1e6 else float(special.stdtr(self.freedom, -t))
 
 
-def variance_apart(treated: ArrayLike, reference: ArrayLike, resolution: float = 0.0) -> float:
-    """Variance over seeds of the paired differences; at least that of rounding on both sides."""
-    apart = np.asarray(treated, dtype=float) - np.asarray(reference, dtype=float)
-    return max(float(apart.var(ddof=1)), 2 * resolution**2 / 12)
+def variances_apart(apart: NDArray[np.float64], resolution: float = 0.0) -> list[float]:
+    """Variance over seeds of each column of paired differences; at least that of rounding on both sides.
+
+    Args:
+        apart: Shape (seeds, columns).
+        resolution: Smallest step of each of the two sides.
+    """
+    return [max(float(value), 2 * resolution**2 / 12) for value in apart.var(axis=0, ddof=1)]
 
 
 def difference(
@@ -178,7 +182,7 @@ def difference(
     mean = float(apart.mean()) if n else nan
     if reason:
         return Difference(mean, nan, nan, n, reason)
-    spread, known = moderated(variance_apart(a, b, resolution), n - 1, beside)
+    spread, known = moderated(variances_apart(apart[:, None], resolution)[0], n - 1, beside)
     sampling = sampling_variance(float(a.mean()), images) + sampling_variance(float(b.mean()), images)
     error, freedom = _error_of_mean(spread, n, sampling, known)
     half = _quantile(freedom, 1 - ALPHA) * error

@@ -5,6 +5,7 @@ a pure function that planted truths can feed as well as records. Nothing is judg
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.protocol import NOT_TRAINED
-from results import tables
+from reports.protocol import MARGIN, NOT_TRAINED
+from results import stats, tables
 from results.convergence import CONVERGED, convergence
+from results.moderated import Prior, prior
 from results.search import recipe_rates
 from results.tables import SETTING
 
@@ -97,6 +99,28 @@ class Ladder:
     def converged(self, j: int) -> bool:
         """Whether the nets of depth number `j` have."""
         return self.convergence[j] == CONVERGED
+
+    def spread_beside(self, j: int) -> Prior | None:
+        """What the differences to the shallowest nets spread like, for depth number `j` to lean on.
+
+        Over depths that are not at the floor, where nothing can spread, and of which no seed failed. Depth `j` leans
+        on them only where it is such a one itself.
+        """
+        return self._common_spread if j in self._spreading else None
+
+    @functools.cached_property
+    def _spreading(self) -> tuple[int, ...]:
+        means = self.errors.mean(axis=0)
+        whole = [means[k] >= MARGIN and not (self.diverged[k] or self.broken[k]) for k in range(len(self.depths))]
+        return tuple(k for k in range(1, len(self.depths)) if whole[k]) if len(self.seeds) > 1 else ()
+
+    @functools.cached_property
+    def _common_spread(self) -> Prior | None:
+        if self.diverged[0] or self.broken[0]:
+            return None
+        apart = self.errors[:, list(self._spreading)] - self.errors[:, :1]
+        variances = stats.variances_apart(apart, self.resolution)
+        return prior(variances, len(self.seeds) - 1) if min(variances, default=0.0) > 0 else None
 
     def at(self, *depths: int) -> "Ladder":
         """The same ladder with only these depths."""

@@ -47,7 +47,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help="Runs every judge on made-up studies of known answer.")
 def planted(
-    draws: Annotated[int, typer.Option(min=1, help="Made-up studies a truth.")] = 20_000,
+    draws: Annotated[int, typer.Option(min=1, help="Made-up studies a truth.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Where the table is kept.")] = SAVED,
 ) -> None:
     """Prints a line per truth; exit code 1 when a promise is not kept."""

@@ -15,7 +15,6 @@ from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
-from results.moderated import Prior, prior
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 
@@ -63,26 +62,9 @@ def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
     return ""
 
 
-def spread_beside(ladder: Ladder, j: int) -> Prior | None:
-    """What the differences to the shallowest net spread like, for depth number `j` to lean on.
-
-    Over depths that are not at the floor, where nothing can spread, and of which no seed failed. Depth `j` leans on
-    them only where it is such a one itself.
-    """
-    fit = [
-        k
-        for k in range(1, len(ladder.depths))
-        if ladder.errors[:, k].mean() >= MARGIN and not (ladder.diverged[k] or ladder.broken[k])
-    ]
-    if j not in fit or len(ladder.seeds) < 2 or ladder.diverged[0] or ladder.broken[0]:
-        return None
-    apart = [stats.variance_apart(ladder.errors[:, k], ladder.errors[:, 0], ladder.resolution) for k in fit]
-    return prior(apart, len(ladder.seeds) - 1) if min(apart) > 0 else None
-
-
 def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, DepthRow]:
     """Depth number `j` against depth number `reference`: the paired difference, and its row of details."""
-    beside = spread_beside(ladder, j) if reference == 0 else None
+    beside = ladder.spread_beside(j) if reference == 0 else None
     found = stats.difference(
         ladder.errors[:, j],
         ladder.errors[:, reference],
@@ -304,7 +286,7 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         ladder.errors[:, last],
         images=ladder.images,
         resolution=ladder.resolution,
-        beside=spread_beside(ladder, last),
+        beside=ladder.spread_beside(last),
     )
     when = at_steps(ladder)
     rows = tuple(row for _, row in (against(ladder, j) for j in range(1, last + 1)))

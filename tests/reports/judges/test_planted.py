@@ -1,4 +1,4 @@
-"""Planted truths, few draws: each rule keeps what `make planted` promises with 20,000."""
+"""Planted truths, few draws: each rule keeps what `make planted` promises with 10,000."""
 
 import json
 import math
