@@ -206,6 +206,7 @@ def uncompiled(network: nn.Module) -> Iterator[None]:
     """Within, compiled blocks run as they are: another mode or size of batch would be compiled, and tuned, anew."""
     blocks = list(getattr(network, "blocks", [network]))
     compiled = [block._compiled_call_impl for block in blocks]
+    before = {block: _BEFORE_COMPILING[block] for block in blocks if block in _BEFORE_COMPILING}
     recomputed = [it for block in blocks if isinstance(it := vars(block).get("forward"), _Recomputed)]
     inner = [it.forward for it in recomputed]
     uncompile(network)
@@ -214,6 +215,7 @@ def uncompiled(network: nn.Module) -> Iterator[None]:
     finally:
         for block, call in zip(blocks, compiled, strict=True):
             block._compiled_call_impl = call
+        _BEFORE_COMPILING.update(before)
         for it, forward in zip(recomputed, inner, strict=True):
             it.forward = forward
 
