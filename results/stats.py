@@ -43,7 +43,8 @@ class Estimate:
         return not self.reason
 
 
-def _none(value: float, n: int, reason: str) -> Estimate:
+def none(value: float, n: int, reason: str) -> Estimate:
+    """A value without an interval."""
     return Estimate(value, math.nan, math.nan, n, reason)
 
 
@@ -74,11 +75,12 @@ def _error_of_mean(spread: float, n: int, sampling: float, freedom: float = math
 
 def _interval(mean: float, spread: float, n: int, sampling: float, level: float) -> Estimate:
     error, freedom = _error_of_mean(spread, n, sampling)
-    half = _quantile(freedom, level) * error
+    half = quantile(freedom, level) * error
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def _quantile(freedom: float, level: float) -> float:
+def quantile(freedom: float, level: float) -> float:
+    """Of Student's t."""
     # Beyond a million the t quantile is the normal one to six digits, and stdtrit takes no infinity.
     return float(special.ndtri(level)) if freedom > 1e6 else float(special.stdtrit(freedom, level))
 
@@ -111,7 +113,7 @@ def mean_interval(values: ArrayLike, images: float = math.nan, resolution: float
     n, reason = len(data), _unfit(np.asarray(values, dtype=float), resolution)
     mean = float(data.mean()) if n else math.nan
     if reason:
-        return _none(mean, n, reason)
+        return none(mean, n, reason)
     spread = max(float(data.var(ddof=1)), resolution**2 / 12)
     return _interval(mean, spread, n, sampling_variance(mean, images), 1 - ALPHA / 2)
 
@@ -122,7 +124,7 @@ def bounds(values: ArrayLike, resolution: float = 0.0) -> Estimate:
     n, reason = len(data), _unfit(data, resolution)
     mean = float(data.mean()) if n else math.nan
     if reason:
-        return _none(mean, n, reason)
+        return none(mean, n, reason)
     return _interval(mean, max(float(data.var(ddof=1)), resolution**2 / 12), n, 0.0, 1 - ALPHA)
 
 
@@ -185,7 +187,7 @@ def difference(
     spread, known = moderated(variances_apart(apart[:, None], resolution)[0], n - 1, beside)
     sampling = sampling_variance(float(a.mean()), images) + sampling_variance(float(b.mean()), images)
     error, freedom = _error_of_mean(spread, n, sampling, known)
-    half = _quantile(freedom, 1 - ALPHA) * error
+    half = quantile(freedom, 1 - ALPHA) * error
     return Difference(mean, mean - half, mean + half, n, "", error, freedom)
 
 
@@ -261,54 +263,6 @@ def _null_of_block(ranks: tuple[int, ...]) -> NDArray[np.float64]:
     return share
 
 
-@dataclass(frozen=True)
-class Line:
-    """A straight line fitted by least squares.
-
-    Attributes:
-        slope: With its two-sided 95 % interval.
-        intercept: At x = 0.
-        r2: Share of the variance that the line explains.
-    """
-
-    slope: Estimate
-    intercept: float
-    r2: float
-
-
-def line(x: ArrayLike, y: ArrayLike) -> Line:
-    """Fits y = a + b x; "not estimable" under three points, when x or y are all equal, or a value is missing."""
-    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    n = len(a)
-    reason = ""
-    if n < 3:
-        reason = "fewer than three points"
-    elif not (np.isfinite(a).all() and np.isfinite(b).all()):
-        reason = "a value is missing"
-    elif np.ptp(a) == 0:
-        reason = "all points have the same x"
-    elif np.ptp(b) == 0:
-        reason = "all values are equal"
-    if reason:
-        return Line(_none(math.nan, n, reason), math.nan, math.nan)
-    centred = a - a.mean()
-    sxx = float((centred**2).sum())
-    slope = float((centred * b).sum()) / sxx
-    intercept = float(b.mean()) - slope * float(a.mean())
-    rest = float(((b - intercept - slope * a) ** 2).sum())
-    half = _quantile(n - 2, 1 - ALPHA / 2) * math.sqrt(rest / (n - 2) / sxx)
-    r2 = 1 - rest / float(((b - b.mean()) ** 2).sum())
-    return Line(Estimate(slope, slope - half, slope + half, n), intercept, r2)
-
-
-def log_line(x: ArrayLike, y: ArrayLike) -> Line:
-    """As `line`, of log y against log x: the slope is the power of x that y grows with."""
-    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if not ((a > 0).all() and (b > 0).all()):
-        return Line(_none(math.nan, len(a), "a value is missing or not above zero"), math.nan, math.nan)
-    return line(np.log(a), np.log(b))
-
-
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given; NaN stays NaN and is not counted.
 
@@ -347,6 +301,6 @@ def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
 
     if seeds < 2 or not spread > 0:
         return math.nan
-    bar = _quantile(seeds - 1, 1 - ALPHA)
+    bar = quantile(seeds - 1, 1 - ALPHA)
     shift = brentq(lambda ncp: float(nct.sf(bar, seeds - 1, ncp)) - power, 0.0, 1000.0)
     return float(shift) * spread * math.sqrt(2 / seeds)

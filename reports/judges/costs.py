@@ -11,7 +11,7 @@ import pandas as pd
 from reports.finding import CostRow, Finding, FitRow, Verdict
 from reports.judges.errors import Deciding, nothing
 from reports.protocol import DEEP, FLAT
-from results import stats
+from results import lines
 from results.metrics import METRICS
 from results.tables import COST_SETTING, Frames, one_each
 
@@ -26,7 +26,7 @@ _SHOWN = {"s": (1e3, "ms"), "B": (2**-20, "MiB"), "FLOP/image": (1e-6, "MFLOP/im
 
 
 def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[float]) -> Finding:
-    """Whether a cost grows with depth: a + b x depth with b above zero.
+    """Whether a cost grows with depth: a + b x depth with b above zero, fitted by relative error.
 
     Supported: the 95 % interval of b lies above zero, and that of the log-log slope above `FLAT`. Refuted: b's lies at
     or below zero, or the log-log slope's under `FLAT`.
@@ -35,8 +35,8 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
         depths, values: One per depth.
     """
     base = Finding(CLAIM, subject, measure, Verdict.INCONCLUSIVE, "", n=len(depths), unit=METRICS[measure].unit)
-    fit = stats.line(depths, values)
-    power = stats.log_line(depths, values)
+    fit = lines.relative_line(depths, values)
+    power = lines.log_line(depths, values)
     rows = _points(depths, values)
     base = base.but(details=rows)
     if not len(depths) or max(depths) < DEEP:
@@ -68,7 +68,7 @@ def _points(depths: Sequence[float], values: Sequence[float]) -> tuple[CostRow, 
     return tuple(CostRow(depth=int(d), value=float(v)) for d, v in zip(depths, values, strict=True))
 
 
-def _fits(fit: stats.Line, power: stats.Line) -> list[FitRow]:
+def _fits(fit: lines.Line, power: lines.Line) -> list[FitRow]:
     lines = (("a + b x depth", fit), ("log-log", power))
     return [FitRow(fit=name, a=line.intercept, b=line.slope.value, r2=line.r2) for name, line in lines]
 
@@ -79,7 +79,7 @@ def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -
     base = base.but(details=_points(depths, values))
     if not len(depths) or max(depths) < DEEP:
         return base.but(reason=f"never measured at {DEEP} layers or more")
-    power = stats.log_line(depths, values).slope
+    power = lines.log_line(depths, values).slope
     if not power.estimable:
         return base.but(reason=power.reason)
     base = base.but(effect=power.value, low=power.low, high=power.high)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from results import stats
+from results import lines
 from results.figures import style
 from results.figures.panels import (
     canvas,
@@ -98,10 +98,10 @@ def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, l
 def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
     """Draws the power law through the points (of memory: the straight line, curved on log axes), and says it."""
     depth, cost = group["depth"].to_numpy(dtype=float), group["y"].to_numpy(dtype=float)
-    line, power = stats.line(depth, cost), stats.log_line(depth, cost)
+    straight_law, power = lines.relative_line(depth, cost), lines.log_line(depth, cost)
     x = np.geomspace(depth.min(), depth.max(), 40)
-    if straight and line.slope.estimable:
-        y, said = line.intercept + line.slope.value * x, f"{line.slope.value:.3g} MiB per layer"
+    if straight and straight_law.slope.estimable:
+        y, said = straight_law.intercept + straight_law.slope.value * x, f"{straight_law.slope.value:.3g} MiB per layer"
         # A log axis has no place for what the line falls to near its root.
         x, y = x[y > cost.min() / 2], y[y > cost.min() / 2]
     elif not straight and power.slope.estimable:

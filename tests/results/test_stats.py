@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from results import stats
+from results import lines, stats
 
 
 def test_mean_interval_is_the_t_interval_of_scipy():
@@ -114,12 +114,12 @@ def test_trend_that_cannot_be_tested_says_why(blocks):
 def test_line_recovers_a_known_law_and_agrees_with_scipy():
     depth = np.array([18, 34, 66, 130, 258, 514, 1002])
     time = 0.002 + 0.0009 * depth + np.array([1, -1, 2, -2, 1, 0, -1]) * 1e-4
-    found, expected = stats.line(depth, time), scipy_stats.linregress(depth, time)
+    found, expected = lines.line(depth, time), scipy_stats.linregress(depth, time)
     assert found.slope.value == pytest.approx(expected.slope)
     assert found.intercept == pytest.approx(expected.intercept)
     assert found.r2 == pytest.approx(expected.rvalue**2)
     assert found.slope.low == pytest.approx(expected.slope - scipy_stats.t.ppf(0.975, 5) * expected.stderr)
-    assert stats.log_line(depth, 3.0 * depth**1.5).slope.value == pytest.approx(1.5)
+    assert lines.log_line(depth, 3.0 * depth**1.5).slope.value == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,27 @@ def test_line_recovers_a_known_law_and_agrees_with_scipy():
     [([], []), ([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [5, 5, 5]), ([1, 2, 3], [1, math.nan, 3])],
 )
 def test_line_that_cannot_be_fitted_says_why(x, y):
-    assert stats.line(x, y).slope.reason
-    assert math.isnan(stats.line(x, y).slope.value)
+    assert lines.line(x, y).slope.reason
+    assert math.isnan(lines.line(x, y).slope.value)
 
 
-def test_log_line_refuses_zeros():
-    assert not stats.log_line([1, 2, 3], [0, 1, 2]).slope.estimable
+def test_log_and_relative_lines_refuse_zeros():
+    assert not lines.log_line([1, 2, 3], [0, 1, 2]).slope.estimable
+    assert not lines.relative_line([1, 2, 3], [0, 1, 2]).slope.estimable
+
+
+def test_relative_line_is_that_of_weighted_least_squares_and_holds_at_the_shallow_end():
+    depth = np.array([18, 66, 258, 1002])
+    time = np.array([12.0, 40.0, 150.0, 700.0])  # ms: a line through the deep end alone says 2 ms at 18 layers
+    found = lines.relative_line(depth, time)
+    design = np.column_stack([np.ones(4), depth]) / time[:, None]
+    (a, b), rest, *_ = np.linalg.lstsq(design, np.ones(4), rcond=None)
+    assert (found.intercept, found.slope.value) == pytest.approx((a, b))
+    error = math.sqrt(rest[0] / 2 * np.linalg.inv(design.T @ design)[1, 1])
+    assert found.slope.high == pytest.approx(b + scipy_stats.t.ppf(0.975, 2) * error)
+    missed = abs(a + b * 18 - 12) / 12
+    absolute = lines.line(depth, time)
+    assert missed < 0.1 < abs(absolute.intercept + absolute.slope.value * 18 - 12) / 12
 
 
 def test_holm_on_an_example_by_hand():
