@@ -1,5 +1,12 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
+if __name__ == "__main__":
+    import signal
+
+    # Until `serve` there is nothing to tidy up: Ctrl-C ends the process without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import dataclasses
 import importlib
 import shlex
@@ -7,13 +14,6 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-
-if __name__ == "__main__":
-    import signal
-
-    # Until `serve` there is nothing to tidy up: Ctrl-C ends the process without a traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from bench.command import typer
 

@@ -1,15 +1,15 @@
 """The command line of the results: records become tables and figures."""
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
 if __name__ == "__main__":
     import signal
 
     # See bench/__main__.py.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
 from results.command import loaded, ready

@@ -137,7 +137,7 @@ def test_a_package_that_is_missing_is_one_line(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["bench", "results", "reports"])
 def test_an_interruption_while_modules_are_loaded_is_no_traceback(module: str) -> None:
-    """Ctrl-C at any moment of the first half second; before a process has a line of ours, Python itself answers."""
+    """Ctrl-C at any moment of the first half second; until the first import is done, Python itself answers."""
     for wait in (0.06, 0.1, 0.15, 0.25, 0.4):
         words = [sys.executable, "-m", module, "--help"]
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -145,4 +145,5 @@ def test_an_interruption_while_modules_are_loaded_is_no_traceback(module: str) -
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         assert process.returncode in (0, 130, -signal.SIGINT)
-        assert "Traceback" not in said or f"{module}/__main__.py" not in said
+        ours = said.partition(f"{module}/__main__.py")[2]
+        assert "Traceback" not in said or not ours or "import signal" in ours
