@@ -17,6 +17,7 @@ from results.figures.curves import document_curve, loss_curves
 from results.figures.errors import error_chart, other_settings
 from results.figures.probes import branch_ratio, gradient_norms, lesions
 from results.figures.rates import best_rates
+from results.figures.steps import error_by_steps
 from results.figures.studies import learning_rates, placements, steps_to_fit
 from results.tables import Frames
 
@@ -92,6 +93,15 @@ FIGURES: dict[str, Chart] = {
         "a search for learning rates, or trials at several of them",
         "digits-lr",
         best_rates,
+    ),
+    "error-by-steps": Chart(
+        "errors",
+        "Training error against steps",
+        "Nets that were trained for several lengths, each at its own best rate where one was searched; means over the"
+        " seeds that ended with two-sided 95 % intervals. A line that stays high is a net that more steps do not mend.",
+        "trials of several lengths (epochs = [N, 2N, 4N])",
+        "digits",
+        error_by_steps,
     ),
     "placements": Chart(
         "errors",

@@ -24,7 +24,8 @@ from results.tables import Frames
 
 PROBES = ("gradient_norms", "branch_ratio", "lesions")
 # Not in a made-up study of one setting on a CPU.
-ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "best-rates", "placements", "steps-to-fit")
+ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "best-rates", "placements", "steps-to-fit",
+             "error-by-steps")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,25 @@ def test_best_rates_stand_where_they_were_planted_and_hopeless_nets_are_crossed_
     assert len(hollow_marks(figure)) == 3
     (line,) = [drawn for drawn in figure.axes[0].lines if len(drawn.get_xdata()) == 3]
     assert list(line.get_ydata()) == pytest.approx([1.8 / depth for depth in (18, 66, 258)], rel=0.06)
+
+
+def test_error_by_steps_joins_the_lengths_of_one_net_and_tells_failures_by_depth() -> None:
+    def error(depth: int, epochs: int) -> float | None:
+        return {18: 0.08 / epochs, 66: 0.8, 258: None}[depth]
+
+    made = [
+        made_up.train_record(made_up.trial("plain", depth, seed, epochs=epochs), error(depth, epochs))
+        for depth, seed, epochs in itertools.product((18, 66, 258), range(3), (5, 10, 20))
+    ]
+    made += [made_up.train_record(made_up.trial("resnet", 18, seed, epochs=5), 0.5) for seed in range(3)]
+    figure = figures.FIGURES["error-by-steps"].draw(made_up.frames(made))
+    assert figure is not None
+    (panel,) = figure.axes  # the net of one length only is in no panel
+    steps = tuple(made_up.STEPS_AN_EPOCH * epochs for epochs in (5, 10, 20))
+    drawn = [tuple(line.get_ydata()) for line in panel.lines if tuple(line.get_xdata()) == steps]
+    assert sorted(drawn) == [pytest.approx((1.6, 0.8, 0.4)), pytest.approx((80, 80, 80))]
+    assert [at[0] for at in hollow_marks(figure)] == list(steps)
+    assert [text.get_text() for text in panel.texts].count("258") == 3
 
 
 def test_learning_rates_are_not_mixed_in_one_panel() -> None:

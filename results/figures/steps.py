@@ -1,0 +1,84 @@
+"""The figure of training error against steps: does a net that does badly only need longer?"""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from results.figures import style
+from results.figures.panels import canvas, failures, labels_of, looks_of, marks, rounded, styled
+from results.search import recipe_rates
+from results.tables import SETTING, Frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_PANELS = 3
+# What may differ between the points of a line: the length, and a rate that was searched at it.
+_LENGTH = ("epochs", "lr")
+
+
+@styled
+def error_by_steps(frames: Frames) -> "Figure | None":
+    """Training error against steps of nets trained for several lengths: a line per depth, a panel per architecture."""
+    planned = frames.trials.groupby(list(SETTING), as_index=False)["steps_planned"].max()
+    cells = _of_several_lengths(frames.cells.merge(planned, on=list(SETTING)))
+    if cells.empty:
+        return None
+    names = list(looks_of(cells))[:MOST_PANELS]
+    figure, axes = canvas(1, len(names), 2.9 * len(names) + 1.4, 2.9, sharey=True)
+    labels = labels_of(cells)
+    for place, name in zip(axes.flat, names, strict=True):
+        _panel(place, cells[cells["architecture"] == name])
+        place.set_title(labels[name], loc="left", fontsize=8.5)
+    axes[0, 0].set_ylabel("training error (%)")
+    figure.supxlabel("training steps", fontsize=9)
+    return figure
+
+
+def _of_several_lengths(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells of the study and recipe with the most nets that were trained for several lengths."""
+    cells = cells[~cells["dataset"].str.startswith("random-labels") & (cells["steps_planned"] > 0)]
+    cells = cells.assign(lr=recipe_rates(cells))
+    alike = [name for name in SETTING if name not in ("architecture", "depth", *_LENGTH)]
+    net = [*alike, "architecture", "depth", "lr"]
+    several = cells[cells.groupby(net)["steps_planned"].transform("nunique") > 1]
+    if several.empty:
+        return several
+    lots = several.groupby([*alike, "lr"], sort=True)
+    return several.loc[max(lots.groups.values(), key=len)]
+
+
+def _panel(axes: "Axes", cells: pd.DataFrame) -> None:
+    axes.set_xscale("log")
+    look = looks_of(cells)[str(cells["architecture"].iloc[0])]
+    drawn = cells.assign(x=cells["steps_planned"], y=(100 * cells["train_error_mean"]).map(rounded)).sort_values("x")
+    looks = {str(cells["architecture"].iloc[0]): look}
+    depths = sorted(drawn["depth"].unique())
+    for i, depth in enumerate(depths):
+        line = drawn[(drawn["depth"] == depth) & (drawn["n_ok"] > 0)]
+        if line.empty:
+            continue
+        shade = 1.0 - 0.6 * i / max(1, len(depths) - 1)
+        axes.plot(line["x"], line["y"], color=look.color, linestyle=look.dash, linewidth=1.2, alpha=shade)
+        low, high = (100 * line[f"train_error_{side}"] for side in ("low", "high"))
+        both = low.notna() & high.notna()
+        ends = low[both].clip(0, 100).map(rounded), high[both].clip(0, 100).map(rounded)
+        axes.vlines(line["x"][both], *ends, color=look.color, linewidth=3, alpha=0.3)
+        last = line.iloc[-1]
+        axes.annotate(f"{depth} layers", (last["x"], last["y"]), xytext=(6, 0), textcoords="offset points",
+                      va="center", fontsize=7.5, color=style.MUTED)  # fmt: skip
+    marks(axes, drawn[drawn["n_ok"] > 0], looks, 24)
+    style.failure_band(axes, 104, 122, "")
+    gone = drawn[drawn["n_failed"] > 0]
+    failures(axes, gone.assign(y=113.0), looks, 20)
+    for x, of_length in gone.groupby("x"):
+        told = ", ".join(map(str, sorted(of_length["depth"].unique())))
+        axes.annotate(told, (x, 113.0), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5,
+                      color=style.MUTED)  # fmt: skip
+    axes.set_ylim(-3, 122)
+    axes.set_yticks([0, 20, 40, 60, 80, 100])
+    ticks = sorted(drawn["x"].unique())
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 2.0)
