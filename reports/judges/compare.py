@@ -23,7 +23,7 @@ from reports.judges.errors import (
     nothing,
 )
 from reports.judges.ladders import Ladder, ladders, tuned
-from reports.judges.pairs import failures, pair, shown_error
+from reports.judges.pairs import at_its_rate, ends, failures, pair, shown_error
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 from results.tables import Frames
@@ -216,8 +216,8 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
         return base.but(reason=f"{found.reason} ({when})")
     worse = rules.mostly_diverged(plain, k) or found.low > MARGIN
     words = rules.measure_words(measure)
-    ends = [_ends(side, i) for side, i in ((ladder, j), (plain, k))]
-    told = f"at {common[-1]} layers {ladder.subject} {ends[0]}, plain {ends[1]} ({words})"
+    ended = [ends(side, i) for side, i in ((ladder, j), (plain, k))]
+    told = f"at {common[-1]} layers {ladder.subject} {ended[0]}, plain {ended[1]} ({words})"
     over = int((mine > TRAINED).sum())
     if rules.mostly_diverged(ladder, j) or (2 * over > found.n and bound.low > TRAINED):
         ends_above = f"the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds"
@@ -229,14 +229,6 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if found.high < MARGIN:
         return rules.refuted(base, plain, f"{told}: no worse than the margin")
     return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
-
-
-def _ends(ladder: Ladder, j: int) -> str:
-    if ladder.diverged[j]:
-        return f"diverges in {ladder.diverged[j]} of {len(ladder.seeds)} seeds"
-    if ladder.broken[j]:
-        return f"fails in {ladder.broken[j]} of {len(ladder.seeds)} seeds"
-    return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
 
 
 def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
@@ -251,12 +243,9 @@ def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
     for subject in ("resnet", "preact"):
         for measure in MEASURES:
             for ladder in ladders(best, measure, [subject]):
-                plains = [
-                    p
-                    for p in ladders(best[best["study"] == ladder.study], measure, ["plain"])
-                    if p.setting == ladder.setting
-                ]
-                found.append(benefit(claim, measure, ladder, plains[0] if plains else None))
+                every = ladders(best[best["study"] == ladder.study], measure, ["plain"])
+                plain = next((p for p in every if p.setting == ladder.setting), None)
+                found.append(benefit(claim, measure, ladder, plain).but(beside=at_its_rate(ladder, every)))
     found = headline_first(claim, found, deciding, "resnet")
     for rule, subjects in ((rules.no_harm, ["resnet", "preact"]), (rules.degrades, ["plain"])):
         words = "no harm" if rule is rules.no_harm else "degrades"

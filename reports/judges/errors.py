@@ -14,6 +14,7 @@ from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import beside, rules
 from reports.judges import thousand as thousand_layers
 from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
+from reports.judges.pairs import at_its_rate
 from results.tables import Frames
 
 RANDOM_LABELS = "random-labels"
@@ -209,7 +210,8 @@ def thousand(frames: Frames, deciding: Deciding) -> list[Finding]:
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
         same = [p for p in plain if (p.study, p.setting) == (ladder.study, ladder.setting)]
-        return thousand_layers.trains(name, measure, ladder, next(iter(same), None))
+        found = thousand_layers.trains(name, measure, ladder, next(iter(same), None))
+        return found.but(beside=at_its_rate(ladder, plain))
 
     found = apply(claim, rule, trials, residual(trials))
     # The claim is about training only: "easy to train".

@@ -1,8 +1,9 @@
 """Two kinds of nets at the same depth, seeds paired: what the judges that set them side by side look at."""
 
 import math
+from collections.abc import Iterable
 
-from reports.finding import PlacementRow, shown
+from reports.finding import PlacementRow, percent, shown
 from reports.judges.ladders import Ladder
 from results import stats
 
@@ -36,3 +37,29 @@ def failures(original: Ladder, other: Ladder, depth: int) -> int:
 def shown_error(ladder: Ladder, j: int) -> float:
     """Mean error over seeds, in 0..1; NaN where a seed failed: its worst rank is no error."""
     return math.nan if ladder.diverged[j] or ladder.broken[j] else float(ladder.errors[:, j].mean())
+
+
+def ends(ladder: Ladder, j: int) -> str:
+    """How the nets of depth number `j` end, in words."""
+    if ladder.diverged[j]:
+        return f"diverges in {ladder.diverged[j]} of {len(ladder.seeds)} seeds"
+    if ladder.broken[j]:
+        return f"fails in {ladder.broken[j]} of {len(ladder.seeds)} seeds"
+    return f"ends at {percent(float(ladder.errors[:, j].mean()))}"
+
+
+def at_its_rate(ladder: Ladder, plains: Iterable[Ladder]) -> str:
+    """How the plain twin of the deepest nets ends at their learning rate instead of its own; empty if not tried.
+
+    Never judged: a rate that suits one of two nets decides nothing about the other.
+    """
+    for plain in plains:
+        alike = (plain.study, plain.epochs, plain.lr_from) == (
+            ladder.study,
+            ladder.epochs,
+            f"search of {ladder.subject}",
+        )
+        if alike and ladder.depths[-1] in plain.depths:
+            j = plain.depths.index(ladder.depths[-1])
+            return f"At the learning rate of {ladder.subject}, not judged, {plain.subject} {ends(plain, j)}"
+    return ""

@@ -154,3 +154,13 @@ def test_the_plain_net_at_its_twins_rate_is_a_line_of_its_own_that_refutes_nothi
     }  # fmt: skip
     assert headline("plain-degrades", own + twin).setting == "each depth at its own best lr"
     assert "one learning rate was tried" in found["at the best lr of resnet"].reason
+
+
+def test_a_thousand_layers_show_how_the_plain_twin_ends_at_their_rate():
+    nets = {"resnet": FLAT, "plain": {18: 0.01, 66: 0.5, 258: 0.8, 1002: None}}
+    own = own_rates(study(nets))
+    twin = [r for r in own_rates(study({"plain": FLAT}, cost=False), "search of resnet") if r.trial.depth == 1002]
+    with_twin, without = (headline("thousand-layers", records) for records in (own + twin, own))
+    assert with_twin.beside.startswith("At the learning rate of resnet, not judged, plain ends at ")
+    assert without.beside == ""
+    assert (with_twin.verdict, with_twin.reason) == (without.verdict, without.reason)
