@@ -98,8 +98,9 @@ tensorboard: $(READY)  ## TensorBoard on curves of STUDY and on traces (its trac
 planted: $(READY)  ## judge made-up studies of known answer, 10,000 draws each, and print how often a verdict is wrong
 	@$(PY) -m reports.judges.planted
 
+# A process per core, whole files each (fixtures are shared within a file); two processes of two threads each stand in each other's way.
 test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)
-	@$(PY) -m pytest tests -m "not ray"
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile
 
 test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this machine, one removed mid-sweep
 	@$(PY) -m pytest tests -m ray
