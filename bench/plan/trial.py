@@ -14,6 +14,7 @@ from models.spec import ARCHITECTURES, LAYOUTS, Architecture, ModelSpec, blocks_
 PURPOSES = ("train", "cost", "search")
 # Learning rates are searched on other seeds than nets are judged on: a rate chosen on a seed flatters that seed.
 FIRST_SEARCH_SEED = 100
+OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant", "step")
 PRECISIONS = ("fp32", "tf32", "bf16")
 AUGMENTATIONS = ("none", "crop-flip")
@@ -63,8 +64,9 @@ class Trial:
             ARCHITECTURE" (the best of that net of the same depth and recipe). See `tuned`.
         schedule: "cosine" (to zero), "constant", or "step" (times 0.1 at 1/2 and 3/4 of all steps).
         warmup_epochs: Linear warm-up from zero, in epochs.
-        momentum: Of SGD.
-        weight_decay: L2, on all parameters (as He et al. 2015).
+        optimizer: "sgd", or "adamw" (see `bench.train.optimizers`).
+        momentum: Of SGD; AdamW's beta1.
+        weight_decay: On all parameters: L2 with SGD (as He et al. 2015), decoupled with AdamW.
         clip_norm: Gradient norm that steps are clipped to; 0 does not clip.
         label_smoothing: 0 is plain cross-entropy.
         augment: "none", or "crop-flip" (pad 4, random crop, random flip; He et al. 2015, section 4.2).
@@ -96,6 +98,7 @@ class Trial:
     lr_from: str = field(default="study", metadata=affects("training"))
     schedule: str = field(default="cosine", metadata=affects("training"))
     warmup_epochs: float = field(default=0.0, metadata=affects("training"))
+    optimizer: str = field(default="sgd", metadata=affects("training", "cost"))
     momentum: float = field(default=0.9, metadata=affects("training"))
     weight_decay: float = field(default=1e-4, metadata=affects("training"))
     clip_norm: float = field(default=0.0, metadata=affects("training"))
@@ -195,6 +198,7 @@ def architecture(name: object) -> Architecture:
 _CHOICES: dict[str, Iterable[str]] = {
     "purpose": PURPOSES,
     "layout": LAYOUTS,
+    "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "augment": AUGMENTATIONS,
     "precision": PRECISIONS,

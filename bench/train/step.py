@@ -15,7 +15,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.sgd import sgd
 from torch.profiler import record_function
 
 from bench.data.images import Images
@@ -34,6 +33,7 @@ from bench.train.graph import (
     uncheckpoint,
     uncompile,
 )
+from bench.train.optimizers import OPTIMIZERS
 from models.spec import stream
 
 
@@ -116,8 +116,7 @@ class Step:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.lr.fill_(self.rates[0])
-        # A first step that makes the buffers would be another one than those captured; 0 * m + g is g.
-        self.momenta = [torch.zeros_like(p) for p in self.parameters] if trial.momentum else []
+        self.optimizer = OPTIMIZERS[trial.optimizer](self.parameters, trial)
         if trial.checkpoint_blocks:
             checkpoint_blocks(network)
         self._capture: Capture | None = capture
@@ -180,22 +179,15 @@ class Step:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Clips where the trial says so, and changes the weights: SGD by torch's own fused kernel.
-
-        Its functional form: the class `torch.optim.SGD` imports torch's compiler, four seconds per worker, and walks
-        its states in Python, 2 % of a CPU step at 1002 layers.
-        """
+        """Clips where the trial says so, and changes the weights."""
         if self.trial.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.trial.clip_norm, foreach=True)
         used = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         parameters: list[Tensor] = [self.parameters[i] for i in used]
         gradients = [cast(Tensor, p.grad) for p in parameters]
-        momenta = [self.momenta[i] if self.momenta else None for i in used]
-        with record_function("Optimizer.step#SGD.step"):  # torch's own mark, which readers of traces know
-            sgd(
-                parameters, gradients, momenta, fused=True, lr=self.lr, momentum=self.trial.momentum,
-                weight_decay=self.trial.weight_decay, dampening=0.0, nesterov=False, maximize=False,
-            )  # fmt: skip
+        mark = f"Optimizer.step#{type(self.optimizer).__name__}.step"  # torch's own, which readers of traces know
+        with record_function(mark):
+            self.optimizer.update(used, parameters, gradients, self.lr)
 
     def _drop_gradients(self) -> None:
         for parameter in self.parameters:
@@ -214,7 +206,7 @@ class Step:
     def state(self) -> list[Tensor]:
         """Every tensor that a step changes."""
         counters = [self.lr, self.loss, self.count, self.at, self.bad, self.wrong_sum, self.loss_sum]
-        return [*self.network.parameters(), *self.network.buffers(), *self.momenta, *counters]
+        return [*self.network.parameters(), *self.network.buffers(), *self.optimizer.state, *counters]
 
     def _prepare(self, size: int) -> None:
         """Warms up and captures a step of `size` images, and leaves all as it was.

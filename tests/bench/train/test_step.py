@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
+from bench.plan import trial as plan
 from bench.plan.trial import Trial
+from bench.train.graph import restored
+from bench.train.optimizers import OPTIMIZERS
 from bench.train.step import Step, learning_rates, steps_per_epoch
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
@@ -61,7 +64,7 @@ def test_optimizer_uses_the_recipes_learning_rate_at_every_depth(depth: int, mon
     asked = trial(depth=depth, width=1, batch_size=2, drop_last=True, epochs=2, schedule="step")
     step = step_of(asked, n=4)
     used: list[float] = []
-    monkeypatch.setattr("bench.train.step.sgd", lambda *_, lr, **__: used.append(float(lr)))
+    monkeypatch.setattr("bench.train.optimizers.sgd", lambda *_, lr, **__: used.append(float(lr)))
     for _ in range(len(step.rates)):
         step()
     # Worked out by hand: two epochs of two steps, one epoch of warm-up to 0.1; then half and three quarters are over.
@@ -79,12 +82,19 @@ def test_weights_move_by_the_learning_rate_of_their_own_step() -> None:
             assert torch.allclose(p, old - rate * p.grad, atol=1e-7)
 
 
-def test_momentum_and_weight_decay_are_those_of_sgd() -> None:
-    asked = trial(schedule="constant", warmup_epochs=0.0, momentum=0.9, weight_decay=0.01)
+def of_torch(asked: Trial, network: nn.Module) -> torch.optim.Optimizer:
+    if asked.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=0.1, betas=(asked.momentum, 0.999), weight_decay=0.01)
+    return torch.optim.SGD(network.parameters(), lr=0.1, momentum=asked.momentum, weight_decay=0.01, foreach=False)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_momentum_and_weight_decay_are_those_of_torchs_own_class(optimizer: str) -> None:
+    asked = trial(schedule="constant", warmup_epochs=0.0, optimizer=optimizer, momentum=0.8, weight_decay=0.01)
     step = step_of(asked)
     images = images_of(asked)
     twin = network_of(asked, images)
-    plain = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01, foreach=False)
+    plain = of_torch(asked, twin)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         step()
@@ -94,7 +104,23 @@ def test_momentum_and_weight_decay_are_those_of_sgd() -> None:
                                     images.data.train_labels[step.order[at : at + 64]]).backward()  # fmt: skip
         plain.step()
     for ours, theirs in zip(step.network.parameters(), twin.parameters(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-5)
+        assert torch.allclose(ours, theirs, atol=1e-5 if optimizer == "sgd" else 1e-3)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_all_that_an_update_changes_is_state_that_a_capture_puts_back(optimizer: str) -> None:
+    step = step_of(trial(optimizer=optimizer))
+    step()
+    before = [tensor.clone() for tensor in step.state()]
+    with restored(step.state(), [step.augment_generator]):
+        step.body(64)
+        assert not all(map(torch.equal, step.state(), before))
+    assert all(map(torch.equal, step.state(), before))
+    once = step_of(trial(optimizer=optimizer))
+    for _ in range(2):
+        once()
+    step()
+    assert all(map(torch.equal, once.state(), step.state()))
 
 
 def batches(step: Step) -> list[Tensor]:
@@ -231,3 +257,7 @@ def test_bf16_computes_blocks_in_bfloat16_and_keeps_weights_in_float32() -> None
     assert torch.bfloat16 in dtypes
     assert {p.dtype for p in step.network.parameters()} == {torch.float32}
     assert step.loss.dtype == torch.float32
+
+
+def test_the_optimizers_that_a_study_may_name_are_those_there_are() -> None:
+    assert tuple(OPTIMIZERS) == plan.OPTIMIZERS
