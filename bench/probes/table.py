@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.probes.anatomy import Probe, batch_statistics, blocks_of, evenly, rounded
+from bench.probes.dead import DeadUnits
 from bench.probes.growth import Growth
 from bench.probes.lesions import Lesions
 from bench.probes.paths import PathGradients
@@ -120,6 +121,7 @@ def parts(block: Block, x: Tensor) -> tuple[Tensor, Tensor | None]:
 PROBES: dict[str, type[Probe]] = {
     "gradient_norms": GradientNorms,
     "branch_ratio": BranchRatio,
+    "dead_units": DeadUnits,
     "lesions": Lesions,
     "path_gradients": PathGradients,
     "growth": Growth,

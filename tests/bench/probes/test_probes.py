@@ -16,6 +16,7 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial, architecture, spec_of
 from bench.probes import anatomy, growth, paths
 from bench.probes.anatomy import Probe, walk
+from bench.probes.dead import DeadUnits
 from bench.probes.lesions import Lesions
 from bench.probes.table import PROBES, BranchRatio, GradientNorms
 from bench.runner import run_trial
@@ -343,7 +344,8 @@ def test_a_probe_leaves_the_trained_network_as_it_was(row: str, name: str) -> No
     assert json.loads(json.dumps(probe.found)) == probe.found
 
 
-@pytest.mark.parametrize("name", sorted(set(PROBES) - {"gradient_norms"}))
+# The two others look at any network, through its modules.
+@pytest.mark.parametrize("name", sorted(set(PROBES) - {"gradient_norms", "dead_units"}))
 def test_a_users_own_blocks_are_left_in_peace(name: str) -> None:
     trial = asked("resnet", grow_to=(34,))
     network, images = ready(trial)
@@ -353,3 +355,29 @@ def test_a_users_own_blocks_are_left_in_peace(name: str) -> None:
     probe.after_epoch(1)
     probe.at_end()
     assert "own" in probe.found["skipped"]
+
+
+def test_dead_units_are_those_that_were_switched_off() -> None:
+    trial = asked()
+    network, images = ready(trial)
+    norm = network.blocks[0].branch.norm1
+    assert isinstance(norm, nn.BatchNorm2d)
+    probe = DeadUnits(network, images, trial)
+    probe.at_start()
+    with torch.no_grad():
+        norm.bias[:2] = -1e3  # two of four channels, behind the second ReLU from the input
+    probe.at_end()
+    relus = sum(isinstance(m, nn.ReLU) for m in network.modules())
+    assert probe.found["position"] == list(range(1, relus + 1))
+    assert probe.found["share_at_start"][1] == 0.0
+    assert probe.found["share_at_end"][1] == 0.5
+    others = [share for i, share in enumerate(probe.found["share_at_end"]) if i != 1]
+    assert max(others) < 0.5
+    assert probe.found["mean_at_end"] == pytest.approx(sum(probe.found["share_at_end"]) / relus, rel=1e-3)
+
+
+def test_dead_units_of_a_net_without_a_relu_are_skipped_with_the_reason() -> None:
+    network, images = ready(asked("plain-orthogonal"))
+    probe = DeadUnits(network, images, asked("plain-orthogonal"))
+    probe.at_start()
+    assert probe.found == {"skipped": "no ReLU is called"}
