@@ -94,13 +94,21 @@ def nothing(claim: str, subject: str, study: str, others: bool = False, measure:
     return Finding(claim, subject, measure, Verdict.INCONCLUSIVE, f"{what}: study {study!r} decides this claim")
 
 
-def apply(claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str]) -> list[Finding]:
-    """A rule on every ladder of these subjects, training and test error apart."""
+def apply(
+    claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str], one_depth: bool = False
+) -> list[Finding]:
+    """A rule on every ladder of these subjects, training and test error apart.
+
+    Args:
+        one_depth: Whether the rule looks at one depth only; else ladders of one are left out where others have more.
+    """
     best, searched = tuned(trials)
     found = []
     for subject in subjects:
         for measure in MEASURES:
-            for ladder in ladders(best, measure, [subject]):
+            every = ladders(best, measure, [subject])
+            several = [ladder for ladder in every if one_depth or len(ladder.depths) > 1]
+            for ladder in several or every:
                 finding = rule(claim, measure, ladder)
                 lrs = {row["depth"]: _search(row) for row in searched if _same_arm(row, ladder)}
                 found.append(finding.but(setting=_setting(ladder, bool(lrs)), details=_with_lr(finding, lrs)))
@@ -213,7 +221,7 @@ def thousand(frames: Frames, deciding: Deciding) -> list[Finding]:
         found = thousand_layers.trains(name, measure, ladder, next(iter(same), None))
         return found.but(beside=at_its_rate(ladder, plain))
 
-    found = apply(claim, rule, trials, residual(trials))
+    found = apply(claim, rule, trials, residual(trials), one_depth=True)
     # The claim is about training only: "easy to train".
     return headline_first(claim, [f for f in found if f.measure == "train_error"], deciding, "resnet")
 

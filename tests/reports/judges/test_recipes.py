@@ -164,3 +164,13 @@ def test_a_thousand_layers_show_how_the_plain_twin_ends_at_their_rate():
     assert with_twin.beside.startswith("At the learning rate of resnet, not judged, plain ends at ")
     assert without.beside == ""
     assert (with_twin.verdict, with_twin.reason) == (without.verdict, without.reason)
+
+
+def test_a_net_of_one_depth_beside_a_ladder_is_no_ladder():
+    """The plain twin of a thousand layers, trained for as long as they were, says nothing about degradation."""
+    ladder = own_rates(study({"plain": RISING}, epochs=20))
+    twin = [r for r in own_rates(study({"plain": RISING}, epochs=5)) if r.trial.depth == 1002]
+    found = judge(frames(ladder + twin), ("plain-degrades",))["plain-degrades"]
+    assert {f.setting for f in found if f.trials} == {"epochs 20, each depth at its own best lr"}
+    alone = judge(frames(twin), ("plain-degrades",))["plain-degrades"]
+    assert "one depth only" in alone[0].reason
