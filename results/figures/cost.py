@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from results import stats
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import (
     canvas,
     failures,
@@ -109,7 +109,7 @@ def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
     else:
         x, y, said = depth, cost, ""
     drawn = [rounded(value) for value in y]
-    axes.plot(x.round(2), drawn, color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7)
+    axes.plot(x.round(2), drawn, color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7, label=reading.ASIDE)
     return said
 
 
