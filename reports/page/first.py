@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.plan.study import Study
 from reports.claims import Claim, Finding, Verdict
 from reports.finding import ArmRow, GrowthRow, LesionRow, SeedRow, TwinRow
 from reports.page import verdicts
+from reports.page.context import Source
 from reports.page.words import number, sentence, short_effect
 from reports.protocol import SAME_FUNCTION
 from results.figures import style
@@ -162,25 +162,34 @@ def _view(shown: Cell | None) -> dict[str, str] | None:
 # ---- the message ------------------------------------------------------------------------------------------
 
 
-def headline(study: Study, judged: Judged, labels: dict[str, str]) -> str:
+def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
     """The page's message: what the first claims of `CLAUSES` that are decided say; the study's title if none is."""
+    trials = source.frames.trials
+    if len(trials) and not trials["status"].isin(["ok", "diverged"]).any():
+        return f"Nothing can be said: all {len(trials)} trials failed"
     if not judged:
-        return study.title
-    names = columns(judged, labels)
+        return source.study.title
     clauses: list[str] = []
     for claim, found in ranked(judged):
-        said = _clause(claim, found, names, labels)
+        said = _clause(claim, found, columns(judged, labels), labels)
         if said and not (clauses and OPEN in said):
             clauses.append(said)
         # One that says of each network what became of it needs no second one.
         if len(clauses) == MOST_CLAUSES or (said and (OPEN in said or claim.id == "thousand-layers")):
             break
     if not clauses:
-        many = len(judged)
-        only = f"Not decided here: {_lower(judged[0][0].title)}"
-        return only if many == 1 else f"None of these {many} claims is decided by these records"
+        if len(judged) == 1:
+            return f"Not decided here: {_lower(judged[0][0].title)}"
+        return f"None of these {len(judged)} claims is decided by these records"
     words = "; ".join(clauses)
     return words[:1].upper() + words[1:]
+
+
+def message_claim(judged: Judged) -> tuple[Claim, list[Finding]] | None:
+    """The claim that the message is about: the first with a finding that decides, else the first."""
+    order = ranked(judged)
+    decided = (pair for pair in order if any(f.verdict != Verdict.INCONCLUSIVE for f in pair[1]))
+    return next(decided, order[0] if order else None)
 
 
 def ranked(judged: Judged) -> Judged:
@@ -263,11 +272,14 @@ def panels(frames: Frames, judged: Judged, labels: dict[str, str]) -> list[tuple
         trials = frames.trials[frames.trials["digest"].isin({digest for f in looked for digest in f.trials})]
         # More than one rate or length a net would draw two lines as one.
         trials = trials[~trials["dataset"].str.startswith("random-labels")]
-        if len(trials) and not (trials.groupby(["architecture", "depth"])[["lr", "epochs"]].nunique() > 1).any(axis=None):
-            drawn.append((_title(trials, labels), trials, summarize(trials)))
+        if len(trials) and not (trials.groupby(["architecture", "depth"])[["lr", "epochs"]].nunique() > 1).any(
+            axis=None
+        ):
+            drawn.append((after(trials), trials, summarize(trials)))
     return sorted(drawn, key=lambda panel: float(panel[1]["steps_planned"].max()))
 
 
-def _title(trials: pd.DataFrame, labels: dict[str, str]) -> str:
+def after(trials: pd.DataFrame) -> str:
+    """What a panel of the main figure is headed: how long its nets were trained."""
     steps = trials["steps_planned"].dropna()
     return f"After {int(steps.max()):,} steps".replace(",", " ") if len(steps) else ""
