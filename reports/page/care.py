@@ -51,8 +51,8 @@ def warnings(source: Source) -> list[Care]:
         if len(hurt):
             first = hurt.sort_values("path").iloc[0]
             full = (
-                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
-                f" {first['disturbed']}{' ...' if len(hurt) > 1 else ''}. What they learned is not touched; to measure"
+                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed{', such as' if len(hurt) > 1 else ':'}"
+                f" {first['path']}: {first['disturbed']}. What they learned is not touched; to measure"
                 " again, delete the record."
             )
             lines.append(Care(f"{len(hurt)} of {len(rows)} {what} times were disturbed", full))

@@ -17,6 +17,8 @@ from reports.finding import Finding
 from reports.page.words import NOTHING, listed, number, percent
 from results.figures import errors as error_figures
 from results.figures import style
+from results.figures.ladder import short
+from results.figures.panels import labels_of
 from results.tables import Frames
 
 
@@ -118,7 +120,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         (listed(depths), "layers"),
         (listed(sorted(trials["dataset"].unique())), ""),
         (f"{hours:.2g}" if hours else "", "core-hours of training"),
-        (_search(source.frames.search), "of search for learning rates"),
+        (_search(source.frames.search), "core-hours of search for learning rates"),
     ]
     return [(value, label) for value, label in lines if value]
 
@@ -128,13 +130,14 @@ def _search(search: pd.DataFrame) -> str:
     if search.empty:
         return ""
     hours = float((search["seconds"] * search["threads"].clip(lower=1).fillna(1)).sum()) / 3600
-    return f"{hours:.2g} core-hours"
+    return f"{hours:.2g}"
 
 
 def cite(source: Source) -> str:
     """What names this page and its records, for a text that uses them."""
     told = dict(environment(source.frames))
-    parts = [f"Depth ablation suite {told['suite']}" if "suite" in told else "Depth ablation suite"]
+    version = told.get("suite", "")
+    parts = [f"Depth ablation suite {version}" if version[:1].isdigit() else "Depth ablation suite"]
     parts += [f"study {source.study.name}", f"{len(source.frames.trials) + len(source.frames.cost)} trials"]
     parts += [machine(source.frames), *(f"{key} {told[key]}" for key in ("PyTorch", "code (SHA-256)") if key in told)]
     return ", ".join(filter(None, parts)) + "."
@@ -280,8 +283,8 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
     part = error_figures.drawn_part(frames, architectures)
     if part is None:
         return ""
-    said, _, drawn = part
-    lines = []
+    said, trials, drawn = part
+    lines, labels = [], labels_of(trials)
     for name, cells in drawn.sort_values("depth").groupby("architecture", sort=True):
         means, words = cells[cells[f"{column}_mean"].notna()], []
         if len(means):
@@ -292,7 +295,7 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
             failed, count = int(bad["n_failed"].sum()), int(cells["n"].sum())
             words.append(f"{failed} of {count} trials failed, the shallowest at {bad['depth'].min()} layers")
         if words:
-            lines.append(f"{name}: {'; '.join(words)}.")
+            lines.append(f"{short(labels[name])}: {'; '.join(words)}.")
     return " ".join(filter(None, (said and f"{said}.", *lines)))
 
 
@@ -300,7 +303,7 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
     """A cost figure in words: of the rows that it draws (`cost_figures.cost_part`, `roofline_part`)."""
     if part is None:
         return ""
-    lines = []
+    lines, labels = [], labels_of(part[1])
     for name, rows in part[1].sort_values("depth").groupby("architecture", sort=True):
         known, words = rows[(rows[column] > 0) & (rows["status"] == "ok")], []
         if len(known):
@@ -310,5 +313,5 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
         if len(failed):
             words.append(f"did not finish at {listed(failed['depth'])} layers")
         if words:
-            lines.append(f"{name}: {'; '.join(words)}.")
+            lines.append(f"{short(labels[name])}: {'; '.join(words)}.")
     return " ".join(filter(None, (part[0] and f"{part[0]}.", *lines)))

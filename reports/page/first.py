@@ -64,12 +64,14 @@ def of_network(findings: list[Finding], name: str) -> Finding | None:
 
     Where findings that decide contradict each other, the first of all, as the judge ordered them.
     """
-    alike = [f for f in findings if f.measure == findings[0].measure and network(f) == name]
-    plain = [f for f in alike if f.subject == name] or alike
-    decided = [f for f in plain if f.verdict != Verdict.INCONCLUSIVE]
+    alike = [f for f in findings if f.measure == findings[0].measure]
+    # What a judge added to a network's name, such as "plain, random labels", counts where nothing is said of it plainly.
+    plainly = findings[0].subject == network(findings[0])
+    own = [f for f in alike if (f.subject if plainly else network(f)) == name]
+    decided = [f for f in own if f.verdict != Verdict.INCONCLUSIVE]
     if decided and len({f.verdict for f in decided}) == 1:
         return decided[0]
-    return plain[0] if plain else None
+    return own[0] if own else None
 
 
 def called(name: str, labels: dict[str, str]) -> str:
@@ -79,9 +81,13 @@ def called(name: str, labels: dict[str, str]) -> str:
 
 
 def columns(judged: Judged, labels: dict[str, str]) -> list[str]:
-    """The networks that the findings are about, in the order of the figures' legends."""
-    named = {network(f) for _, found in judged for f in found if f.measure == found[0].measure}
-    return [name for name in style.styles(named & set(labels))][:MOST_COLUMNS]
+    """The networks that the findings are about, in the order of the figures' legends.
+
+    The kinds of block of the default ladder and users' own; the suite's others where there are not two of these.
+    """
+    named = {network(f) for _, found in judged for f in found if f.measure == found[0].measure} & set(labels)
+    main = [name for name in named if name in list(style.STYLES)[:3] or name not in style.STYLES]
+    return list(style.styles(main if len(main) > 1 else named))[:MOST_COLUMNS]
 
 
 def cell(findings: list[Finding], name: str) -> Cell | None:

@@ -37,7 +37,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
         description: What the figure shows, in words.
 
     Returns:
-        One <svg role="img"> element without width and height: it fills its box, up to 1.6 times its size in pt.
+        One <svg role="img"> element without width and height: it fills its box, up to 1.35 times its size in pt.
     """
     start = _BOX.search(svg)
     if start is None:
@@ -51,7 +51,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
     width, height = float(start[1]), float(start[2])
     head = (
         f'<svg role="img" aria-labelledby="{prefix}-t {prefix}-d" viewBox="0 0 {width:g} {height:g}"'
-        f' style="max-width:{width * 1.6:.0f}px" xmlns="http://www.w3.org/2000/svg"'
+        f' style="max-width:{width * 1.35:.0f}px" xmlns="http://www.w3.org/2000/svg"'
         f' xmlns:xlink="http://www.w3.org/1999/xlink"><title id="{prefix}-t">{escape(visible(title))}</title>'
         f'<desc id="{prefix}-d">{escape(visible(description))}</desc>'
     )

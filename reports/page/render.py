@@ -173,15 +173,14 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
     figure = verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
     judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
+    said = [verdicts.finding_view(finding, names, source.study.name) for finding in told]
+    # One reason a verdict; of costs the number says it all.
+    aloud = {view["verdict"]: i for i, view in reversed(list(enumerate(said)))} if claim.glance != "costs" else {}
     return {
         "claim": claim,
-        # Costs are said by their number: the reason repeats it.
-        "told": [
-            {**verdicts.finding_view(finding, names, source.study.name), "aloud": claim.glance != "costs"}
-            for finding in told
-        ],
+        "told": [{**view, "aloud": i in aloud.values()} for i, view in enumerate(said)],
         "views": views,
-        "figures": claim.figures,
+        "figures": [name for name in claim.figures if name != HERO],
         "small": _small(source.frames, claim, [*told, *(f for f in findings if f not in told)]),
         "judged": judged,
         "change": verdicts.what_would_change(claim, findings),
@@ -228,13 +227,36 @@ def _judged(frames: Frames, findings: list[Finding]) -> Frames:
 WIDE = 5.0
 
 
+# Stands on the first screen, setting by setting.
+HERO = "train-error-by-depth"
+
+# Figures that show one setting of many: of the study that decides what the message says.
+_OF_ONE = ("test-error-by-depth", "loss-curves", "accuracy-price", "gradient-norms")
+
+
+def _deciding(source: Source) -> Frames:
+    """Of a study of studies, the trials of the one that the main figure is of; all where it has one or none."""
+    frames = source.frames
+    judged = verdicts.judged_here(source.study, source.findings)
+    panels = first.panels(frames, judged, verdicts.labels(frames))
+    if not panels:
+        return frames
+    study = panels[0][1]["study"].iloc[0]
+    trials, cells = (rows[rows["study"] == study] for rows in (frames.trials, frames.cells))
+    return dataclasses.replace(frames, trials=trials, cells=cells)
+
+
 def _pictures(source: Source) -> dict[str, Any]:
     """Every figure drawn once, by name, and the sections that they stand in."""
     drawn: dict[str, dict[str, Any]] = {}
+    deciding = _deciding(source)
     for name, chart in figures.FIGURES.items():
-        entry = _entry(chart.draw(source.frames), name, chart.title, _words(source.frames, name))
+        if name == HERO:
+            continue
+        frames = deciding if name in _OF_ONE else source.frames
+        entry = _entry(chart.draw(frames), name, chart.title, _words(frames, name))
         if name == "test-error-by-depth":
-            entry["note"] = error_figures.protocol_note(source.frames)
+            entry["note"] = error_figures.protocol_note(frames)
         drawn[name] = {**entry, "chart": chart}
     sections = [
         {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
@@ -246,14 +268,13 @@ def _pictures(source: Source) -> dict[str, Any]:
 def _words(frames: Frames, name: str) -> str:
     """What a figure shows, in words, for those who cannot see it."""
     caption = figures.FIGURES[name].caption
-    if name in ("train-error-by-depth", "test-error-by-depth"):
-        return f"{context.error_words(frames, name.replace('-by-depth', '').replace('-', '_'))} {caption}"
+    if name == "test-error-by-depth":
+        return f"{context.error_words(frames, 'test_error')} {caption}"
     for figure, column, factor, unit in (
         ("step-time", "step_time_s", 1.0, "s"),
-        ("throughput", "images_per_s", 1.0, "images/s"),
         ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
         ("energy", "energy_j_per_step", 1.0, "J"),
-        ("roofline", "roof_share", 100.0, "% of the roof"),
+        ("roofline", "roof_share", 100.0, "% of the ceiling"),
     ):
         if figure == name:
             part = (cost_figures.roofline_part if name == "roofline" else cost_figures.cost_part)(frames)

@@ -146,7 +146,7 @@ def error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
         if part is None or (part[1][column].isna().all() and column == "test_error"):
             return None
         said, trials, cells = part
-        figure, axes = canvas(1, 1, 8.2, 4.2)
+        figure, axes = canvas(1, 1, 4.8, 3.5)
         error_panel(axes[0, 0], trials, cells, column)
         axes[0, 0].set_title(said, loc="left")
         stars = column == "test_error" and _published(axes[0, 0], trials)

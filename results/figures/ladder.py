@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from results.figures import style
 from results.figures.errors import BAND, error_panel
 from results.figures.panels import canvas, key, labels_of, looks_of, styled
 

@@ -167,9 +167,7 @@ def failures(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: 
             *at, marker=look.marker, s=size, facecolors=style.GROUND, edgecolors=look.color, linewidths=1, zorder=4,
             label=reading.FAILED,
         )  # fmt: skip
-        axes.scatter(
-            *at, marker="x", s=size * 0.45, color=look.color, linewidths=1, zorder=5, label=reading.CROSS
-        )
+        axes.scatter(*at, marker="x", s=size * 0.45, color=look.color, linewidths=1, zorder=5, label=reading.CROSS)
 
 
 def dodged(depth: pd.Series, architecture: pd.Series, looks: dict[str, Style]) -> pd.Series:

@@ -70,7 +70,7 @@ MUTED = "#57606b"
 GRID = "#dde2e7"
 GROUND = "#fefefe"
 BAND = "#f4e7e1"
-SHADES = ("#bcd3e8", "#7fa8cf", "#41729f", "#274c77", "#a3b18a", "#588157", "#e0b1cb", "#9f86c0", "#c9ada7")
+SHADES = ("#bcd3e8", "#41729f", "#a3b18a", "#9f86c0", "#c9ada7")
 
 _DARK = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--card)", BAND: "var(--band)"}
 
