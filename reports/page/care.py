@@ -50,8 +50,9 @@ def warnings(source: Source) -> list[Care]:
         hurt = rows[rows["disturbed"] != ""]
         if len(hurt):
             first = hurt.sort_values("path").iloc[0]
+            such = ", such as" if len(hurt) > 1 else ":"
             full = (
-                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed{', such as' if len(hurt) > 1 else ':'}"
+                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed{such}"
                 f" {first['path']}: {first['disturbed']}. What they learned is not touched; to measure"
                 " again, delete the record."
             )

@@ -13,7 +13,7 @@ from reports.claims import Claim, Finding, Verdict
 from reports.finding import ArmRow, GrowthRow, LesionRow, SeedRow, TwinRow
 from reports.page import verdicts
 from reports.page.context import Source
-from reports.page.words import number, sentence, short_effect
+from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import SAME_FUNCTION
 from results.figures import style
 from results.figures.ladder import short
@@ -65,7 +65,7 @@ def of_network(findings: list[Finding], name: str) -> Finding | None:
     Where findings that decide contradict each other, the first of all, as the judge ordered them.
     """
     alike = [f for f in findings if f.measure == findings[0].measure]
-    # What a judge added to a network's name, such as "plain, random labels", counts where nothing is said of it plainly.
+    # A network with an addition, such as "plain, random labels", counts where the headline is about such a one.
     plainly = findings[0].subject == network(findings[0])
     own = [f for f in alike if (f.subject if plainly else network(f)) == name]
     decided = [f for f in own if f.verdict != Verdict.INCONCLUSIVE]
@@ -111,7 +111,7 @@ def _rows(rows: list[Any]) -> str:
 
 
 def _number(finding: Finding) -> str:
-    """The number that a verdict rests on, in a word; the verdict's own word where it rests on none."""
+    """The number that a verdict rests on, or what became of the nets, in a word; a dash where it rests on none."""
     rows = finding.details
     lesions = [row for row in rows if isinstance(row, LesionRow)]
     if lesions:
@@ -128,7 +128,7 @@ def _number(finding: Finding) -> str:
     last = max(deep, key=lambda row: row.depth, default=None)
     if last is not None and last.lost and not isinstance(last, ArmRow):
         return "diverged" if getattr(last, "diverged", 0) else "failed"
-    return str(finding.verdict)
+    return NOTHING
 
 
 def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
@@ -146,7 +146,10 @@ def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
             rows.append({"claim": claim, "cells": [], "all": _view(Cell(_number(found[0]), found[0]))})
         else:
             rows.append({"claim": claim, "cells": cells, "all": None})
-    heads = [{"label": called(name, labels), "color": look.color} for name, look in style.styles(names).items()]
+    heads = [
+        {"label": called(name, labels), "color": f"var(--c{look.color[1:]})"}
+        for name, look in style.styles(names).items()
+    ]
     return {"heads": heads, "rows": rows}
 
 
@@ -226,7 +229,7 @@ def _clause(claim: Claim, found: list[Finding], names: list[str], labels: dict[s
         return ""
     if len(said) == 2 and "{depth}" in texts[1]:
         said[1] = said[1].partition(" layers ")[2]
-    twins = [n for n in names if n not in sum(by.values(), []) and _twin_lost(found, n)]
+    twins = [n for n in names if not any(n in group for group in by.values()) and _twin_lost(found, n)]
     said += [f"{_nets(twins, labels)} diverge"] if twins else []
     said += [f"for {_nets(by[Verdict.INCONCLUSIVE], labels)} {OPEN}"] if by[Verdict.INCONCLUSIVE] else []
     return ", ".join(said)

@@ -60,8 +60,8 @@ FIGURES: dict[str, Chart] = {
     "test-error-by-depth": Chart(
         "errors",
         "Test error against depth",
-        "As training error, on images that were not trained on. Intervals include the sampling of the test set. Published points"
-        " (stars) stand only on plots of the same data.",
+        "As training error, on images that were not trained on. Intervals include the sampling of the test set."
+        " Published points (stars) stand only on plots of the same data.",
         "training trials",
         "digits",
         error_chart("test_error"),
