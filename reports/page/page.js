@@ -37,6 +37,7 @@ const sortBy = (table, head) => {
 const makeSortable = (table) => {
   for (const head of table.tHead.rows[0].cells) {
     const button = make("button", { type: "button", class: "sort" }, textOf(head));
+    head.dataset.head = textOf(head);
     head.replaceChildren(button);
     button.addEventListener("click", () => sortBy(table, head));
   }
@@ -148,7 +149,7 @@ const makeFolding = () => {
   document.querySelector("nav div").append(button);
 };
 
-// A link to something inside a fold opens the fold; paper has no folds.
+// A link to something inside a fold opens the fold; paper has no folds, but for the longest lists of numbers.
 const openAround = (node) => {
   for (let fold = node?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   if (node?.matches("tr")) { unfold(node.closest("table")); node.scrollIntoView({ block: "center" }); }
@@ -161,7 +162,7 @@ const openTarget = () => {
 };
 let closed = [];
 addEventListener("beforeprint", () => {
-  closed = folds().filter((fold) => !fold.open);
+  closed = folds().filter((fold) => !fold.open && !fold.matches(".long"));
   for (const fold of closed) fold.open = true;
 });
 addEventListener("afterprint", () => { for (const fold of closed) fold.open = false; });
