@@ -74,6 +74,13 @@ def of_network(findings: list[Finding], name: str) -> Finding | None:
     return own[0] if own else None
 
 
+def told(findings: list[Finding], labels: dict[str, str]) -> list[Finding]:
+    """What a claim is said by in short: the finding that stands for each network; the headline where there is none."""
+    names = list(style.styles({network(f) for f in findings} & set(labels)))
+    own = (of_network(findings, name) for name in names)
+    return [finding for finding in own if finding is not None] or findings[:1]
+
+
 def called(name: str, labels: dict[str, str]) -> str:
     """A network in a word or two: its short label where it has one, else its name."""
     label = short(labels.get(name, name))
@@ -85,7 +92,9 @@ def columns(judged: Judged, labels: dict[str, str]) -> list[str]:
 
     The kinds of block of the default ladder and users' own; the suite's others where there are not two of these.
     """
-    named = {network(f) for _, found in judged for f in found if f.measure == found[0].measure} & set(labels)
+    alike = [f for _, found in judged for f in found if f.measure == found[0].measure]
+    twins = {row.subject for f in alike for row in f.details if isinstance(row, SeedRow | TwinRow)}
+    named = ({network(f) for f in alike} | twins) & set(labels)
     main = [name for name in named if name in list(style.STYLES)[:3] or name not in style.STYLES]
     return list(style.styles(main if len(main) > 1 else named))[:MOST_COLUMNS]
 

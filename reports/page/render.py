@@ -168,8 +168,7 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
     """A claim: what it says of each network in a line, and all its findings behind a fold."""
     names = verdicts.labels(source.frames)
     views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
-    columns = first.columns([(claim, findings)], names)
-    told = [found for name in columns if (found := first.of_network(findings, name)) is not None] or findings[:1]
+    told = first.told(findings, names)
     figure = verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
     judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
