@@ -61,7 +61,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
 def _page_tag(tag: str, names: dict[str, str]) -> str:
     """A tag with the page's ids, colours and font; ids that nothing refers to go (matplotlib names every group)."""
     if ' id="key-' in tag:
-        tag = re.sub(r' id="key-([0-9a-f]{6})"', r' class="key" data-arm="--c\1"', tag)
+        tag = re.sub(r' id="key-([0-9a-f]{6})"', r' class="key" data-arm="--c\1" style="--arm:var(--c\1)"', tag)
     if " id=" in tag:
         tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", tag)
     if "#" in tag:

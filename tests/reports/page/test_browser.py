@@ -50,7 +50,7 @@ def test_first_screen(browser: Any, address: str, look: str) -> None:
     assert dark == [look == "dark", look != "dark"]
     # The figures' text is big enough to be read, if need be by scrolling inside the figure.
     smallest = view.evaluate(
-        """() => Math.min(...[...document.querySelectorAll("#main-figure svg text, .claim svg text")]
+        """() => Math.min(...[...document.querySelectorAll("#main-figure svg text, .claim .small text")]
              .map((t) => t.getBoundingClientRect().height).filter((h) => h > 0))"""
     )
     assert smallest > 7.5

@@ -237,7 +237,8 @@ def test_a_thousand_trials_fit_in_five_megabytes() -> None:
 
 
 def test_the_command_on_the_page_is_one_that_the_bench_knows(made: Source) -> None:
-    from bench.__main__ import chosen, run
+    from bench.__main__ import run
+    from bench.asked import chosen
 
     assert {"study", "only", "seeds", "records"} <= set(inspect.signature(run).parameters)
     trial = made.study.trials[3]
