@@ -1,6 +1,8 @@
-# Everything a user runs. `make` alone lists the targets.
-# Variables: STUDY DEVICE=auto|cpu|cuda SEEDS=0,1,2 or 3  DATA_ROOT=data  EXECUTOR=process|inline|ray  TIME_LIMIT=9m
-#            DOWNLOAD=1  WORKERS=2  PYTHON=python3  VENV=.venv; VENV=none uses PYTHON as it is and installs nothing.
+# Everything a user runs. `make` alone lists the targets: users' have two hashes before their words, developers' three.
+# Variables: STUDY=digits  DEVICE=auto|cpu|cuda  SEEDS=0,1,2 or 3  DEPTHS=18,66
+#            TIME_LIMIT=9m  WORKERS=2  EXECUTOR=process|inline|ray
+#            DATA_ROOT=data  DOWNLOAD=1  PYTHON=python3
+#            VENV=.venv (none: PYTHON as it is, nothing is installed)
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -9,6 +11,8 @@ VENV ?= .venv
 STUDY ?=
 DEVICE ?= auto
 SEEDS ?=
+DEPTHS ?=
+ARCHITECTURE ?= resnet
 DATA_ROOT ?= data
 EXECUTOR ?= process
 TIME_LIMIT ?=
@@ -25,7 +29,7 @@ PY := $(VENV)/bin/python
 endif
 
 # A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
-KNOWN := STUDY DEVICE SEEDS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS DEPTH BASE TRIES PYTHON VENV
+KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS DEPTH ARCHITECTURE BASE TRIES PYTHON VENV
 empty :=
 space := $(empty) $(empty)
 GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(subst :=,=,$(word)))))
@@ -37,88 +41,100 @@ quoted = '$(subst ','\'',$(1))'
 option = $(if $($(2)),$(1) $(call quoted,$($(2))))
 TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
 	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
-RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS)
+RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
-.PHONY: help setup ablation taste tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
+.PHONY: help setup ablation taste list show summary tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
 	test test-ray test-cuda-2.11 check reports-published clean
 
-help:  ## list the targets
-	@grep -hE '^[a-z0-9.-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
+help:
+	@echo "make TARGET [VARIABLE=value ...]"
+	@grep -hE '^[a-z0-9.-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 	@grep -E '^# (Variables|  )' Makefile | cut -c3-
+	@echo "for those who change the suite:"
+	@grep -hE '^[a-z0-9.-]+:.*  ### ' Makefile | sed -E 's/:.*  ### /\t/' | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## install what is in requirements.lock into VENV (the other targets do it when it is missing)
+setup: $(READY)  ## install requirements.lock into VENV (others do it too)
 
 $(VENV)/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup
 
 # The default study is chosen by the device and the data that are there; the choice is said.
-ablation: $(READY)  ## run STUDY (default: by the device), make its tables, and its page; ends with the verdicts
-	@study=$(call quoted,$(STUDY)); \
+ablation: $(READY)  ## run STUDY (default: by the device), its tables, page and verdicts
+	@study=$(call quoted,$(STUDY)); started=$$(date +%s); \
 	[ -n "$$study" ] || study=$$($(PY) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
 	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
 	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
-	$(PY) -m results "$$study" && $(PY) -m reports "$$study" && exit $$code
+	$(PY) -m results "$$study" && $(PY) -m reports "$$study" --next --started "$$started" && exit $$code
 
 taste: STUDY = taste
 taste: ablation  ## the default study in small: a minute, up to 130 layers
 
-tune: $(READY)  ## search each net's own learning rate for STUDY, which reads them as lr = "tuned"; says first what it will take
+list: $(READY)  ## the built-in studies
+	@$(PY) -m bench list
+
+show: $(READY)  ## what is in STUDY, and what it will take
+	@$(PY) -m bench show $(call quoted,$(or $(STUDY),digits)) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
+
+summary: $(READY)  ## the net ARCHITECTURE=resnet of DEPTH=66 layer by layer
+	@$(PY) -m bench summary $(call quoted,$(ARCHITECTURE)) --depth $(call quoted,$(DEPTH))
+
+tune: $(READY)  ## search each net's learning rate for STUDY (lr = "tuned")
 	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
 	@$(PY) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
 
-robustness: $(READY)  ## STUDY (default: taste) on other CPU kernels, which round otherwise: which verdicts flip (TIME_LIMIT is of each)
+robustness: $(READY)  ## STUDY on other CPU kernels: which verdicts flip
 	@$(PY) -m reports.robustness $(call quoted,$(or $(STUDY),taste)) $(RUN_OPTIONS)
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) && $(PY) -m reports $(call quoted,$(or $(STUDY),digits))
 
-reports-published: $(READY)  ## rebuild the pages of reports/published from the records in results/published
+reports-published: $(READY)  ### rebuild reports/published from results/published
 	@$(PY) -m reports --published
 
-bench: $(READY)  ## benchmarks over depth: saves a baseline where there is none, else compares with it
+bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
 	@$(PY) -m tests.regressions.gate
 
-bench-compare: $(READY)  ## fail where a benchmark slowed by 25 % against BASE: a saved run, another checkout, or another python
+bench-compare: $(READY)  ## fail where a benchmark is 25 % slower than BASE
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
 	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE))
 
-bench-cpu: $(READY)  ## our loop against the loop people write, on this CPU (quiet machine; minutes)
+bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
 	@$(PY) -m tests.speed.cpu_table
 
-bench-cuda: $(READY)  ## every CUDA row of the table of targets, exactness first (under 8 minutes)
+bench-cuda: $(READY)  ### every CUDA row of the table of targets (under 8 minutes)
 	@$(PY) -m tests.speed.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace that Perfetto opens
 	@$(PY) -m bench.cost.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
 
-tensorboard: $(READY)  ## TensorBoard on curves of STUDY and on traces (its trace page loads code from the internet)
+tensorboard: $(READY)  ## TensorBoard on STUDY (its trace page loads from the web)
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
-planted: $(READY)  ## judge made-up studies of known answer, 10,000 draws each, and print how often a verdict is wrong
+planted: $(READY)  ### judge made-up studies of known answer, 10,000 draws each
 	@$(PY) -m reports.judges.planted
 
 # A process per core, whole files each (fixtures are shared within a file); two processes of two threads each stand in each other's way.
-test: $(READY)  ## run the tests (those of the Ray executor: make test-ray)
+test: $(READY)  ### the tests, but for those of the Ray executor
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile
 
-test-ray: $(READY)  ## run the tests of the Ray executor: two nodes on this machine, one removed mid-sweep
+test-ray: $(READY)  ### the tests of the Ray executor, on two nodes of this machine
 	@$(PY) -m pytest tests -m ray
 
 .venv-2.11/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 sh .ci/setup 2.11.0
 
-test-cuda-2.11: .venv-2.11/.ready  ## run the tests of the CUDA path on the oldest torch, in an environment of its own (needs g++, no GPU)
+test-cuda-2.11: .venv-2.11/.ready  ### the CUDA path on the oldest torch, in a VENV of its own (g++)
 	@.venv-2.11/bin/python -m pytest tests/harness/ghost
 
-faults: $(READY)  ## do harm to small sweeps, every fault many times, and print what was lost (minutes; TRIES=10)
+faults: $(READY)  ### do harm to small sweeps, TRIES=10 times each fault
 	@$(PY) -m tests.harness.chaos $(call quoted,$(or $(TRIES),10))
 
-scale: $(READY)  ## how tables and page grow with the number of records, 100 to 100,000 made-up ones (minutes)
+scale: $(READY)  ### how tables and page grow with the number of records
 	@PYTHONPATH=. $(PY) tests/scale.py
 
-check: $(READY)  ## lint and type-check
+check: $(READY)  ### lint and type-check
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
-clean:  ## remove what was derived (tables, pages, caches); records and VENV stay
+clean:  ## remove tables, pages and caches; records and VENV stay
 	rm -rf results/out reports/html .mypy_cache .ruff_cache .pytest_cache .ci/out

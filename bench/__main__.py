@@ -7,207 +7,47 @@ if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import dataclasses
-import importlib
+import platform
 import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from bench.command import typer
+from bench import looking
+from bench.asked import asked, chosen, home, known_claims, known_depths, numbers, seconds
+from bench.command import typer, version
+from bench.looking import DataRoot, Depths, Device, Purpose, Seeds, StudyName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
-StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
-Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
-Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Executor = Annotated[str, typer.Option(help="process, inline or ray.")]
 Workers = Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")]
 Records = Annotated[str, typer.Option(help="Folder of the records.")]
-DataRoot = Annotated[str, typer.Option(help="Where data sets lie.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 TimeLimit = Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")]
 NoLive = Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")]
-Purpose = Annotated[str, typer.Option(help="Only what is judged (train), what measures cost (cost), or the search.")]
 
 
-def numbers(option: str, text: str) -> list[int] | None:
-    """Reads "0,1,2".
-
-    Raises:
-        ValueError: Not whole numbers, or one twice.
-    """
-    if not text.strip():
-        return None
-    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise ValueError(f"{option} {text!r} must be whole numbers with commas between them, for example 0,1,2")
-    values = [int(part) for part in parts]
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"{option} {text!r} lists {value} twice")
-    return values
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"depth ablation {version()}, Python {platform.python_version()}")
+        raise typer.Exit
 
 
-def seed_list(text: str, first: int = 0) -> list[int] | None:
-    """Seeds as a list, or a count N for N from the first on."""
-    values = numbers("--seeds", text)
-    if values is not None and len(values) == 1 and "," not in text:
-        if not 1 <= values[0] <= 100:
-            raise ValueError(f"--seeds {text!r}: a count must be 1 to 100; for one seed write a comma after it: 7,")
-        return list(range(first, first + values[0]))
-    return values
-
-
-def seconds(option: str, text: str) -> float:
-    """Reads a duration: 90, 90s, 9m, 1.5h; empty is none (0).
-
-    Raises:
-        ValueError: It is none of these, or not above zero.
-    """
-    if not text.strip():
-        return 0.0
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text.strip()[-1].lower())
-    digits = text.strip()[:-1] if unit else text.strip()
-    if not digits.replace(".", "", 1).isdecimal() or not digits.isascii() or float(digits) <= 0:
-        raise ValueError(f"{option} {text!r} must be a duration above zero: 90s, 9m or 1.5h")
-    return float(digits) * (unit or 1)
-
-
-def home(folder: str) -> Path:
-    """A path in which a leading ~ is the home folder: no shell has seen it when make hands it on."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:
-        raise ValueError(f"{folder!r}: there is no such home folder") from None
-
-
-def known_depths(study: Any, asked: list[int] | None) -> None:
-    """Refuses depths that the study does not have, which would silently run less than was asked."""
-    have = sorted({trial.depth for trial in (*study.trials, *study.untuned)})
-    for depth in asked or []:
-        if depth not in have:
-            raise ValueError(f"--depths: study {study.name!r} has no depth {depth}; it has {', '.join(map(str, have))}")
-
-
-def asked(study: str, seeds: str, depths: list[int] | None, purpose: str) -> Any:
-    """The study as the options narrow it; of a search, the seeds are its own."""
-    from bench.plan.study import load
-    from bench.plan.trial import FIRST_SEARCH_SEED
-
-    if purpose == "search":
-        return load(study, None, depths, seed_list(seeds, FIRST_SEARCH_SEED))
-    return load(study, seed_list(seeds), depths)
-
-
-def known_claims(name: str, study: Any) -> None:
-    """Refuses claims that are none, which the report would refuse after all the work. By name: it is no part of us."""
-    if name.endswith(".toml") and study.claims:
-        from models.spec import unknown
-
-        claims = importlib.import_module("reports.claims").CLAIMS
-        for claim in study.claims:
-            if claim not in claims:
-                raise ValueError(f"study {study.name!r}: {unknown('claim', claim, claims)}")
-
-
-def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
-    """The study with only the trials of these digests, or of this purpose; all but a search where none is asked for."""
-    from bench.plan.trial import PURPOSES
-    from models.spec import unknown
-
-    if study.untuned and purpose not in ("cost", "search"):
-        first = study.untuned[0]
-        raise ValueError(
-            f"study {study.name!r}: no tuned rate is known for {len(study.untuned)} trials, such as"
-            f" {first.architecture.name} of {first.depth} layers: `make tune STUDY=...` searches them"
-        )
-    if purpose:
-        if purpose not in PURPOSES:
-            raise ValueError(unknown("purpose", purpose, PURPOSES))
-        trials = (*study.trials, *study.search)
-        study = dataclasses.replace(study, trials=tuple(t for t in trials if t.purpose == purpose))
-        if purpose == "search":
-            study = dataclasses.replace(study, varied=tuple(dict.fromkeys((*study.varied, "lr"))))
-        if not study.trials:
-            more = "; a table [search] declares one" if purpose == "search" else ""
-            raise ValueError(f"--purpose {purpose}: study {study.name!r} has no such trial{more}")
-    have = {trial.digest: trial for trial in study.trials}
-    for digest in only:
-        if digest not in have:
-            raise ValueError(f"--only: study {study.name!r} has no trial {digest!r} with these seeds and depths")
-    return dataclasses.replace(study, trials=tuple(have[digest] for digest in only)) if only else study
-
-
-@app.command("list")
-def list_studies() -> None:
-    """The built-in studies."""
-    from bench.plan import study
-
-    for name in study.known_studies():
-        found = study.load(name)
-        typer.echo(f"{name:<20} {len(found.trials):5} trials  {found.title}")
-
-
-@app.command()
-def default(
-    device: Device = "auto",
-    data_root: DataRoot = "data",
+@app.callback(help=__doc__)
+def whole(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
-    """The study that `make ablation` runs when none is named; why is said on stderr."""
-    from bench.plan.study import default_study
-
-    name, reason = default_study(device, home(data_root))
-    typer.echo(reason, err=True)
-    typer.echo(name)
+    """Options that stand before any command."""
 
 
-@app.command()
-def show(
-    study: StudyName,
-    seeds: Seeds = "",
-    depths: Depths = "",
-    purpose: Purpose = "",
-    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core.")] = 0,
-    records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
-) -> None:
-    """The trials of a study, and what they will take."""
-    from bench.plan.study import load
-    from bench.sweep import forecast as prediction
-    from bench.sweep.display import Silent
-
-    depth_list = numbers("--depths", depths)
-    known_depths(load(study), depth_list)
-    whole = asked(study, seeds, depth_list, purpose)
-    found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
-    name = Silent(found.varied).name
-    expected, sums = prediction.lines(found, Path(records), workers)
-    typer.echo(f"{found.title}\n{found.description}".strip())
-    for number, (trial, words) in enumerate(zip(found.trials, expected, strict=True), 1):
-        typer.echo(f"{number:5}  {name(trial):60} {words}")
-    typer.echo("\n".join(sums))
-    if whole.search and purpose != "search":
-        _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
-        typer.echo(f"its search, {len(whole.search)} trials more (--purpose search): {sums[0]}")
-    if whole.untuned:
-        typer.echo(f"{len(whole.untuned)} trials more once their rates are known: make tune STUDY={study}")
-
-
-@app.command()
-def summary(
-    architecture: str,
-    depth: Annotated[int, typer.Option(help="Weighted layers.")],
-    input: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "1x8x8",
-    width: Annotated[int, typer.Option(help="Channels of the first stage; 0 takes the layout's own.")] = 0,
-    layout: str = "four-stage",
-    classes: int = 10,
-) -> None:
-    """A network layer by layer: shapes, parameters, FLOPs."""
-    from bench.cost.summary import table
-
-    typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
+app.command("list")(looking.list_studies)
+app.command("default")(looking.default)
+app.command("show")(looking.show)
+app.command("summary")(looking.summary)
 
 
 @app.command()
@@ -268,6 +108,7 @@ def run(
         gpus_per_trial=gpus_per_trial,
         faults=tuple(map(harness().parse, inject)) if inject else (),
     )
+    progress.Plain().say("looking at the device and the data; PyTorch takes some seconds to load")
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
     display = progress.Plain()
     for line in closing(result, options):

@@ -1,17 +1,42 @@
 """How every command of the suite is served: what cannot be served is one line on stderr and an exit code. No torch."""
 
+import importlib.metadata
 import os
 import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 MISSING = f"packages of requirements.lock are missing in {sys.executable}; run `make setup`"
 
+# Of a checkout; an installed suite is where its packages are.
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def environment(project: Path, here: str) -> str:
+    """The Python of the project's own environment, where that is set up and is not this one; else empty."""
+    python = project / ".venv" / "bin" / "python"
+    return str(python) if (project / ".venv" / ".ready").is_file() and python != Path(here) else ""
+
+
+def version() -> str:
+    """The suite's version: of a checkout, what pyproject.toml says."""
+    import tomllib
+
+    try:
+        return str(tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    except OSError:
+        return importlib.metadata.version("depth-ablation")
+
+
 try:
     import typer as typer
 except ModuleNotFoundError as absent:
+    # `python -m bench list` right after `make ablation` is asked of the Python that `make` has set up.
+    if own := environment(PROJECT, sys.executable):
+        os.execv(own, [own, *sys.orig_argv[1:]])
     print(f"error: {MISSING} ({absent.name})", file=sys.stderr)
     raise SystemExit(2) from None
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
 
-# Five columns need so many characters.
-LEAST_WIDTH = 100
+# Lines longer than this are not read.
+MOST_WIDTH = 80
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -30,6 +30,8 @@ def report(
     study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")] = "",
     records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
     html: Annotated[str, typer.Option(help="Folder that the page is written to.")] = "reports/html",
+    next_steps: Annotated[bool, typer.Option("--next", help="End with a link and with what to type next.")] = False,
+    started: Annotated[float, typer.Option(help="When the whole work began, in seconds since 1970.", hidden=True)] = 0,
     published: Annotated[bool, typer.Option("--published", help="Rebuild every page of results/published.")] = False,
 ) -> None:
     """Writes HTML/STUDY.html, whole or not at all, and prints the verdicts."""
@@ -48,6 +50,28 @@ def report(
     write_page(source, target)
     print_verdicts(source)
     print(f"report: {target}")
+    if next_steps:
+        for line in closing(source, target, started):
+            print(line)
+
+
+def closing(source: "Source", target: Path, started: float) -> list[str]:
+    """How `make ablation` ends: time taken, the page as a link, and what to type next."""
+    import shlex
+    import time
+
+    lines = []
+    if started:
+        taken = max(0, round(time.time() - started))
+        lines.append(f"took {taken // 60} min {taken % 60} s" if taken >= 60 else f"took {taken} s")
+    study = shlex.quote(source.argument)
+    return [
+        *lines,
+        f"open {target.resolve().as_uri()}",
+        f"next: make show STUDY={study}    what was run, and what it took",
+        f"      make report STUDY={study}  this page again, without running anything",
+        "      make list                the other studies",
+    ]
 
 
 def write_page(source: "Source", target: Path) -> None:
@@ -106,48 +130,39 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
 
 
 def print_verdicts(source: "Source") -> None:
-    """The verdicts as a table: each claim's headline measure; without a terminal, plain text of a fixed width.
+    """The verdicts, a finding a network: its number in the first line, why below it, no word broken."""
+    import shutil
+    import textwrap
 
-    On a narrow terminal one below the other, since a table would cut words off.
-    """
     from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
-    from reports.page import verdicts
+    from reports.page import first, verdicts
     from reports.page.inline import visible
     from reports.page.words import sentence
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
-    wide = console.width >= LEAST_WIDTH
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("verdict", "claim", "about", "effect", "why"):
-        table.add_column(head, overflow="fold", ratio=4 if head == "why" else None, min_width=12)
+    width = shutil.get_terminal_size((MOST_WIDTH, 24)).columns if sys.stdout.isatty() else MOST_WIDTH
+    width = min(max(width, 20), MOST_WIDTH)
+    console = Console(width=width, highlight=False, emoji=False, soft_wrap=True)
     colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
     names = verdicts.labels(source.frames)
     judged, more = verdicts.judged_here(source.study, source.findings), 0
     for claim, findings in judged:
-        for finding in findings:
-            if finding.measure != findings[0].measure:
-                more += 1
-                continue
+        told = first.told(findings, names)
+        more += len(findings) - len(told)
+        for finding in told:
             view = verdicts.finding_view(finding, names, source.study.name)
-            about = f"{view['subject']}, {view['measure']}{', ' if view['where'] else ''}{view['where']}"
-            why = " ".join(filter(None, (view["reason"], view["beside"], sentence(finding.failures))))
-            words = [visible(text) for text in (claim.id, about, view["effect"], why)]
-            verdict = Text(f"{view['symbol']} {view['verdict']}", style=colors[view["verdict"]])
-            table.add_row(verdict, *map(Text, words))
-            if not wide:
-                console.print(verdict)
-                console.print(Padding(Text("\n".join(filter(None, words))), (0, 0, 0, 2)))
-    if table.row_count:
-        if wide:
-            console.print(table)
-        if more:
-            print(f"{more} more findings, on other measures, are on the page.")
-    else:
+            about = f"{claim.id}, {first.called(finding.subject, names)}"
+            head = f"{view['symbol']} {view['verdict']}  {about}{': ' if view['effect'] else ''}{view['effect']}"
+            lines = textwrap.wrap(visible(head), width, subsequent_indent="  ", break_on_hyphens=False)
+            console.print(Text("\n".join(lines), style=colors[view["verdict"]]))
+            said = (view["reason"], view["beside"], sentence(finding.failures))
+            why = textwrap.wrap(visible(" ".join(filter(None, said))), width - 2, break_on_hyphens=False)
+            print(textwrap.indent("\n".join(why), "  "))
+    if not judged:
         print("No claim can be judged from these records.")
+    elif more:
+        print(f"{more} more findings, at other settings and on other measures, are on the page.")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ CLAIMS: dict[str, Claim] = {
             f"above {FLAT}. Refuted: the slope is under it. {_TRIED}",
             ("digits",),
             costs.judge,
-            figures=("step-time", "throughput", "peak-memory", "energy", "accuracy-price"),
+            figures=("step-time", "peak-memory", "energy", "accuracy-price"),
             glance="costs",
         ),
         Claim(

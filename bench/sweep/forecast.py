@@ -196,8 +196,7 @@ def lines(
         memory_bytes: What a trial may use; None asks the machine.
     """
     within_reason(workers=workers)
-    names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
-    records = [found for name in names for _, found in record.load(folder / name)[0]]
+    records = _records(study, folder)
     found = predict(study, records)
     kinds = [str(r.environment.get("device", "cpu")) for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
@@ -220,3 +219,25 @@ def lines(
         middle = 100 * statistics.median(errors)
         sums.append(f"predictions were off by {middle:.0f} % in the median of {len(errors)} trials")
     return text, sums
+
+
+def _records(study: Study, folder: Path) -> list[record.Record]:
+    """What the study and its parts have left before."""
+    names = dict.fromkeys([study.name, *(t.study for t in study.trials)])
+    return [found for name in names for _, found in record.load(folder / name)[0]]
+
+
+def by_net(study: Study, folder: Path) -> list[str]:
+    """A table, depths down and architectures across: how many trials, and how long they take one after the other."""
+    sums: dict[tuple[int, str], tuple[int, float]] = {}
+    for one in predict(study, _records(study, folder)):
+        net = one.trial.depth, one.trial.architecture.name
+        count, seconds = sums.get(net, (0, 0.0))
+        sums[net] = count + 1, seconds + one.seconds
+    nets = list(dict.fromkeys(name for _, name in sums))
+    rows = [["layers", *nets]]
+    for depth in sorted({depth for depth, _ in sums}):
+        cells = [sums.get((depth, name)) for name in nets]
+        rows.append([str(depth), *(f"{c[0]} x {c[1] / c[0]:.3g} s" if c else "-" for c in cells)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

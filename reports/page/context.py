@@ -17,6 +17,8 @@ from reports.finding import Finding
 from reports.page.words import NOTHING, listed, number, percent
 from results.figures import errors as error_figures
 from results.figures import style
+from results.figures.ladder import short
+from results.figures.panels import labels_of
 from results.tables import Frames
 
 
@@ -80,11 +82,11 @@ def environment(frames: Frames) -> list[tuple[str, str]]:
     return lines
 
 
-def title(source: Source) -> str:
-    """The study's title; where every net was tried at one learning rate, it says so: no depth is to blame for that."""
+def one_rate(source: Source) -> bool:
+    """Whether every net was tried at one learning rate, so that no depth is to blame for what it did."""
     trials = source.frames.trials
     one = (trials.groupby("study")["lr"].nunique() == 1).all() and (trials["lr_from"] == "study").all()
-    return f"{source.study.title} (one learning rate for all depths)" if len(trials) and one else source.study.title
+    return bool(len(trials) and one)
 
 
 def networks(frames: Frames) -> list[str]:
@@ -93,27 +95,34 @@ def networks(frames: Frames) -> list[str]:
     return [labels[name] or name for name in style.styles(labels)]
 
 
+def machine(frames: Frames) -> str:
+    """What it ran on, and the day that it began."""
+    both = pd.concat([frames.trials[["device_name", "started"]], frames.cost[["device_name", "started"]]])
+    names = " + ".join(sorted(n for n in both["device_name"].unique() if n))
+    days = sorted(both["started"][both["started"] != ""].str[:10])
+    return ", ".join(filter(None, (names, days[0] if days else "")))
+
+
 def facts(source: Source) -> list[tuple[str, str]]:
-    """One line of what was run: label and value, from the records."""
+    """What was run, a few words each, from the records: the number first."""
     trials, cost = source.frames.trials, source.frames.cost
     if trials.empty and cost.empty:
-        return [("records", "none yet")]
-    both = pd.concat([trials[["device_name", "torch"]], cost[["device_name", "torch"]]])
-    machine = " + ".join(sorted(n for n in both["device_name"].unique() if n))
+        return [("no", "records yet")]
     done = trials["status"].value_counts()
     ended = ", ".join(f"{done[s]} {s.replace('_', ' ')}" for s in sorted(done.index, key=lambda s: (s != "ok", s)))
+    seeds, depths = trials.groupby(["study"])["seed"].nunique(), sorted({*trials["depth"], *cost["depth"]})
+    few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
+    hours = float((trials["seconds"] * trials["threads"].clip(lower=1).fillna(1)).sum()) / 3600
     lines = [
-        ("machine", machine),
-        ("trials", f"{len(trials)}: {ended}" if len(trials) else "none"),
-        ("depths", listed(sorted(trials["depth"].unique()))),
-        ("networks", "; ".join(networks(source.frames))),
-        ("seeds", listed(sorted(trials["seed"].unique()))),
-        ("data", listed(sorted(trials["dataset"].unique()))),
-        ("steps", listed(f"{n:g}" for n in sorted(trials["steps_planned"].dropna().unique()))),
-        ("cost trials", str(len(cost))),
-        ("search for learning rates", _search(source.frames.search)),
+        (str(len(trials)) if len(trials) else "", f"trials: {ended}"),
+        (str(len(cost)) if len(cost) else "", "cost trials"),
+        (f"{few}" if few == many else f"{few} to {many}", f"seed{'s' * (many != 1)}") if many else ("", ""),
+        (listed(depths), "layers"),
+        (listed(sorted(trials["dataset"].unique())), ""),
+        (f"{hours:.2g}" if hours else "", "core-hours of training"),
+        (_search(source.frames.search), "core-hours of search for learning rates"),
     ]
-    return [(label, value) for label, value in lines if value]
+    return [(value, label) for value, label in lines if value]
 
 
 def _search(search: pd.DataFrame) -> str:
@@ -121,7 +130,17 @@ def _search(search: pd.DataFrame) -> str:
     if search.empty:
         return ""
     hours = float((search["seconds"] * search["threads"].clip(lower=1).fillna(1)).sum()) / 3600
-    return f"{len(search)} trials, {hours:.2g} core-hours"
+    return f"{hours:.2g}"
+
+
+def cite(source: Source) -> str:
+    """What names this page and its records, for a text that uses them."""
+    told = dict(environment(source.frames))
+    version = told.get("suite", "")
+    parts = [f"Depth ablation suite {version}" if version[:1].isdigit() else "Depth ablation suite"]
+    parts += [f"study {source.study.name}", f"{len(source.frames.trials) + len(source.frames.cost)} trials"]
+    parts += [machine(source.frames), *(f"{key} {told[key]}" for key in ("PyTorch", "code (SHA-256)") if key in told)]
+    return ", ".join(filter(None, parts)) + "."
 
 
 def command(source: Source, study: str, digest: str, seed: int | None = None) -> str:
@@ -153,35 +172,37 @@ def _varied(frame: pd.DataFrame) -> list[str]:
 
 
 def trial_table(source: Source) -> dict[str, Any]:
-    """Every training trial: heads and rows of texts, the last one the command that reruns it."""
+    """Every training trial: heads, and of each row its texts, its id on the page and the command that reruns it."""
     trials = source.frames.trials
     varied = _varied(trials)
     seeds = {trial.seed for trial in source.study.trials}
     several = trials["study"].nunique() > 1
     heads = [*(["study"] if several else []), "architecture", "depth", "seed", *[f.replace("_", " ") for f in varied]]
-    heads += ["status", "training error (%)", "test error (%)", "training loss", "steps", "time (s)", "reason"]
-    heads += ["run it again"]
-    rows = []
+    heads += ["status", "training error (%)", "test error (%)", "training loss", "steps", "time (s)", "reason", "trial"]
+    rows, met = [], set()
     for t in trials.to_dict("records"):
         apart = "" if t["comparable"] else "kept apart: another machine, version or batch"
         reason = "; ".join(filter(None, (t["message"] or apart, t["disturbed"] and f"time {t['disturbed']}")))
-        rows.append(
-            [
-                *([t["study"]] if several else []),
-                t["architecture"],
-                str(t["depth"]),
-                str(t["seed"]),
-                *[number(t[f], 6) for f in varied],
-                t["status"].replace("_", " "),
-                percent(t["train_error"]),
-                percent(t["test_error"]),
-                number(t["train_loss"]),
-                number(t["steps"]),
-                number(t["seconds"]),
-                reason,
-                command(source, t["study"], t["digest"], None if t["seed"] in seeds else t["seed"]),
-            ]
-        )
+        # The same trial of two studies has one place that links lead to.
+        place = "" if t["digest"] in met else f"trial-{t['digest']}"
+        met.add(t["digest"])
+        again = command(source, t["study"], t["digest"], None if t["seed"] in seeds else t["seed"])
+        cells = [
+            *([t["study"]] if several else []),
+            t["architecture"],
+            str(t["depth"]),
+            str(t["seed"]),
+            *[number(t[f], 6) for f in varied],
+            t["status"].replace("_", " "),
+            percent(t["train_error"]),
+            percent(t["test_error"]),
+            number(t["train_loss"]),
+            number(t["steps"]),
+            number(t["seconds"]),
+            reason,
+            t["digest"],
+        ]
+        rows.append({"id": place, "command": again, "cells": cells})
     return {"heads": heads, "rows": rows}
 
 
@@ -242,58 +263,7 @@ def cost_table(frames: Frames) -> dict[str, Any]:
     return {"heads": heads, "rows": rows}
 
 
-# ---- what a reader must know to trust it ------------------------------------------------------------------
-
-
-def missing(source: Source) -> list[str]:
-    """What the study asks for and the records do not have, a line an architecture and purpose."""
-    have = set(source.frames.trials["digest"]) | set(source.frames.cost["digest"])
-    gone: dict[str, list[Trial]] = {}
-    for trial in source.study.trials:
-        if trial.digest not in have:
-            gone.setdefault(f"{trial.architecture.name}, {trial.purpose}", []).append(trial)
-    return [
-        f"{name}: {len(left)} trial{'s' * (len(left) != 1)}, depths {listed(sorted({t.depth for t in left}))},"
-        f" seeds {listed(sorted({t.seed for t in left}))}"
-        for name, left in sorted(gone.items())
-    ]
-
-
-# Step times whose quartiles are further apart than this share of the median were measured on a busy machine.
-NOISE = 0.10
-
-
-def warnings(source: Source) -> list[str]:
-    """Reasons to read with care, from the records alone; of records that the study does not ask for, loading warns."""
-    frames = source.frames
-    lines = list(frames.warnings)
-    lines += [f"{name} could not be read: {reason}" for name, reason in frames.damaged]
-    few = frames.cells[frames.cells["n"] < 3]
-    if len(few):
-        lines.append(f"{len(few)} of {len(frames.cells)} settings have fewer than 3 seeds: wide intervals, or none.")
-    names = {n for n in [*frames.trials["device_name"].unique(), *frames.cost["device_name"].unique()] if n}
-    if len(names) > 1:
-        lines.append(f"The records come from {len(names)} kinds of device: {listed(sorted(names))}.")
-    cost = frames.cost
-    noisy = cost[(cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]]
-    if len(noisy):
-        lines.append(
-            f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
-            " the machine was busy, or its clock changed."
-        )
-    for what, measured, rows in (("cost", "Measurements", cost), ("training", "Times", frames.trials)):
-        hurt = rows[rows["disturbed"] != ""]
-        if len(hurt):
-            first = hurt.sort_values("path").iloc[0]
-            lines.append(
-                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed: {first['path']}"
-                f" {first['disturbed']}{' ...' if len(hurt) > 1 else ''}. What they learned is not touched; to measure"
-                " again, delete the record."
-            )
-    broken = frames.trials[~frames.trials["status"].isin(["ok", "diverged"])]
-    if len(broken):
-        lines.append(f"{len(broken)} trials neither ended nor diverged: see their reasons in the table of trials.")
-    return lines
+# ---- networks, and figures in words ----------------------------------------------------------------------
 
 
 def architectures(source: Source) -> list[dict[str, str]]:
@@ -313,8 +283,8 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
     part = error_figures.drawn_part(frames, architectures)
     if part is None:
         return ""
-    said, _, drawn = part
-    lines = []
+    said, trials, drawn = part
+    lines, labels = [], labels_of(trials)
     for name, cells in drawn.sort_values("depth").groupby("architecture", sort=True):
         means, words = cells[cells[f"{column}_mean"].notna()], []
         if len(means):
@@ -325,7 +295,7 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
             failed, count = int(bad["n_failed"].sum()), int(cells["n"].sum())
             words.append(f"{failed} of {count} trials failed, the shallowest at {bad['depth'].min()} layers")
         if words:
-            lines.append(f"{name}: {'; '.join(words)}.")
+            lines.append(f"{short(labels[name])}: {'; '.join(words)}.")
     return " ".join(filter(None, (said and f"{said}.", *lines)))
 
 
@@ -333,7 +303,7 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
     """A cost figure in words: of the rows that it draws (`cost_figures.cost_part`, `roofline_part`)."""
     if part is None:
         return ""
-    lines = []
+    lines, labels = [], labels_of(part[1])
     for name, rows in part[1].sort_values("depth").groupby("architecture", sort=True):
         known, words = rows[(rows[column] > 0) & (rows["status"] == "ok")], []
         if len(known):
@@ -343,5 +313,5 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
         if len(failed):
             words.append(f"did not finish at {listed(failed['depth'])} layers")
         if words:
-            lines.append(f"{name}: {'; '.join(words)}.")
+            lines.append(f"{short(labels[name])}: {'; '.join(words)}.")
     return " ".join(filter(None, (part[0] and f"{part[0]}.", *lines)))

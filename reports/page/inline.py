@@ -37,7 +37,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
         description: What the figure shows, in words.
 
     Returns:
-        One <svg role="img"> element without width and height: it fills its box, up to 1.6 times its size in pt.
+        One <svg role="img"> element without width and height: it fills its box, up to 1.35 times its size in pt.
     """
     start = _BOX.search(svg)
     if start is None:
@@ -51,7 +51,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
     width, height = float(start[1]), float(start[2])
     head = (
         f'<svg role="img" aria-labelledby="{prefix}-t {prefix}-d" viewBox="0 0 {width:g} {height:g}"'
-        f' style="max-width:{width * 1.6:.0f}px" xmlns="http://www.w3.org/2000/svg"'
+        f' style="max-width:{width * 1.35:.0f}px" xmlns="http://www.w3.org/2000/svg"'
         f' xmlns:xlink="http://www.w3.org/1999/xlink"><title id="{prefix}-t">{escape(visible(title))}</title>'
         f'<desc id="{prefix}-d">{escape(visible(description))}</desc>'
     )
@@ -60,6 +60,8 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
 
 def _page_tag(tag: str, names: dict[str, str]) -> str:
     """A tag with the page's ids, colours and font; ids that nothing refers to go (matplotlib names every group)."""
+    if ' id="key-' in tag:
+        tag = re.sub(r' id="key-([0-9a-f]{6})"', r' class="key" data-arm="--c\1" style="--arm:var(--c\1)"', tag)
     if " id=" in tag:
         tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", tag)
     if "#" in tag:

@@ -7,7 +7,8 @@ const make = (tag, attributes = {}, text = "") => {
   return node;
 };
 const rowsOf = (table) => [...table.tBodies[0].rows];
-const textOf = (cell) => cell.textContent.trim();
+// What a cell says, without its buttons' words.
+const textOf = (cell) => (cell.querySelector(".sort") ?? cell.firstChild ?? cell).textContent.trim();
 const say = (text) => { document.getElementById("said").textContent = text; };
 
 const words = new Intl.Collator("en", { numeric: true });
@@ -36,6 +37,7 @@ const sortBy = (table, head) => {
 const makeSortable = (table) => {
   for (const head of table.tHead.rows[0].cells) {
     const button = make("button", { type: "button", class: "sort" }, textOf(head));
+    head.dataset.head = textOf(head);
     head.replaceChildren(button);
     button.addEventListener("click", () => sortBy(table, head));
   }
@@ -85,6 +87,7 @@ const makeTools = (table) => {
 
   const texts = new Map(rowsOf(table).map((row) => [row, row.textContent.toLowerCase()]));
   const filter = () => {
+    if (input.value || select.value) unfold(table);
     const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const [row, text] of texts) {
@@ -108,6 +111,32 @@ const makeTools = (table) => {
   filter();
 };
 
+// The command of each row behind a button; of many rows, the first twenty until all are asked for.
+const SHOWN = 20;
+const makeRows = (table) => {
+  for (const row of rowsOf(table)) {
+    const button = make("button", { type: "button", "aria-label": `Copy the command that runs ${row.id} again` }, "copy");
+    button.addEventListener("click", async () => {
+      say((await copy(row.dataset.command)) ? `Copied: ${row.dataset.command}` : "The browser refused to copy.");
+      button.textContent = "copied";
+      setTimeout(() => { button.textContent = "copy"; }, 1500);
+    });
+    button.title = row.dataset.command;
+    row.cells[row.cells.length - 1].append(button);
+  }
+  const count = rowsOf(table).length;
+  if (count <= SHOWN) return;
+  table.classList.add("folded");
+  const more = make("button", { type: "button" }, `Show all ${count} trials`);
+  more.addEventListener("click", () => unfold(table));
+  table.closest(".scroll").after(more);
+};
+const unfold = (table) => {
+  if (!table?.classList.contains("folded")) return;
+  table.classList.remove("folded");
+  table.closest(".scroll").nextElementSibling?.remove();
+};
+
 const folds = () => [...document.querySelectorAll("main details")];
 
 const makeFolding = () => {
@@ -120,20 +149,26 @@ const makeFolding = () => {
   document.querySelector("nav div").append(button);
 };
 
-// A link to something inside a fold opens the fold; paper has no folds.
+// A link to something inside a fold opens the fold; paper has no folds, but for the longest lists of numbers.
 const openAround = (node) => {
   for (let fold = node?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  if (node?.matches("tr")) { unfold(node.closest("table")); node.scrollIntoView({ block: "center" }); }
 };
-const openTarget = () => openAround(document.getElementById(decodeURIComponent(location.hash.slice(1))));
+const openTarget = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  openAround(target);
+  // A link to a claim opens it: that is where its rule and its numbers are.
+  if (target?.matches(".claim")) target.querySelector("details").open = true;
+};
 let closed = [];
 addEventListener("beforeprint", () => {
-  closed = folds().filter((fold) => !fold.open);
+  closed = folds().filter((fold) => !fold.open && !fold.matches(".long"));
   for (const fold of closed) fold.open = true;
 });
 addEventListener("afterprint", () => { for (const fold of closed) fold.open = false; });
 addEventListener("hashchange", openTarget);
 
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
-for (const table of document.querySelectorAll("table.filterable")) makeTools(table);
+for (const table of document.querySelectorAll("table.filterable")) { makeTools(table); makeRows(table); }
 makeFolding();
 openTarget();

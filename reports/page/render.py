@@ -1,7 +1,7 @@
 """From findings and frames to one self-contained HTML file: the same records give the same bytes.
 
 The file asks for nothing: no font, no script, no picture from elsewhere. What is said is gathered in
-`context`, markup and looks are in `template.html`, the script in `page.js`.
+`context` and `first`, markup is in `template.html`, looks in `page.css`, the script in `page.js` and `figures.js`.
 """
 
 import base64
@@ -15,22 +15,25 @@ import jinja2
 from markupsafe import Markup
 
 from reports.claims import Claim, Finding
-from reports.page import beside, context, verdicts
+from reports.page import beside, care, context, first, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
 from results.figures import cost as cost_figures
 from results.figures import errors as error_figures
-from results.figures import style
+from results.figures import reading, style
 from results.figures import table as figures
+from results.figures.ladder import ladder
+from results.figures.panels import main_part
 from results.tables import Frames, summarize
 
 HERE = Path(__file__).parent
 
+# What happens inside comes first: it explains the errors.
 SECTIONS = {
+    "inside": "Inside the networks",
     "errors": "More of the errors",
     "curves": "How training went",
     "cost": "What depth costs",
-    "inside": "Inside the networks",
 }
 
 
@@ -48,7 +51,7 @@ def page(source: Source) -> str:
     Returns:
         HTML, in which every user-given text is escaped and no request is made.
     """
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "figures.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -59,9 +62,11 @@ def page(source: Source) -> str:
         lstrip_blocks=True,
     )
     light, dark = style.palette_css()
+    pictures = _pictures(source)
     values = {
         **_said(source),
-        **_pictures(source),
+        **pictures,
+        **_first(source, pictures["figures"]),
         "script": Markup(script),
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'",
@@ -76,54 +81,107 @@ def _css(variables: dict[str, str]) -> str:
 
 
 def _said(source: Source) -> dict[str, Any]:
-    """Everything on the page that is not a picture of frames."""
+    """Everything on the page below its first screen that is not a picture of frames."""
     judged = verdicts.judged_here(source.study, source.findings)
     names = verdicts.labels(source.frames)
-    cards = [_card(source, claim, findings) for claim, findings in judged]
+    trials = context.trial_table(source)
     return {
-        "title": context.title(source),
-        "study": source.study.name,
-        "description": source.study.description,
-        "facts": context.facts(source),
-        "cards": cards,
-        "tally": verdicts.tally(cards),
+        "cards": [_card(source, claim, findings) for claim, findings in judged],
         "elsewhere": verdicts.elsewhere(source.study, source.findings, names),
-        "trials": context.trial_table(source),
+        "trials": trials,
+        "trial_ids": {row["id"].removeprefix("trial-") for row in trials["rows"]},
         "cells": context.cell_table(source.frames),
         "costs": context.cost_table(source.frames),
         "environment": context.environment(source.frames),
         "recipe": source.recipe,
         "architectures": context.architectures(source),
-        "missing": context.missing(source),
-        "warnings": context.warnings(source),
+        "missing": care.missing(source),
+        "warnings": care.warnings(source),
+        "cautions": care.in_short(source),
         "document": beside.document(source.frames),
         "published": beside.published(source.frames),
         "planted": beside.planted(),
         "rerun": f"python -m bench run {shlex.quote(source.argument)}",
+        "cite": context.cite(source),
     }
 
 
-# A card has room for so many findings beside its headline.
-MOST_BESIDE = 3
+def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The first screen: message, main figure, claims by networks, facts."""
+    judged = verdicts.judged_here(source.study, source.findings)
+    names = verdicts.labels(source.frames)
+    main, words = _main(source, judged, names, drawn)
+    return {
+        "headline": first.headline(source, judged, names),
+        "title": source.study.title,
+        "one_rate": context.one_rate(source),
+        "study": source.study.name,
+        "description": source.study.description,
+        "machine": context.machine(source.frames),
+        "facts": context.facts(source),
+        "matrix": first.matrix(judged, names),
+        "main": main,
+        "main_words": words,
+    }
+
+
+_LADDER = (
+    "The share of training images that the finished net gets wrong, against depth. One mark per trained network (one"
+    " seed); lines join means of those that ended; bars are two-sided 95 % intervals."
+)
+
+
+def _main(
+    source: Source, judged: first.Judged, names: dict[str, str], drawn: dict[str, dict[str, Any]]
+) -> tuple[list[dict[str, Any]], str]:
+    """The main figure, of the claim that the message is about: where it is about errors, its settings side by side."""
+    about = first.message_claim(judged)
+    if about is not None and about[0].glance == "costs" and drawn["step-time"]["svg"]:
+        return [{**drawn["step-time"], "name": "main-0"}], drawn["step-time"]["words"]
+    panels = first.panels(source.frames, judged, names)
+    if about is not None and about[0].glance == "judged":
+        figure = verdicts.picture(about[1], names)
+        if figure is not None:
+            title = f"{about[0].title}: the numbers judged"
+            return [_entry(figure, "main-0", title, _judged_words(about[1], names))], title + "."
+    part = main_part(source.frames)
+    if not panels and part is not None:
+        panels = [(first.after(part[1]), part[1], part[2])]
+    entries = []
+    for i, (title, trials, cells) in enumerate(panels):
+        part_frames = dataclasses.replace(source.frames, trials=trials, cells=cells)
+        words = f"{title}. {context.error_words(part_frames, 'train_error')}"
+        figure = ladder(trials, cells, title, len(panels) == 1)
+        entries.append(_entry(figure, f"main-{i}", f"Training error against depth, {title}", words))
+    return entries, _LADDER if entries else ""
+
+
+def _entry(figure: Any, name: str, title: str, words: str) -> dict[str, Any]:
+    """A figure as the template takes it: the picture, what it says in words, and what it draws as CSV."""
+    svg = None if figure is None else _svg(figure, f"fig-{name}", title, words)
+    csv = "" if figure is None else reading.table(figure)
+    wide = figure is not None and figure.get_figwidth() > WIDE
+    return {"name": name, "title": title, "svg": svg, "csv": csv, "words": words, "wide": wide, "note": ""}
 
 
 def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
+    """A claim: what it says of each network in a line, and all its findings behind a fold."""
     names = verdicts.labels(source.frames)
     views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
-    # Beside the headline: the same measure on other networks of the same study first, then other studies and measures.
-    ranked = sorted(views[1:], key=lambda v: (v["measure"] != views[0]["measure"], v["where"] != views[0]["where"]))
+    told = first.told(findings, names)
     figure = verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
+    judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
+    said = [verdicts.finding_view(finding, names, source.study.name) for finding in told]
+    # One reason a verdict; of costs the number says it all.
+    aloud = {view["verdict"]: i for i, view in reversed(list(enumerate(said)))} if claim.glance != "costs" else {}
     return {
         "claim": claim,
-        "head": views[0],
-        "beside": ranked[:MOST_BESIDE],
-        "more": ranked[MOST_BESIDE:],
+        "told": [{**view, "aloud": i in aloud.values()} for i, view in enumerate(said)],
         "views": views,
-        "figures": claim.figures,
-        "small": _small(source.frames, claim, findings),
-        "judged": None if figure is None else _svg(figure, f"judged-{claim.id}", title, _judged_words(findings, names)),
-        "title": title,
+        "figures": [name for name in claim.figures if name != HERO],
+        "small": _small(source.frames, claim, [*told, *(f for f in findings if f not in told)]),
+        "judged": judged,
         "change": verdicts.what_would_change(claim, findings),
     }
 
@@ -168,35 +226,54 @@ def _judged(frames: Frames, findings: list[Finding]) -> Frames:
 WIDE = 5.0
 
 
+# Stands on the first screen, setting by setting.
+HERO = "train-error-by-depth"
+
+# Figures that show one setting of many: of the study that decides what the message says.
+_OF_ONE = ("test-error-by-depth", "loss-curves", "accuracy-price", "gradient-norms")
+
+
+def _deciding(source: Source) -> Frames:
+    """Of a study of studies, the trials of the one that the main figure is of; all where it has one or none."""
+    frames = source.frames
+    judged = verdicts.judged_here(source.study, source.findings)
+    panels = first.panels(frames, judged, verdicts.labels(frames))
+    if not panels:
+        return frames
+    study = panels[0][1]["study"].iloc[0]
+    trials, cells = (rows[rows["study"] == study] for rows in (frames.trials, frames.cells))
+    return dataclasses.replace(frames, trials=trials, cells=cells)
+
+
 def _pictures(source: Source) -> dict[str, Any]:
     """Every figure drawn once, by name, and the sections that they stand in."""
     drawn: dict[str, dict[str, Any]] = {}
+    deciding = _deciding(source)
     for name, chart in figures.FIGURES.items():
-        figure = chart.draw(source.frames)
-        svg = None
-        if figure is not None:
-            svg = _svg(figure, f"fig-{name}", chart.title, _words(source.frames, name))
-        wide = figure is not None and figure.get_figwidth() > WIDE
-        note = error_figures.protocol_note(source.frames) if name == "test-error-by-depth" else ""
-        drawn[name] = {"name": name, "chart": chart, "svg": svg, "wide": wide, "note": note}
+        if name == HERO:
+            continue
+        frames = deciding if name in _OF_ONE else source.frames
+        entry = _entry(chart.draw(frames), name, chart.title, _words(frames, name))
+        if name == "test-error-by-depth":
+            entry["note"] = error_figures.protocol_note(frames)
+        drawn[name] = {**entry, "chart": chart}
     sections = [
         {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
         for key, title in SECTIONS.items()
     ]
-    return {"figures": drawn, "sections": sections, "hero": drawn["train-error-by-depth"]}
+    return {"figures": drawn, "sections": sections}
 
 
 def _words(frames: Frames, name: str) -> str:
     """What a figure shows, in words, for those who cannot see it."""
     caption = figures.FIGURES[name].caption
-    if name in ("train-error-by-depth", "test-error-by-depth"):
-        return f"{context.error_words(frames, name.replace('-by-depth', '').replace('-', '_'))} {caption}"
+    if name == "test-error-by-depth":
+        return f"{context.error_words(frames, 'test_error')} {caption}"
     for figure, column, factor, unit in (
         ("step-time", "step_time_s", 1.0, "s"),
-        ("throughput", "images_per_s", 1.0, "images/s"),
         ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
         ("energy", "energy_j_per_step", 1.0, "J"),
-        ("roofline", "roof_share", 100.0, "% of the roof"),
+        ("roofline", "roof_share", 100.0, "% of the ceiling"),
     ):
         if figure == name:
             part = (cost_figures.roofline_part if name == "roofline" else cost_figures.cost_part)(frames)

@@ -21,6 +21,8 @@ from results.tables import Frames
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LEAST_MARKS = 3
+
 SYMBOLS = {Verdict.SUPPORTED: "✓", Verdict.REFUTED: "✗", Verdict.INCONCLUSIVE: "?"}
 
 
@@ -44,6 +46,7 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         "basis": ", ".join(counted),
         "reason": sentence(finding.reason),
         "beside": sentence(finding.beside),
+        "failures": sentence(finding.failures),
         "where": ", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
         "details": details(finding.details),
         "trials": list(finding.trials),
@@ -168,6 +171,9 @@ def picture(findings: list[Finding], names: dict[str, str], small: bool = False)
     if any(isinstance(row, LesionRow) for row in looked_at):
         return judged_figures.effective_depth(rows, small)
     if any(isinstance(row, DepthRow | PlacementRow | GrowthRow) for row in looked_at):
+        # One or two marks in a frame: the table says as much.
+        if not small and sum(not row["failed"] for row in rows) < LEAST_MARKS:
+            return None
         return judged_figures.effects(rows, MARGIN, small)
     if looked_at and not small and all(isinstance(row, SeedRow) for row in looked_at):
         bounds = {"trained: at or under this": TRAINED, "not trained: above this": NOT_TRAINED}

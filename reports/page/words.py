@@ -65,6 +65,24 @@ def effect(finding: Finding) -> str:
     return f"{shown}{interval} {unit}"
 
 
+# Units that a table of the first screen has no room for.
+_SHORT = {"points": "pts", "ms per layer": "ms/layer", "log-log slope": "slope"}
+
+
+def short_effect(finding: Finding) -> str:
+    """The effect alone, rounded, with a short unit; empty when there is none."""
+    if finding.effect is None or not math.isfinite(finding.effect):
+        return ""
+    _, _, unit = effect(finding.but(low=None, high=None)).partition(" ")
+    points = finding.unit == "1"
+    value = (100.0 if points else _UNITS.get(finding.unit, (1.0, ""))[0]) * finding.effect
+    # Points to one decimal, as they are judged; anything else in two digits.
+    shown = f"{value:.{0 if abs(value) >= 10 else 1}f}" if points else f"{value:#.2g}".rstrip(".")
+    shown = "0.0" if shown == "-0.0" else number(value, 2) if "e" in shown else shown
+    sign = "+" if points and value > 0 and shown != "0.0" else ""
+    return f"{sign}{_minus(shown)} {_SHORT.get(unit, unit)}"
+
+
 def _minus(number: str) -> str:
     return number.replace("-", "−", 1) if number.startswith("-") else number
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from results import lines
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import (
     canvas,
     failures,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _ALIKE = ("study", *sorted(COST_SETTING, key=lambda name: name != "dataset"))
 
 MOST_DEPTHS = 8
+MOST_KINDS = 4
 
 
 def cost_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
@@ -65,10 +66,25 @@ def cost_chart(column: str, factor: float, label: str) -> Callable[[Frames], "Fi
         laws = metric_panel(axes[0, 0], cost, column, factor)
         axes[0, 0].set_title(said, loc="left")
         axes[0, 0].set_ylabel(label)
+        if column == "step_time_s" and cost["batch_size"].nunique() == 1:
+            _rate_axis(axes[0, 0], float(cost["batch_size"].iloc[0]))
         legend(figure, cost, notes=laws)
         return figure
 
     return draw
+
+
+def _rate_axis(axes: "Axes", batch: float) -> None:
+    """On the right, images per second: the same line read the other way."""
+
+    def turned(value: "np.ndarray") -> "np.ndarray":
+        with np.errstate(divide="ignore"):
+            return batch / value
+
+    right = axes.secondary_yaxis("right", functions=(turned, turned))
+    right.set_ylabel("images / s")
+    style.plain_log_ticks(right.yaxis)
+    right.spines["right"].set_visible(True)
 
 
 def metric_panel(axes: "Axes", cost: pd.DataFrame, column: str, factor: float, label: bool = True) -> dict[str, str]:
@@ -109,7 +125,7 @@ def _law(axes: "Axes", group: pd.DataFrame, look: Style, straight: bool) -> str:
     else:
         x, y, said = depth, cost, ""
     drawn = [rounded(value) for value in y]
-    axes.plot(x.round(2), drawn, color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7)
+    axes.plot(x.round(2), drawn, color=look.color, linestyle=look.dash, linewidth=1, alpha=0.7, label=reading.ASIDE)
     return said
 
 
@@ -136,9 +152,10 @@ def operators(frames: Frames) -> "Figure | None":
     found = frames.operators[frames.operators["digest"].isin(part[1]["digest"]) & (frames.operators["self_time_s"] > 0)]
     if found.empty:
         return None
-    found = found.assign(what=found["kind"] + np.where(found["stage"] != "", ", " + found["stage"], ""))
+    # Stages together: more than five kinds are not told apart by colour.
+    found = found.assign(what=found["kind"])
     totals = found.groupby("what")["self_time_s"].sum().sort_values(ascending=False, kind="stable")
-    kinds = list(totals.index[: len(style.SHADES) - 1])
+    kinds = list(totals.index[:MOST_KINDS])
     found["what"] = found["what"].where(found["what"].isin(kinds), "the rest")
     kinds += ["the rest"] if (found["what"] == "the rest").any() else []
     names = list(looks_of(found))
@@ -201,16 +218,26 @@ def accuracy_price(frames: Frames) -> "Figure | None":
         failures(place, failed.assign(x=failed["train_seconds_mean"].map(rounded), y=113.0), looks)
         place.set_ylim(-3, 122)
     place.set_yticks([0, 20, 40, 60, 80, 100])
-    ends = known.sort_values("depth").groupby("architecture")
-    for _, cell in pd.concat([front, ends.tail(1)]).drop_duplicates(["architecture", "depth"]).iterrows():
-        place.annotate(f"{cell['depth']}", (cell["x"], cell["y"]), (4, 4), textcoords="offset points", fontsize=7)
     place.set_xscale("log")
     style.plain_log_ticks(place.xaxis)
-    place.set_xlabel("training time (s), mean over the seeds that ended")
-    place.set_ylabel(f"{METRICS['test_error'].label} (%), mean over the same")
+    ends = known.sort_values("depth").groupby("architecture")
+    _depths(place, pd.concat([ends.tail(1), ends.head(1), front]).drop_duplicates(["architecture", "depth"]))
+    place.set_xlabel("training time (s)")
+    place.set_ylabel(f"{METRICS['test_error'].label} (%)")
     place.set_title(said, loc="left")
     legend(figure, timed, line=False, failed=len(failed) > 0)
     return figure
+
+
+def _depths(axes: "Axes", cells: pd.DataFrame) -> None:
+    """The depth beside a mark, where no other stands within a few letters of it."""
+    taken: list[tuple[float, float]] = []
+    for _, cell in cells.iterrows():
+        x, y = axes.transData.transform((cell["x"], cell["y"]))
+        if all(abs(x - a) > 26 or abs(y - b) > 11 for a, b in taken):
+            taken.append((x, y))
+            at = (cell["x"], cell["y"])
+            axes.annotate(f"{cell['depth']}", at, (4, 4), textcoords="offset points", fontsize=7.5)
 
 
 def roofline_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
@@ -232,38 +259,22 @@ def roofline_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
 
 @styled
 def roofline(frames: Frames) -> "Figure | None":
-    """Rate of a training step under the device's two ceilings, and the share of the lower one against depth."""
+    """A training step's rate as a share of the lower of the device's two ceilings, against depth."""
     part = roofline_part(frames)
     if part is None:
         return None
     said, cost = part
-    bandwidth, product = cost["copy_bytes_per_s"].median(), cost["matmul_flops_per_s"].median()
-    figure, axes = canvas(1, 2, 8.6, 3.7)
-    plane, shares = axes[0]
+    figure, axes = canvas(1, 1, 4.8, 3.5)
+    place = axes[0, 0]
     looks = looks_of(cost)
-    knee = product / bandwidth
-    ends = np.array(
-        [min(float(cost["flops_per_byte"].min()), knee) / 3, knee, max(cost["flops_per_byte"].max(), knee) * 3]
-    )
-    plane.plot(ends, np.minimum(product, ends * bandwidth) / 1e9, color=style.INK, linewidth=1.0)
-    for place, y, known in (
-        (plane, cost["flops_per_s"] / 1e9, cost.assign(x=cost["flops_per_byte"].map(rounded))),
-        (shares, 100 * cost["roof_share"], cost.assign(x=cost["depth"])),
-    ):
-        known = known.assign(y=y.map(rounded)).sort_values("depth")
-        for name, group in known.groupby("architecture", sort=True):
-            look = looks[str(name)]
-            place.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
-        marks(place, known, looks, 30)
-    plane.set_xscale("log")
-    plane.set_yscale("log")
-    for axis in (plane.xaxis, plane.yaxis):
-        style.plain_log_ticks(axis)
-    plane.set_xlabel("operations a byte (FLOP/B)")
-    plane.set_ylabel("rate of a training step (GFLOP/s)")
-    plane.set_title(said, loc="left")
-    style.depth_axis(shares, cost["depth"])
-    shares.set_ylim(0, max(float(100 * cost["roof_share"].max()) * 1.15, 1.0))
-    shares.set_ylabel("share of the roof (%)")
+    known = cost.assign(x=cost["depth"], y=(100 * cost["roof_share"]).map(rounded)).sort_values("depth")
+    for name, group in known.groupby("architecture", sort=True):
+        look = looks[str(name)]
+        place.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
+    marks(place, known, looks, 30)
+    place.set_title(said, loc="left")
+    style.depth_axis(place, cost["depth"])
+    place.set_ylim(0, max(float(100 * cost["roof_share"].max()) * 1.15, 1.0))
+    place.set_ylabel("share of the ceiling (%)")
     legend(figure, cost)
     return figure

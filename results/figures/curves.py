@@ -3,7 +3,6 @@
 Apart from `figures` for length only; `figures.FIGURES` lists them.
 """
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,6 @@ from results.figures import style
 from results.figures.panels import (
     MOST_CURVES,
     MOST_EPOCHS,
-    MOST_PANELS,
     canvas,
     failures,
     legend,
@@ -29,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# One row of panels.
+MOST_DEPTHS = 5
+
 
 @styled
 def loss_curves(frames: Frames) -> "Figure | None":
@@ -38,10 +39,8 @@ def loss_curves(frames: Frames) -> "Figure | None":
         return None
     _, trials, _ = part
     depths = sorted(trials["depth"].unique())
-    depths = [depths[i] for i in thin(len(depths), MOST_PANELS)]
-    columns = min(4, len(depths))
-    rows = math.ceil(len(depths) / columns)
-    figure, axes = canvas(rows, columns, 1.75 * columns + 0.6, 1.7 * rows + 0.6, sharex=True, sharey=True)
+    depths = [depths[i] for i in thin(len(depths), MOST_DEPTHS)]
+    figure, axes = canvas(1, len(depths), 1.75 * len(depths) + 0.6, 2.5, sharex=True, sharey=True)
     looks = looks_of(trials)
     losses = frames.epochs[frames.epochs["digest"].isin(trials["digest"])]
     finite = losses["train_loss"].where(np.isfinite(losses["train_loss"]) & (losses["train_loss"] > 0)).dropna()
@@ -51,8 +50,6 @@ def loss_curves(frames: Frames) -> "Figure | None":
     for place, depth in zip(axes.flat, depths, strict=False):
         _curve_panel(place, trials[trials["depth"] == depth], losses, looks, (low, high))
         place.set_title(f"{depth} layers", loc="left", fontsize=8.5)
-    for place in axes.flat[len(depths) :]:
-        place.set_axis_off()
     axes[0, 0].set_ylim(low * 0.8, high * 3.2)
     style.plain_log_ticks(axes[0, 0].yaxis)
     figure.supylabel("training loss (nat)", fontsize=9)

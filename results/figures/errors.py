@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import (
     MOST_PANELS,
     MOST_SEEDS,
@@ -23,6 +23,7 @@ from results.figures.panels import (
     legend,
     looks_of,
     main_part,
+    marks,
     styled,
     thin,
 )
@@ -36,20 +37,6 @@ if TYPE_CHECKING:
 
 # Where failures are drawn, above 100 %.
 BAND = (104.0, 122.0)
-
-
-def _seeds(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26) -> None:
-    """Every seed as its architecture's mark, at columns x and y."""
-    import seaborn as sns
-
-    if points.empty:
-        return
-    sns.scatterplot(
-        data=points, x="x", y="y", hue="architecture", style="architecture", hue_order=list(looks),
-        palette={name: look.color for name, look in looks.items()},
-        markers={name: look.marker for name, look in looks.items()},
-        s=size, alpha=0.75, linewidth=0.5, edgecolor=style.GROUND, legend=False, ax=axes, zorder=3,
-    )  # fmt: skip
 
 
 def _drawn_seeds(trials: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -83,7 +70,7 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
     points = _drawn_seeds(trials, column)
     points = points.assign(x=dodged(points["depth"], points["architecture"], looks), y=100 * points[column].round(5))
     failed = points["status"] != "ok"
-    _seeds(axes, points[~failed], looks, 12 if small else 26)
+    marks(axes, points[~failed], looks, 12 if small else 26, alpha=0.75)
     gone = points[failed].assign(y=113.0)
     # Failures of one cell side by side, so that three of three are three marks.
     cells_failed = gone.groupby(["architecture", "depth"])["y"]
@@ -114,6 +101,7 @@ def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], col
                     "linestyle": (0, (1, 2)),
                     "linewidth": 1.2,
                     "alpha": 0.8,
+                    "label": reading.ASIDE,
                 }
                 axes.plot(x[i : i + 2], y[i : i + 2], zorder=2, **ends)
 
@@ -158,7 +146,7 @@ def error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
         if part is None or (part[1][column].isna().all() and column == "test_error"):
             return None
         said, trials, cells = part
-        figure, axes = canvas(1, 1, 8.2, 4.2)
+        figure, axes = canvas(1, 1, 4.8, 3.5)
         error_panel(axes[0, 0], trials, cells, column)
         axes[0, 0].set_title(said, loc="left")
         stars = column == "test_error" and _published(axes[0, 0], trials)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.figures import style
+from results.figures import reading, style
 from results.figures.style import Style
 from results.search import recipe_rates
 from results.tables import ARCHITECTURE, SETTING, Frames
@@ -140,7 +140,14 @@ def legend(
     # About 0.055 inch a letter at 8 pt, and the mark: as many columns as fit.
     widest = max((len(str(handle.get_label())) for handle in handles), default=1) * 0.055 + 0.45
     columns = max(1, min(4, int(figure.get_figwidth() / widest)))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
+    made = figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
+    for text, look in zip(made.get_texts(), looks_of(frame).values(), strict=False):
+        key(text, look)
+
+
+def key(text: Any, look: Style) -> None:
+    """Makes a text the one that switches its network on and off, on a page."""
+    text.set_gid(f"key-{look.color[1:]}")
 
 
 def _failure_mark() -> Any:
@@ -157,9 +164,10 @@ def failures(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: 
         look = looks[str(name)]
         at = (group["x"], group["y"])
         axes.scatter(
-            *at, marker=look.marker, s=size, facecolors=style.GROUND, edgecolors=look.color, linewidths=1, zorder=4
-        )
-        axes.scatter(*at, marker="x", s=size * 0.45, color=look.color, linewidths=1, zorder=5)
+            *at, marker=look.marker, s=size, facecolors=style.GROUND, edgecolors=look.color, linewidths=1, zorder=4,
+            label=reading.FAILED,
+        )  # fmt: skip
+        axes.scatter(*at, marker="x", s=size * 0.45, color=look.color, linewidths=1, zorder=5, label=reading.CROSS)
 
 
 def dodged(depth: pd.Series, architecture: pd.Series, looks: dict[str, Style]) -> pd.Series:
@@ -198,7 +206,9 @@ def cells_of(cells: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     return settings.merge(cells, on=list(SETTING), how="left", validate="one_to_one")
 
 
-def marks(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26) -> None:
+def marks(
+    axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 26, alpha: float | None = None
+) -> None:
     """Points at columns x and y, each as its architecture's mark."""
     for name, group in points.groupby("architecture", sort=True):
         look = looks[str(name)]
@@ -207,6 +217,7 @@ def marks(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: flo
             marker=look.marker,
             color=look.color,
             s=size,
+            alpha=alpha,
             linewidth=0.5,
             edgecolor=style.GROUND,
             zorder=3,

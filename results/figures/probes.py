@@ -36,6 +36,17 @@ def _of(frames: Frames, probe: str, quantity: str) -> pd.DataFrame:
     return found[found["quantity"] == quantity]
 
 
+def _initial(frames: Frames) -> pd.DataFrame:
+    """Gradients before the first step: of the main part's study, one net a seed, since no recipe has touched them."""
+    found = frames.probes[(frames.probes["probe"] == "gradient_norms") & frames.probes["comparable"]]
+    main = _probe(frames, "gradient_norms")
+    if main.empty:
+        return main
+    found = found[found["study"].isin(main["study"]) & found["dataset"].isin(main["dataset"])]
+    first = found.drop_duplicates(["architecture", "depth", "seed"])
+    return found[found["digest"].isin(first["digest"])]
+
+
 def _depths(found: pd.DataFrame, most: int = MOST_DEPTHS) -> list[int]:
     depths = sorted(found["depth"].unique())
     return [depths[i] for i in thin(len(depths), most)]
@@ -53,13 +64,17 @@ def _nets(found: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 @styled
 def gradient_norms(frames: Frames) -> "Figure | None":
     """Gradient norm of each layer's weights at the initial weights, a panel per depth."""
-    found = _of(frames, "gradient_norms", "norm")
+    probed = _initial(frames)
+    found, places = (probed[probed["quantity"] == quantity] for quantity in ("norm", "position"))
     if found.empty:
         return None
-    places = _of(frames, "gradient_norms", "position")[["digest", "index", "value"]]
+    places = places[["digest", "index", "value"]]
     found = found.merge(places.rename(columns={"value": "position"}), on=["digest", "index"], how="left")
     found["position"] = found["position"].fillna(found["index"] + 1)
-    depths = _depths(found)
+    # Depths that show plain and residual nets side by side, where there are two of them.
+    arms = found.groupby("depth")["architecture"].nunique()
+    whole = found[found["depth"].isin(arms.index[arms == arms.max()])]
+    depths = _depths(whole if whole["depth"].nunique() > 1 else found)
     figure, axes = canvas(1, len(depths), 1.75 * len(depths) + 0.7, 2.5, sharey=True)
     looks = looks_of(found)
     for place, depth in zip(axes.flat, depths, strict=True):

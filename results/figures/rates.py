@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from results import search
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, styled
 from results.figures.style import Style
 from results.search import Net
@@ -84,6 +84,6 @@ def _line(axes: "Axes", arm: Sequence[Net], looks: dict[str, Style]) -> str:
     middle = np.mean([np.log(net.best().lr) for net in inside]) - found.value * np.mean(np.log(depths))
     look = looks[arm[0].architecture]
     law = np.exp(middle + found.value * np.log(depths))
-    axes.plot(depths, law, color=look.color, linestyle=look.dash, linewidth=1.2)
+    axes.plot(depths, law, color=look.color, linestyle=look.dash, linewidth=1.2, label=reading.ASIDE)
     interval = f" ({found.low:.2f} to {found.high:.2f})" if found.estimable else ""
     return f"depth^{found.value:.2f}{interval}"

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +70,7 @@ MUTED = "#57606b"
 GRID = "#dde2e7"
 GROUND = "#fefefe"
 BAND = "#f4e7e1"
-SHADES = ("#bcd3e8", "#7fa8cf", "#41729f", "#274c77", "#a3b18a", "#588157", "#e0b1cb", "#9f86c0", "#c9ada7")
+SHADES = ("#bcd3e8", "#41729f", "#a3b18a", "#9f86c0", "#c9ada7")
 
 _DARK = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--card)", BAND: "var(--band)"}
 
@@ -134,11 +136,21 @@ def rc() -> dict[Any, Any]:
     }
 
 
+# By axis of depth, the depths that were tried: marks stand a little beside them.
+_TRIED: "WeakKeyDictionary[Axes, list[int]]" = WeakKeyDictionary()
+
+
+def undodged(ax: "Axes", x: float) -> float:
+    """The depth that a mark at x stands for; x itself on any other axis."""
+    return float(min(_TRIED[ax], key=lambda depth: abs(math.log(x / depth)))) if _TRIED.get(ax) and x > 0 else x
+
+
 def depth_axis(ax: "Axes", depths: Iterable[int], label: bool = True) -> None:
     """A log axis of depth with a tick at each depth that was tried, as far as they fit."""
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
     tried = sorted(set(depths))
+    _TRIED[ax] = tried
     ax.set_xscale("log")
     if tried:
         ax.set_xlim(tried[0] / 1.25, tried[-1] * 1.25)
@@ -200,16 +212,39 @@ def failure_band(ax: "Axes", bottom: float, top: float, text: str, right: bool =
 
 
 def svg(figure: "Figure", ground: str = "none") -> str:
-    """The figure as a standalone SVG: text as text, no date, coordinates at 1/100 pt; the same each time."""
+    """The figure as a standalone SVG: text as text, no date, coordinates at 1/100 pt; the same each time.
+
+    Each mark says its value where a pointer rests on it.
+    """
     import matplotlib
 
+    from results.figures import reading
+
+    told = reading.words(figure)
+    for i, (lot, _) in enumerate(told):
+        lot.set_gid(f"marks-{i}")
     buffer = io.StringIO()
     with matplotlib.rc_context(rc()):
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(buffer, format="svg", facecolor=ground, metadata=nothing)
     text = buffer.getvalue()
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)
-    return re.sub(r"[ \t]*\n[ \t\n]*", "\n", text)
+    text = re.sub(r"[ \t]*\n[ \t\n]*", "\n", text)
+    for i, (_, words) in enumerate(told):
+        text = _titled(text, f"marks-{i}", words)
+    return text
+
+
+def _titled(text: str, group: str, words: list[str]) -> str:
+    """The SVG with a title in each mark of the group; as it was where it does not have one mark a text."""
+    start = text.find(f'<g id="{group}">')
+    end = text.find('<g id="', start + 1)
+    body = text[start : end if end > 0 else len(text)]
+    if start < 0 or len(re.findall(r"<use [^>]*/>", body)) != len(words):
+        return text
+    rest = iter(words)
+    titled = re.sub(r"(<use [^>]*)/>", lambda m: f"{m[1]}><title>{escape(next(rest))}</title></use>", body)
+    return text[:start] + titled + text[start + len(body) :]
 
 
 def png(figure: "Figure") -> bytes:

@@ -50,7 +50,7 @@ _COST = 'cost trials (purpose = "cost")'
 
 FIGURES: dict[str, Chart] = {
     "train-error-by-depth": Chart(
-        "hero",
+        "errors",
         "Training error against depth",
         "Each mark is one trained network (one seed); lines join means of those that ended; bars are two-sided "
         "95 % intervals. Marks are moved sideways a little so that they do not hide each other.",
@@ -61,8 +61,8 @@ FIGURES: dict[str, Chart] = {
     "test-error-by-depth": Chart(
         "errors",
         "Test error against depth",
-        "As above, on images that were not trained on. Intervals include the sampling of the test set. Published points"
-        " (stars) stand only on plots of the same data.",
+        "As training error, on images that were not trained on. Intervals include the sampling of the test set."
+        " Published points (stars) stand only on plots of the same data.",
         "training trials",
         "digits",
         error_chart("test_error"),
@@ -137,12 +137,9 @@ FIGURES: dict[str, Chart] = {
         document_curve,
     ),
     "step-time": Chart(
-        "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic.", _COST, "digits",
+        "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic; on the right, the images"
+        " per second that it leaves.", _COST, "digits",
         cost_chart("step_time_s", 1.0, "step time (s)"),
-    ),
-    "throughput": Chart(
-        "cost", "Training throughput", "Images per second at the study's batch size.", _COST, "digits",
-        cost_chart("images_per_s", 1.0, "images / s"),
     ),
     "peak-memory": Chart(
         "cost",
@@ -160,18 +157,18 @@ FIGURES: dict[str, Chart] = {
     "operators": Chart(
         "cost",
         "Time by kind of operation",
-        "Shares of the profiled operators' time, a bar per depth. Profiling slows a step: compare shares, not times.",
+        "Shares of the profiled operators' time, a bar per depth; the stages of a net together. Profiling slows a step:"
+        " compare shares, not times.",
         _COST,
         "digits",
         operators,
     ),
     "roofline": Chart(
         "cost",
-        "Under the machine's two ceilings",
-        "Left: FLOPs of a training step (three forward passes) over its time, against FLOPs over the bytes that it must"
-        " move at least (what backward needs, written and read once; weights, gradients and momentum). The line is what"
-        " a copy and a matrix product reached on the same machine: no step can be above it. Right: how near it is."
-        " What is missing goes to launches, dispatch and traffic beyond the least.",
+        "How near a step comes to the machine's ceilings",
+        "FLOPs of a training step (three forward passes) over its time, as a share of the lower of two ceilings: what"
+        " a matrix product reached on the same machine, and what a copy reached with the bytes that the step must move"
+        " at least. What is missing goes to launches, dispatch and traffic beyond the least.",
         "cost trials that measure the machine's ceilings",
         "digits",
         roofline,

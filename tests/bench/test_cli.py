@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
+from bench import asked as words
+from bench import command
 from bench.store import record
 from bench.store.record import Status
 from bench.sweep import display as progress
@@ -125,27 +128,60 @@ def test_a_rehearsal_runs_small_and_apart_from_real_records(
     ("text", "seeds"), [("", None), ("3", [0, 1, 2]), ("0,1,2", [0, 1, 2]), ("7,9", [7, 9]), (" 4 , 2 ", [4, 2])]
 )
 def test_seeds_are_a_list_or_a_count(text: str, seeds: list[int] | None) -> None:
-    assert cli.seed_list(text) == seeds
+    assert words.seed_list(text) == seeds
 
 
 def test_a_data_root_in_the_home_folder_is_found_though_no_shell_saw_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cli.home("~/data") == tmp_path / "data"
+    assert words.home("~/data") == tmp_path / "data"
     with pytest.raises(ValueError, match="no such home folder"):
-        cli.home("~nobody-of-this-name/data")
+        words.home("~nobody-of-this-name/data")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("", 0.0), ("90", 90.0), ("90s", 90.0), ("9m", 540.0), ("1.5h", 5400.0)])
+@pytest.mark.parametrize(("text", "seconds"), [("", 0.0), ("90s", 90.0), ("9m", 540.0), ("1.5h", 5400.0)])
 def test_durations(text: str, seconds: float) -> None:
-    assert cli.seconds("--time-limit", text) == seconds
+    assert words.seconds("--time-limit", text) == seconds
+
+
+def test_a_duration_without_a_unit_is_refused_naming_the_one_that_was_meant(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("run", str(tiny), "--time-limit", "9", monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err == "error: --time-limit '9' has no unit: 9m are minutes, 9s seconds\n"
+
+
+def test_it_says_its_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("--version", monkeypatch=monkeypatch) == 0
+    assert command.version() in capsys.readouterr().out
+
+
+def test_the_projects_own_environment_is_used_where_another_python_lacks_the_packages(tmp_path: Path) -> None:
+    assert command.environment(tmp_path, "/usr/bin/python3") == ""
+    python = tmp_path / ".venv" / "bin" / "python"
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / ".ready").touch()
+    assert command.environment(tmp_path, "/usr/bin/python3") == str(python)
+    assert command.environment(tmp_path, str(python)) == "", "it lacks them itself: that is an error"
+
+
+def test_the_documents_network_needs_no_more_than_its_depth(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("summary", "document", "--depth", "18", monkeypatch=monkeypatch) == 0
+    assert re.search(r"11[ ,.]?178[ ,.]?378|11\.2", capsys.readouterr().out)
 
 
 def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("list", monkeypatch=monkeypatch) == 0
-    assert "digits" in capsys.readouterr().out
-    assert bench("show", str(tiny), "--seeds", "5,", "--depths", "34", monkeypatch=monkeypatch) == 0
+    listed = capsys.readouterr().out
+    assert "digits" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert bench("show", str(tiny), monkeypatch=monkeypatch) == 0
+    nets = capsys.readouterr().out
+    assert re.search(r"layers +plain +preact\n +18 +1 x \S+ s +1 x \S+ s\n +34 +1 x", nets)
+    assert bench("show", str(tiny), "--seeds", "5,", "--depths", "34", "--trials", monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr().out
     assert "plain 34 seed 5 train" in shown
     assert "18" not in shown
@@ -173,7 +209,7 @@ def test_a_study_without_its_rates_can_be_shown_but_not_run(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "no tuned rate is known for 4 trials, such as plain of 18 layers" in said
-    assert bench("show", str(tiny), "--depths", "34", monkeypatch=monkeypatch) == 0
+    assert bench("show", str(tiny), "--depths", "34", "--trials", monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr().out
     assert "its search, 16 trials more" in shown
     assert "make tune STUDY=" in shown

@@ -24,7 +24,7 @@ from bench.store.record import Record, Status
 from reports import __main__ as command_line
 from reports.claims import CLAIMS
 from reports.finding import DepthRow, Finding, SeedRow, Verdict
-from reports.page import beside, context, render, verdicts
+from reports.page import beside, care, context, render, verdicts
 from reports.page import words as wording
 from reports.page.context import Source
 from reports.page.inline import inline, visible
@@ -56,10 +56,13 @@ class Parsed(html.parser.HTMLParser):
 def test_every_claim_is_there_with_its_verdict_or_the_study_that_decides_it(page: str, findings: Findings) -> None:
     for claim in CLAIMS.values():
         assert claim.title in page or f"STUDY={claim.study}" in page
-    shown = re.findall(r'class="card (\w+)"', page)
-    assert len(shown) >= 4
-    assert set(shown) <= {str(v) for v in Verdict}
-    assert str(findings["plain-degrades"][0].verdict) in shown
+    for name, found in findings.items():
+        if not verdicts.fed(found):
+            continue
+        at = page.index(f'<article class="panel claim" id="claim-{name}"')
+        shown = re.findall(r'<span class="badge (\w+)">', page[at : page.index("</article>", at)])
+        assert set(shown) <= {str(v) for v in Verdict}
+        assert str(found[0].verdict) in shown
 
 
 def test_a_verdict_is_a_word_and_a_symbol_never_colour_alone(page: str) -> None:
@@ -99,7 +102,8 @@ def test_the_policy_allows_this_script_and_no_other(page: str) -> None:
     assert f"script-src &#39;sha256-{digest}&#39;" in page
     assert "default-src &#39;none&#39;" in page
     assert not re.search(r"<[^>]* on\w+=", page)
-    assert len((ROOT / "reports" / "page" / "page.js").read_text().splitlines()) < 150
+    for name in ("page.js", "figures.js"):
+        assert len((ROOT / "reports" / "page" / name).read_text().splitlines()) < 200
 
 
 def test_headings_go_down_one_level_at_a_time(page: str) -> None:
@@ -122,7 +126,7 @@ def test_every_figure_has_a_title_and_words(page: str) -> None:
 
 def test_every_trial_is_a_row_with_its_failure_and_the_command_that_reruns_it(page: str) -> None:
     table = page[page.index('<table class="trials') :]
-    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", table[: table.index("</table>")])
+    rows = re.findall(r'<tr id="trial-[0-9a-f]{8}" (.*?)</tr>', table[: table.index("</table>")])
     assert len(rows) == 45
     diverged = [row for row in rows if "diverged" in row]
     assert len(diverged) == 6
@@ -196,7 +200,7 @@ def test_a_half_or_broken_study_has_a_page_all_the_same(case: str) -> None:
     text = render.page(source(records, planned=records or small()))
     # No section stands empty: a figure, or what would fill it.
     for section in re.findall(r"<section .*?</section>", text, re.S):
-        assert re.search(r"<svg|<table|class=\"panel", section), section[:200]
+        assert re.search(r"<svg|<table|class=\"panel|<details", section), section[:200]
     assert "nan" not in re.sub(r"[Ll]oss is nan", "", " ".join(Parsed(text).text)).lower().split()
     if not records:
         assert "Asked for, not in the records" in text
@@ -233,7 +237,8 @@ def test_a_thousand_trials_fit_in_five_megabytes() -> None:
 
 
 def test_the_command_on_the_page_is_one_that_the_bench_knows(made: Source) -> None:
-    from bench.__main__ import chosen, run
+    from bench.__main__ import run
+    from bench.asked import chosen
 
     assert {"study", "only", "seeds", "records"} <= set(inspect.signature(run).parameters)
     trial = made.study.trials[3]
@@ -305,13 +310,15 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     records = [
         train_record(trial("resnet", d, s), environment={"device_name": f"chip {s}"}) for d in (18, 34) for s in (0, 1)
     ]
-    said = " ".join(context.warnings(source(records)))
+    said = " ".join([line.full for line in care.warnings(source(records))])
     assert "fewer than 3 seeds" in said
     assert "chip 0, chip 1" in said
     noisy = cost_record(trial(), step_times_s=[1.0, 1.0, 1.4, 1.5, 1.6, 1.0, 1.5, 1.2])
-    assert "spread by more than 10%" in " ".join(context.warnings(source([noisy])))
+    assert "spread by more than 10%" in " ".join(line.full for line in care.warnings(source([noisy])))
     busy = cost_record(trial(), cpu_share=0.5)
-    assert "1 of 1 cost trials were disturbed" in " ".join(context.warnings(source([busy])))
+    (line,) = [line for line in care.warnings(source([busy])) if line.short]
+    assert "1 of 1 cost trials were disturbed" in line.full
+    assert line.short == "1 of 1 cost times were disturbed"
 
 
 def test_records_that_the_study_does_not_ask_for_are_warned_of_once(tmp_path: Path) -> None:
@@ -319,7 +326,7 @@ def test_records_that_the_study_does_not_ask_for_are_warned_of_once(tmp_path: Pa
     recipe.write_text('architecture = "plain"\ndepth = [18, 34]\nseed = [0]\n')
     (known, *_) = study.load(str(recipe)).trials
     made_up.write(tmp_path / "mine", [train_record(dataclasses.replace(known, lr=0.3), 0.1), train_record(known, 0.1)])
-    said = context.warnings(command_line.gather(str(recipe), tmp_path))
+    said = [line.full for line in care.warnings(command_line.gather(str(recipe), tmp_path))]
     (line,) = [line for line in said if "ask" in line]
     assert line.startswith("1 record is of trials that this study does not ask for")
 
@@ -377,7 +384,7 @@ def described(page: str, prefix: str) -> str:
 
 
 def test_a_figures_words_are_of_what_it_draws_and_of_nothing_else() -> None:
-    """A page of many studies: the hero draws one of them, the cards some of its networks."""
+    """A page of many studies: a figure of one draws the study that decides, the cards some of its networks."""
     fields = {"cost": False, "error": lambda name, depth, seed: 0.1 + depth / 10000}
     records = [
         *study_records(("plain", "resnet"), (18, 66, 258), range(3), study="digits"),
@@ -386,13 +393,12 @@ def test_a_figures_words_are_of_what_it_draws_and_of_nothing_else() -> None:
         *study_records(("bn-after-add",), (18, 130), range(2), study="digits-placements", **fields),
     ]
     page = render.page(source(records))
-    words = described(page, "fig-train-error-by-depth")
-    assert words.startswith("digits. plain: ")
+    words = described(page, "fig-test-error-by-depth")
+    assert words.startswith("plain: ")
     assert "at 18 layers" in words
-    assert "3 of 9 trials failed, the shallowest at 258 layers" in words
-    assert "bn-after-add" not in words
-    assert "1002" not in words
-    assert "514" not in words
+    assert "1 of 7 trials failed, the shallowest at 514 layers" in words
+    assert "BatchNorm after the addition" not in words
+    assert "258" not in words
     card = described(page, "card-plain-degrades")
     assert "plain: " in card
     assert "resnet" not in card
@@ -404,23 +410,23 @@ def test_a_cost_figures_words_are_of_the_records_that_it_draws() -> None:
     records += [cost_record(trial("plain", depth, study="b")) for depth in (18, 1002)]
     page = render.page(source(records))
     words = described(page, "fig-step-time")
-    assert words.startswith("a. resnet: ")
+    assert words.startswith("a. post-activation: ")
     assert "did not finish at 130 layers" in words
     assert "plain" not in words
     assert "1002" not in words
     memory = described(page, "fig-peak-memory")
-    found = re.search(r"resnet: ([0-9.]+) MiB above the floor at 18 layers", memory)
+    found = re.search(r"post-activation: ([0-9.]+) MiB above the floor at 18 layers", memory)
     assert found is not None
     assert float(found[1]) < 20
     share = described(page, "fig-roofline")
-    assert "% of the roof at 18 layers" in share
+    assert "% of the ceiling at 18 layers" in share
     assert "130" not in share
 
 
 def test_the_words_of_a_judged_figure_are_of_the_findings_that_it_draws(page: str, made: Source) -> None:
     findings = made.findings["residual-no-harm"]
     assert {f.measure for f in findings} == {"train_error", "test_error"}
-    words = described(page, "judged-residual-no-harm")
+    words = described(page, "fig-judged-residual-no-harm")
     assert "residual (post-activation), training error: " in words
     assert "residual (pre-activation), training error: " in words
     assert "test error" not in words
@@ -445,7 +451,7 @@ def test_the_page_says_which_bounds_are_one_sided(page: str, made: Source) -> No
     assert "as judged" not in page
     assert "one-sided bounds, each of which alone holds with 95 % confidence" in page
     assert "Mean and two-sided 95 % interval over the seeds that ended" in page
-    judged = page[page.index('id="claim-residual-no-harm"') :]
+    judged = page[page.index('id="figure-judged-residual-no-harm"') :]
     assert "one-sided 95 % bounds" in judged[: judged.index("</svg>")]
 
 

@@ -1,0 +1,99 @@
+"""What a reader must know before trusting the page: failures, disturbances, what is missing. From records and study.
+
+Own file because the page says it twice: in a few words on the first screen, and in full right below it.
+"""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.plan.trial import Trial
+from reports.page.context import Source
+from reports.page.words import listed
+
+# Step times whose quartiles are further apart than this share of the median were measured on a busy machine.
+NOISE = 0.10
+
+# So many reasons of failures are named; more are in the table of trials.
+MOST_REASONS = 3
+
+
+class Care(NamedTuple):
+    """A reason to read with care, in a few words (empty: counted only) and in full."""
+
+    short: str
+    full: str
+
+
+def missing(source: Source) -> list[str]:
+    """What the study asks for and the records do not have, a line an architecture and purpose."""
+    gone: dict[str, list[Trial]] = {}
+    for trial in _gone(source):
+        gone.setdefault(f"{trial.architecture.name}, {trial.purpose}", []).append(trial)
+    return [
+        f"{name}: {len(left)} trial{'s' * (len(left) != 1)}, depths {listed(sorted({t.depth for t in left}))},"
+        f" seeds {listed(sorted({t.seed for t in left}))}"
+        for name, left in sorted(gone.items())
+    ]
+
+
+def _gone(source: Source) -> list[Trial]:
+    have = set(source.frames.trials["digest"]) | set(source.frames.cost["digest"])
+    return [trial for trial in source.study.trials if trial.digest not in have]
+
+
+def warnings(source: Source) -> list[Care]:
+    """Reasons to read with care, the gravest first; of records that the study does not ask for, loading warns."""
+    frames = source.frames
+    lines = _failed(frames.trials, "trials") + _failed(frames.cost, "cost trials")
+    for what, measured, rows in (("cost", "Measurements", frames.cost), ("training", "Times", frames.trials)):
+        hurt = rows[rows["disturbed"] != ""]
+        if len(hurt):
+            first = hurt.sort_values("path").iloc[0]
+            such = ", such as" if len(hurt) > 1 else ":"
+            full = (
+                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed{such}"
+                f" {first['path']}: {first['disturbed']}. What they learned is not touched; to measure"
+                " again, delete the record."
+            )
+            lines.append(Care(f"{len(hurt)} of {len(rows)} {what} times were disturbed", full))
+    lines += [Care("", line) for line in frames.warnings]
+    lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
+    few = frames.cells[frames.cells["n"] < 3]
+    if len(few):
+        full = f"{len(few)} of {len(frames.cells)} settings have fewer than 3 seeds: wide intervals, or none."
+        lines.append(Care("fewer than 3 seeds", full))
+    names = {n for n in [*frames.trials["device_name"].unique(), *frames.cost["device_name"].unique()] if n}
+    if len(names) > 1:
+        lines.append(Care("", f"The records come from {len(names)} kinds of device: {listed(sorted(names))}."))
+    cost = frames.cost
+    noisy = cost[(cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]]
+    if len(noisy):
+        full = (
+            f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
+            " the machine was busy, or its clock changed."
+        )
+        lines.append(Care("", full))
+    return lines
+
+
+def _failed(rows: pd.DataFrame, what: str) -> list[Care]:
+    """Trials that neither ended nor diverged, by their reasons, the commonest first."""
+    broken = rows[~rows["status"].isin(["ok", "diverged"])]
+    if broken.empty:
+        return []
+    reasons = (broken["status"].str.replace("_", " ") + broken["message"].map(lambda m: f": {m}" if m else "")).tolist()
+    common = sorted(set(reasons), key=lambda reason: (-reasons.count(reason), reason))
+    told = [f"{reasons.count(reason)} ended in {reason}" for reason in common[:MOST_REASONS]]
+    more = f"; and {len(common) - MOST_REASONS} more reasons" if len(common) > MOST_REASONS else ""
+    short = f"{len(broken)} of {len(rows)} {what} failed"
+    return [Care(short, f"{short}: {'; '.join(told)}{more}. The table of trials has each.")]
+
+
+def in_short(source: Source) -> list[str]:
+    """The foot of the first screen: each reason in a few words, those without any counted."""
+    gone, lines = _gone(source), warnings(source)
+    said = [f"{len(gone)} of {len(source.study.trials)} trials are missing"] if gone else []
+    said += [line.short for line in lines if line.short]
+    others = sum(not line.short for line in lines)
+    return [*said, f"{others} more remark{'s' * (others != 1)}"] if others else said

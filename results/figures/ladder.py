@@ -1,0 +1,82 @@
+"""The figure of a page's first screen: training error against depth in one setting, with names on the lines.
+
+Own file because it is read at a glance, and on a phone: no legend, the last value beside each name.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from results.figures.errors import BAND, error_panel
+from results.figures.panels import canvas, key, labels_of, looks_of, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Points between the middles of two labels that stand one above the other.
+LEAST_GAP = 11.0
+
+
+def short(label: str) -> str:
+    """A network's label in a word: "residual (post-activation)" is "post-activation"."""
+    found = re.fullmatch(r"residual \((.+)\)", label)
+    return found[1] if found else label
+
+
+@styled
+def ladder(trials: pd.DataFrame, cells: pd.DataFrame, title: str, wide: bool = False) -> "Figure":
+    """One setting's training errors.
+
+    Args:
+        trials: With one setting a network and depth.
+        cells: Of these trials.
+        title: What the setting is, such as "After 110 steps".
+        wide: Whether it stands alone, or beside another.
+    """
+    figure, axes = canvas(1, 1, 6.4 if wide else 4.3, 3.9)
+    place = axes[0, 0]
+    error_panel(place, trials, cells, "train_error")
+    place.set_title(title, loc="left", fontsize=11)
+    place.set_ylabel("training error (%)")
+    _names(place, trials, cells)
+    return figure
+
+
+def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
+    """Each network's name where its line ends, with the value there, none over another."""
+    looks, labels = looks_of(trials), labels_of(trials)
+    ends = []
+    for name, group in cells.sort_values("depth").groupby("architecture", sort=True):
+        last, known = group.iloc[-1], group[group["n_ok"] > 0]
+        if last["n_ok"] == 0:
+            # "diverged" only where none of them failed in another way.
+            own = trials[(trials["architecture"] == name) & (trials["depth"] == last["depth"])]
+            word = "diverged" if (own["status"] == "diverged").all() else "failed"
+            ends.append((float(last["depth"]), sum(BAND) / 2, str(name), f"{short(labels[name])} {word}"))
+        elif len(known):
+            value = 100 * float(last["train_error_mean"])
+            ends.append((float(last["depth"]), value, str(name), f"{short(labels[name])} {_percent(value)} %"))
+    deepest = max((x for x, *_ in ends), default=0.0)
+    # Beyond the deepest depth is room for the words: they stand to the left of it, above their line.
+    per_point = (axes.get_ylim()[1] - axes.get_ylim()[0]) / (3.2 * 72)
+    taken: list[float] = []
+    for x, y, name, words in sorted(ends, key=lambda end: end[1]):
+        at_end = x == deepest
+        place = y + 9 * per_point if y < BAND[0] else y
+        if at_end:
+            while any(abs(place - other) < LEAST_GAP * per_point for other in taken):
+                place += per_point
+            taken.append(place)
+        shift = (-8 if y < BAND[0] else -12, 0) if at_end else (7, 0)
+        look: dict[str, Any] = {"color": looks[name].color, "fontsize": 9, "fontweight": "bold", "va": "center"}
+        text = axes.annotate(
+            words, (x, place), shift, textcoords="offset points", ha="right" if at_end else "left", **look
+        )
+        key(text, looks[name])
+
+
+def _percent(value: float) -> str:
+    """As many digits as a reader needs: 88, 5.9, 0.02."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 or value == 0 else f"{value:.2f}"

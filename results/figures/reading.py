@@ -1,0 +1,150 @@
+"""What a figure shows, read back from it: each mark's value in words, and all that is drawn as a table.
+
+Every figure gets both without doing anything for them, and what is read is what was drawn. Knows matplotlib's
+artists only; `style.svg` writes the words into the SVG, the page offers the table as CSV.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from results.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
+
+# Labels of marks that stand for nets without a number. They begin with "_", which keeps them out of legends.
+FAILED, CROSS = "_failed", "_cross"
+# Of lines that are no data: a law through marks, what leads up to the failures.
+ASIDE = "_aside"
+NO_NUMBER = "no number"
+
+HEADS = ("panel", "network", "drawn as", "x", "y", "x is", "y is")
+
+
+class Row(NamedTuple):
+    """One thing drawn; `y` is empty where a net has no number."""
+
+    panel: str
+    network: str
+    drawn: str
+    x: float | str
+    y: float | str
+    x_is: str
+    y_is: str
+
+
+def words(figure: "Figure") -> "list[tuple[PathCollection, list[str]]]":
+    """Every lot of marks, with what each of its marks says: "plain, depth 66, training error 88.3 %"."""
+    return [(lot, [_sentence(row) for row in rows]) for lot, rows in _marks(figure)]
+
+
+def table(figure: "Figure") -> str:
+    """All marks, bars and lines as CSV: in the figure's own units, as it draws them."""
+    rows = [row for lot, found in _marks(figure) if lot.get_label() != CROSS for row in found]
+    rows += [*_lines(figure), *_bars(figure), *_heat(figure)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADS)
+    writer.writerows([f"{cell:.10g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _sentence(row: Row) -> str:
+    x, y = _measured(row.x_is, row.x), _measured(row.y_is, row.y) if row.y != "" else NO_NUMBER
+    return ", ".join(filter(None, (row.network, x, y)))
+
+
+def _measured(label: str, value: float | str) -> str:
+    """ "training error (%)" and 3.2 as "training error 3.2 %"; of a depth, no unit."""
+    found = re.match(r"(.*?) \(([^)]*)\)", label, re.S)
+    name, unit = (found[1], found[2]) if found else (label, "")
+    said = f"{value:.4g}" if isinstance(value, float) else value
+    return f"{name} {said}{f' {unit}' if unit and name != 'depth' else ''}".strip()
+
+
+def _marks(figure: "Figure") -> "Iterator[tuple[PathCollection, list[Row]]]":
+    from matplotlib.collections import PathCollection
+    from matplotlib.colors import to_hex
+
+    names = _networks(figure)
+    for axes in figure.axes:
+        for lot in axes.collections:
+            if not isinstance(lot, PathCollection) or not lot.get_visible():
+                continue
+            inks = lot.get_edgecolors() if lot.get_label() == FAILED else lot.get_facecolors()
+            network = names.get(to_hex(inks[0]), "") if len(inks) else ""
+            lost = lot.get_label() in (FAILED, CROSS)
+            rows = [
+                _row(axes, figure, network, "failed" if lost else "mark", float(x), "" if lost else float(y))
+                for x, y in lot.get_offsets()
+            ]
+            if rows:
+                yield lot, rows
+
+
+def _row(axes: "Axes", figure: "Figure", network: str, drawn: str, x: float | str, y: float | str) -> Row:
+    x_is, y_is = axes.get_xlabel() or figure.get_supxlabel(), axes.get_ylabel() or figure.get_supylabel()
+    y_is = y_is or figure.axes[0].get_ylabel()  # panels side by side share it
+    if isinstance(x, float):
+        x = style.undodged(axes, x)
+        ticks = [label.get_text() for label in axes.get_xticklabels()]
+        # An axis of kinds, not of numbers: the kind that stands nearest.
+        if any(ticks) and not any(re.search(r"\d", tick) for tick in ticks) and not x_is:
+            x = ticks[min(max(round(x), 0), len(ticks) - 1)]
+    return Row(axes.get_title(loc="left"), network, drawn, x, y, x_is, y_is)
+
+
+def _networks(figure: "Figure") -> dict[str, str]:
+    """By colour, what the legend calls it; else the name that the colour is kept for."""
+    names = {look.color: name for name, look in style.STYLES.items()}
+    for legend in figure.legends:
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            color = getattr(handle, "get_color", lambda: None)()
+            if isinstance(color, str) and color != style.MUTED:
+                names[color] = text.get_text().partition(": ")[0]
+    return names
+
+
+def _lines(figure: "Figure") -> Iterator[Row]:
+    """Lines that join data; bounds and bands, which span the axes, are none."""
+    names = _networks(figure)
+    for axes in figure.axes:
+        for line in axes.lines:
+            color = line.get_color()
+            known = isinstance(color, str) and color in names
+            if not known or line.get_label() == ASIDE or line.get_transform() is not axes.transData:
+                continue
+            for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
+                if math.isfinite(float(y)):
+                    yield _row(axes, figure, names[str(color)], "line", float(x), float(y))
+
+
+def _bars(figure: "Figure") -> Iterator[Row]:
+    for axes in figure.axes:
+        ticks = [label.get_text() for label in axes.get_xticklabels()]
+        for lot in axes.containers:
+            for tick, bar in zip(ticks, lot, strict=False):
+                if hasattr(bar, "get_height"):
+                    yield _row(axes, figure, str(lot.get_label()), "bar", tick, float(bar.get_height()))
+
+
+def _heat(figure: "Figure") -> Iterator[Row]:
+    """Cells of a heat map whose rows and columns are all named."""
+    from matplotlib.collections import QuadMesh
+
+    for axes in figure.axes:
+        across, up = ([t.get_text() for t in side] for side in (axes.get_xticklabels(), axes.get_yticklabels()))
+        for mesh in axes.collections:
+            values: Any = mesh.get_array() if isinstance(mesh, QuadMesh) else None
+            if values is None or values.ndim != 2 or values.shape != (len(up), len(across)):
+                continue
+            for i, name in enumerate(up):
+                for j, column in enumerate(across):
+                    value = float(values[i, j]) if not getattr(values, "mask", values != values)[i, j] else ""
+                    yield _row(axes, figure, name, "cell", column, value)

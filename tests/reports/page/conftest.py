@@ -1,0 +1,34 @@
+"""One browser, and one made-up page as a file, for all tests of the page in use."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browsing import CHROMIUM, FLAGS, Tab
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not there (Debian package chromium)")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def address(page: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "made-up.html"
+    path.write_text(page, encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def tab(browser: Any, address: str) -> Iterator[Tab]:
+    opened = Tab(browser, address, permissions=["clipboard-read", "clipboard-write"])
+    yield opened
+    assert opened.errors == []
+    assert [url for url in opened.requests if not url.startswith("blob:")] == [address]
+    opened.context.close()
