@@ -59,7 +59,7 @@ def _at_first() -> dict[str, Any]:
     return {name: value for name, value in settings.read().items() if name != "threads"}
 
 
-def set_threads(threads: int) -> None:
+def start_clean(threads: int) -> None:
     """Sets the threads of this process, and all other settings as they were when this was called first.
 
     Before each trial: what one trial's network did to the process must not reach the next. Two processes of two threads
@@ -67,6 +67,17 @@ def set_threads(threads: int) -> None:
     """
     settings.put_back(_at_first())
     torch.set_num_threads(threads)
+
+
+def check_threads(threads: int) -> None:
+    """Refuses a network that has set other threads: its record would say what did not run, and sums round otherwise.
+
+    Raises:
+        ValueError: One line that names both numbers.
+    """
+    found = torch.get_num_threads()
+    if found != threads:
+        raise ValueError(f"the network set torch's threads to {found}, a trial has {threads}: use --threads instead")
 
 
 def reset_peak_memory(device: str) -> int:

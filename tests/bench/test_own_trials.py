@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from bench.train.execution import Execution
 from bench.train.step import Step
 from models.network import build
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
 import functools, os, random
 import numpy as np
@@ -247,3 +250,64 @@ def test_more_images_than_there_are_is_refused_unless_rehearsed(number: int) -> 
     with pytest.raises(ValueError, match="test_examples"):
         environments(Machine(), [trial])
     assert environments(Machine(rehearsal=True), [trial])
+
+
+# What a trial's network does to its process beyond torch's settings, and the words that tell of it.
+FOOTPRINTS = {
+    "F.relu = functools.partial(F.relu)": "torch.nn.functional.relu",
+    "nn.BatchNorm2d.forward = nn.BatchNorm1d.forward": "torch.nn.modules.batchnorm.BatchNorm2d.forward",
+    "torch.Tensor.relu = torch.Tensor.relu_": "torch.Tensor.relu",
+    "nn.modules.module.register_module_forward_hook(lambda m, x, y: y)": "hooks of every module",
+    "np.seterr(all='raise')": "numpy's answer to errors",
+    "os.environ['OMP_NUM_THREADS'] = '7'": "the environment",
+    "sys.path.insert(0, '/nowhere')": "sys.path",
+    "gc.disable()": "the collection of garbage",
+    "sys.setrecursionlimit(5000)": "the limit of recursion",
+    "random.random = lambda: 0.5": "random.random",
+    "import bench.train.loop as loop; loop.EVAL_BATCH = 8": "bench.train.loop.EVAL_BATCH",
+    "import models.blocks as blocks; blocks.Block.forward = nn.Module.forward": "models.blocks.Block.forward",
+}
+
+
+def test_a_worker_whose_process_a_block_has_changed_is_replaced(folder: Path) -> None:
+    """One process, a trial of each kind: each record says what its own trial has left, and none but these."""
+    trials = [PLAIN, own(folder, "", name="harmless")]
+    for number, harm in enumerate(FOOTPRINTS):
+        text = "import gc, sys\nclass Harm(Base):\n    def forward(self, x):\n        y = super().forward(x)\n"
+        trials.append(own(folder, f"{text}        {harm}\n        return y\n", "Harm", f"harm{number}"))
+    trials.append(own(folder, "", name="harmless"))
+    code = (
+        "import json, sys; from bench.plan.machine import Machine; from bench.plan.trial import Trial\n"
+        "from bench.sweep.process import _doubtful; from bench.sweep.worker import Job, run\n"
+        "for trial in map(Trial.from_json, json.loads(sys.argv[1])):\n"
+        "    record = run(Job(1, trial, Machine(), 'bench.runner:run_trial'), lambda _: None)\n"
+        "    print(_doubtful(record), record.environment.get('left_behind', ''))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([trial.to_json() for trial in trials])], text=True, timeout=100,
+        capture_output=True, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    plain, harmless, *changed, last = said.stdout.splitlines()
+    assert {plain.strip(), harmless.strip(), last.strip()} == {"False"}
+    for line, words in zip(changed, FOOTPRINTS.values(), strict=True):
+        assert line.startswith("True")
+        assert words in line
+
+
+@pytest.mark.parametrize("from_step", [0, 12])
+def test_threads_that_a_block_sets_as_it_runs_are_refused(from_step: int, folder: Path) -> None:
+    text = (
+        "class Harm(Base):\n    calls = 0\n    def forward(self, x):\n        Harm.calls += 1\n"
+        f"        if Harm.calls > {from_step}: torch.set_num_threads(3)\n        return super().forward(x)\n"
+    )
+    trial = own(folder, text, "Harm")
+    if from_step == 0:
+        with pytest.raises(ValueError, match=r"own_trial_block:block.*set torch's threads to 3, a trial has 1"):
+            environments(Machine(), [trial])
+    else:
+        assert environments(Machine(), [trial])
+        sys.modules.pop("own_trial_block")
+    record = result(trial)
+    assert (record.status, record.result) == ("error", {})
+    assert "the network set torch's threads to 3, a trial has 1: use --threads instead" in record.message
+    assert result(PLAIN).environment["threads"] == torch.get_num_threads() == 1

@@ -309,6 +309,20 @@ def dies_once(folder: str) -> str:
     return "answered"
 
 
+def process_id(changes: bool) -> int:
+    """Of the worker; may leave something behind in it."""
+    if changes:
+        os.environ["LEFT"] = "behind"
+    return os.getpid()
+
+
+def test_a_worker_that_the_preflight_has_changed_runs_no_trial(process: Callable[..., Process]) -> None:
+    executor = process()
+    first, second = (executor.call("test_executors:process_id", changes) for changes in (False, True))
+    assert first == second
+    assert record_of(finish(executor, job(1, "test_executors:about_itself"))[0]).result["pid"] != second
+
+
 def never_answers() -> None:
     time.sleep(60)
 
