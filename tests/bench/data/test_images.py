@@ -1,5 +1,6 @@
 """Batches made on the device equal what torchvision makes image by image, and are made faster."""
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -122,6 +123,17 @@ def test_a_channel_without_variation_becomes_zero(value: int) -> None:
     ours = made(stored).prepare(stored)
     assert ours[:, 2].abs().max() < 1e-6
     assert torch.allclose(ours[:, :2].std((0, 2, 3)), torch.ones(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_images_of_one_colour_are_no_data(value: int) -> None:
+    """A lens cap or a failed export: what a net learns of it is no finding."""
+    some, asked = data.load("synthetic"), Trial("t", ARCHITECTURES["plain"], 18, 0, dataset="synthetic")
+    blank = dataclasses.replace(some, train_images=torch.full_like(some.train_images, value))
+    with pytest.raises(ValueError, match="'synthetic' are of one colour: nothing to tell apart"):
+        data.check(asked, blank)
+    blank.train_images[-1, 0, 1, 1] = value ^ 1
+    data.check(asked, blank)
 
 
 def test_normalisation_takes_little_memory_beside_the_data() -> None:
