@@ -1,6 +1,6 @@
 # Everything a user runs. `make` alone lists the targets.
 # Variables: STUDY DEVICE=auto|cpu|cuda SEEDS=0,1,2 or 3  DATA_ROOT=data  EXECUTOR=process|inline|ray  TIME_LIMIT=9m
-#            DOWNLOAD=1  WORKERS=2  PYTHON=python3  VENV=.venv; VENV=none uses PYTHON as it is and installs nothing.
+#            DOWNLOAD=1  WORKERS=2  THREADS=1  PYTHON=python3  VENV=.venv; VENV=none uses PYTHON as it is and installs nothing.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -25,7 +25,7 @@ PY := $(VENV)/bin/python
 endif
 
 # A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
-KNOWN := STUDY DEVICE SEEDS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS DEPTH BASE TRIES PYTHON VENV
+KNOWN := STUDY DEVICE SEEDS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH BASE TRIES PYTHON VENV
 empty :=
 space := $(empty) $(empty)
 GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(subst :=,=,$(word)))))
@@ -36,7 +36,8 @@ $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN); any other 
 quoted = '$(subst ','\'',$(1))'
 option = $(if $($(2)),$(1) $(call quoted,$($(2))))
 TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
-	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
+	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(call option,--threads,THREADS) \
+	$(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS)
 
 .PHONY: help setup ablation taste tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \

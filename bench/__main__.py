@@ -16,6 +16,7 @@ if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from bench.command import typer
+from bench.options import home, numbers, seconds, seed_list
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -24,64 +25,16 @@ Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,
 Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Executor = Annotated[str, typer.Option(help="process, inline or ray.")]
-Workers = Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Trials at a time, as the cores allow; 0: one per core, one on a GPU.")
+]
+Threads = Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")]
 Records = Annotated[str, typer.Option(help="Folder of the records.")]
 DataRoot = Annotated[str, typer.Option(help="Where data sets lie.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 TimeLimit = Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")]
 NoLive = Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")]
 Purpose = Annotated[str, typer.Option(help="Only what is judged (train), what measures cost (cost), or the search.")]
-
-
-def numbers(option: str, text: str) -> list[int] | None:
-    """Reads "0,1,2".
-
-    Raises:
-        ValueError: Not whole numbers, or one twice.
-    """
-    if not text.strip():
-        return None
-    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise ValueError(f"{option} {text!r} must be whole numbers with commas between them, for example 0,1,2")
-    values = [int(part) for part in parts]
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"{option} {text!r} lists {value} twice")
-    return values
-
-
-def seed_list(text: str, first: int = 0) -> list[int] | None:
-    """Seeds as a list, or a count N for N from the first on."""
-    values = numbers("--seeds", text)
-    if values is not None and len(values) == 1 and "," not in text:
-        if not 1 <= values[0] <= 100:
-            raise ValueError(f"--seeds {text!r}: a count must be 1 to 100; for one seed write a comma after it: 7,")
-        return list(range(first, first + values[0]))
-    return values
-
-
-def seconds(option: str, text: str) -> float:
-    """Reads a duration: 90, 90s, 9m, 1.5h; empty is none (0).
-
-    Raises:
-        ValueError: It is none of these, or not above zero.
-    """
-    if not text.strip():
-        return 0.0
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text.strip()[-1].lower())
-    digits = text.strip()[:-1] if unit else text.strip()
-    if not digits.replace(".", "", 1).isdecimal() or not digits.isascii() or float(digits) <= 0:
-        raise ValueError(f"{option} {text!r} must be a duration above zero: 90s, 9m or 1.5h")
-    return float(digits) * (unit or 1)
-
-
-def home(folder: str) -> Path:
-    """A path in which a leading ~ is the home folder: no shell has seen it when make hands it on."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:
-        raise ValueError(f"{folder!r}: there is no such home folder") from None
 
 
 def known_depths(study: Any, asked: list[int] | None) -> None:
@@ -170,7 +123,7 @@ def show(
     seeds: Seeds = "",
     depths: Depths = "",
     purpose: Purpose = "",
-    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one per core.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
 ) -> None:
     """The trials of a study, and what they will take."""
@@ -220,7 +173,7 @@ def run(
     purpose: Purpose = "",
     executor: Executor = "process",
     workers: Workers = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
+    threads: Threads = 0,
     records: Records = "results/records",
     data_root: DataRoot = "data",
     download: Download = False,
@@ -281,6 +234,7 @@ def tune(
     device: Device = "auto",
     executor: Executor = "process",
     workers: Workers = 0,
+    threads: Threads = 0,
     records: Records = "results/records",
     data_root: DataRoot = "data",
     download: Download = False,
@@ -304,7 +258,7 @@ def tune(
     _, sums = prediction.lines(found, Path(records), workers)
     nets = len(set(map(cell, whole.search)))
     display.say(f"search: {len(found.trials)} trials of {nets} nets, {sums[0]}; rates beyond the grid come on top")
-    machine = Machine(device=device, data_root=str(home(data_root)), download=download)
+    machine = Machine(device=device, threads=threads, data_root=str(home(data_root)), download=download)
     options = sweep.Options(
         records=Path(records),
         machine=machine,

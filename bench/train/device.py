@@ -11,6 +11,8 @@ import hashlib
 import os
 import platform
 import re
+import statistics
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,26 @@ def check_threads(threads: int) -> None:
     found = torch.get_num_threads()
     if found != threads:
         raise ValueError(f"the network set torch's threads to {found}, a trial has {threads}: use --threads instead")
+
+
+def threads_that_help(asked: int) -> int:
+    """So many threads, or one where a fixed piece of work then takes longer than with one.
+
+    Threads wait for each other after each operator: with a neighbour on a core two took 10 to 15 times as long as one.
+    """
+    some = torch.ones(128, 16, 16, 16)
+
+    def seconds(threads: int) -> float:
+        torch.set_num_threads(threads)
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(50):
+                some.relu()
+            times.append(time.perf_counter() - began)
+        return statistics.median(times)
+
+    return asked if asked == 1 or seconds(asked) < seconds(1) else 1
 
 
 def reset_peak_memory(device: str) -> int:
