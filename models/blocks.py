@@ -90,7 +90,7 @@ def norm_layer(architecture: Architecture, channels: int, dense: bool) -> nn.Mod
     # Only an average over all batches (momentum None) would read this counter; to count costs one kernel of eight
     # a layer on a GPU, and 3 % of a step on a CPU.
     norm.num_batches_tracked = None
-    norm.register_load_state_dict_pre_hook(_without_counter)
+    norm.register_load_state_dict_pre_hook(_without_counter)  # type: ignore[no-untyped-call]
     return norm
 
 

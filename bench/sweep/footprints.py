@@ -78,6 +78,7 @@ def _facts() -> dict[str, Any]:
         "numpy's answer to errors": numpy.geterr() if numpy else {},
         "the environment": dict(os.environ),
         "sys.path": list(sys.path),
+        "the working folder": os.path.realpath("/proc/self/cwd"),  # os.getcwd refuses a folder that is gone
         "the cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(),
         "the collection of garbage": (gc.isenabled(), gc.get_threshold()),
         "the limit of recursion": sys.getrecursionlimit(),

@@ -12,6 +12,8 @@ from made_own import PLAIN, folder, numbers, own, result
 
 from bench.plan.machine import Machine
 from bench.preflight import environments
+from bench.sweep.executor import Settings
+from bench.sweep.process import Process
 
 __all__ = ["folder"]  # pytest finds the fixture here
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +64,7 @@ FOOTPRINTS = {
     "np.seterr(all='raise')": "numpy's answer to errors",
     "os.environ['OMP_NUM_THREADS'] = '7'": "the environment",
     "sys.path.insert(0, '/nowhere')": "sys.path",
+    "os.chdir('/')": "the working folder",
     "gc.disable()": "the collection of garbage",
     "sys.setrecursionlimit(5000)": "the limit of recursion",
     "random.random = lambda: 0.5": "random.random",
@@ -93,6 +96,17 @@ def test_a_worker_whose_process_a_block_has_changed_is_replaced(folder: Path) ->
     for line, words in zip(changed, FOOTPRINTS.values(), strict=True):
         assert line.startswith("True")
         assert words in line
+
+
+def test_a_worker_that_the_preflight_has_changed_runs_no_trial() -> None:
+    executor = Process(Settings(1, 1, 0.0, lambda *_: None, lambda: False))
+    try:
+        first = executor.call("os:getpid")
+        assert executor.call("os:getpid") == first
+        executor.call("sys:setrecursionlimit", 5000)
+        assert executor.call("os:getpid") != first
+    finally:
+        executor.close()
 
 
 @pytest.mark.parametrize("from_step", [0, 12])

@@ -16,6 +16,7 @@ from torchvision import transforms
 
 from bench.data import datasets as data
 from bench.data.images import PAD, Images, crop_flip, mean_and_deviation
+from bench.plan import study
 from bench.plan.trial import Trial
 from models.spec import ARCHITECTURES
 
@@ -41,6 +42,8 @@ def test_resizing_is_pillows(size: int) -> None:
     # Pillow rounds to whole grey values after each of its two passes: at most one value, half on average.
     assert (ours - expected).abs().max() <= 1.01 / 255
     assert (ours - expected).abs().mean() <= 0.4 / 255
+    # The page of the document's study tells of it.
+    assert "inputs differ by up to 1/255" in study.load("document").description
 
 
 def test_normalisation_is_that_of_the_training_set() -> None:
