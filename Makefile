@@ -1,6 +1,6 @@
 # Everything a user runs. `make` alone lists the targets: users' have two hashes before their words, developers' three.
 # Variables: STUDY=digits  DEVICE=auto|cpu|cuda  SEEDS=0,1,2 or 3  DEPTHS=18,66
-#            TIME_LIMIT=9m  WORKERS=2  EXECUTOR=process|inline|ray
+#            TIME_LIMIT=9m  WORKERS=2  THREADS=1  EXECUTOR=process|inline|ray
 #            DATA_ROOT=data  DOWNLOAD=1  PYTHON=python3
 #            VENV=.venv (none: PYTHON as it is, nothing is installed)
 .DEFAULT_GOAL := help
@@ -29,7 +29,7 @@ PY := $(VENV)/bin/python
 endif
 
 # A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
-KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS DEPTH ARCHITECTURE BASE TRIES PYTHON VENV
+KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH ARCHITECTURE BASE TRIES PYTHON VENV
 empty :=
 space := $(empty) $(empty)
 GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(subst :=,=,$(word)))))
@@ -40,7 +40,8 @@ $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN); any other 
 quoted = '$(subst ','\'',$(1))'
 option = $(if $($(2)),$(1) $(call quoted,$($(2))))
 TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
-	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
+	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(call option,--threads,THREADS) \
+	$(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
 .PHONY: help setup ablation taste list show summary tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \

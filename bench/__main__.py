@@ -22,7 +22,10 @@ from bench.looking import DataRoot, Depths, Device, Purpose, Seeds, StudyName
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
 Executor = Annotated[str, typer.Option(help="process, inline or ray.")]
-Workers = Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core, one on a GPU.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Trials at a time, as the cores allow; 0: one per core, one on a GPU.")
+]
+Threads = Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")]
 Records = Annotated[str, typer.Option(help="Folder of the records.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 TimeLimit = Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")]
@@ -60,7 +63,7 @@ def run(
     purpose: Purpose = "",
     executor: Executor = "process",
     workers: Workers = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")] = 0,
+    threads: Threads = 0,
     records: Records = "results/records",
     data_root: DataRoot = "data",
     download: Download = False,
@@ -122,6 +125,7 @@ def tune(
     device: Device = "auto",
     executor: Executor = "process",
     workers: Workers = 0,
+    threads: Threads = 0,
     records: Records = "results/records",
     data_root: DataRoot = "data",
     download: Download = False,
@@ -145,7 +149,7 @@ def tune(
     _, sums = prediction.lines(found, Path(records), workers)
     nets = len(set(map(cell, whole.search)))
     display.say(f"search: {len(found.trials)} trials of {nets} nets, {sums[0]}; rates beyond the grid come on top")
-    machine = Machine(device=device, data_root=str(home(data_root)), download=download)
+    machine = Machine(device=device, threads=threads, data_root=str(home(data_root)), download=download)
     options = sweep.Options(
         records=Path(records),
         machine=machine,

@@ -40,9 +40,10 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
             own architecture that cannot be built.
     """
     chosen = device.choose(machine.device)
-    device.set_threads(machine.threads)
+    threads = device.threads_that_help(machine.threads)
     found = {}
     for trial in trials:
+        device.start_clean(threads)
         for name in trial.probes:
             if name not in PROBES:
                 raise ValueError(unknown("probe", name, PROBES))
@@ -52,14 +53,16 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
             if asked > have and not machine.rehearsal:
                 raise ValueError(f"{name} {asked} is more than the {have} images of {trial.dataset!r}")
         stored = data.for_trial(trial, machine.data_root, machine.download)
-        _try_own(trial, stored, chosen)
+        _try_own(trial, stored, chosen, threads)
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
+        if threads != machine.threads:
+            found[trial.dataset]["threads_note"] = f"one thread, not {machine.threads}, which took longer here than one"
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
     return found
 
 
-def _try_own(trial: Trial, stored: data.Data, chosen: str) -> None:
+def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> None:
     """Builds a user's own architecture at its layout's least depth, takes a whole training step, and evaluates it."""
     if not trial.architecture.factory:
         return
@@ -74,6 +77,7 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str) -> None:
         if trial.checkpoint_blocks and not hasattr(network, "blocks"):
             raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
         _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
+        device.check_threads(threads)
     except (Exception, SystemExit) as error:  # whatever a user's code does
         said = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None

@@ -40,7 +40,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
         micro-batches, which the record's environment says; the effective batch stays the trial's.
     """
     start, started = time.perf_counter(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    device.set_threads(machine.threads)
+    device.start_clean(machine.threads)
     environment = {**device.describe(machine.device), "workers": machine.workers, "execution": "eager"}
     shrunk: list[str] = []
     micro_batches = 1
@@ -70,9 +70,11 @@ def _attempt(
         if not trial.trains:
             parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
             environment["execution"] = parts["cost"].pop("execution")
+            device.check_threads(machine.threads)
             return Status.OK, "", parts
         parts = _train(trial, stored.to(machine.device), machine, environment, micro_batches, progress)
         environment |= parts.pop("execution")
+        device.check_threads(machine.threads)
     except Exception as error:  # whatever a trial does, the others go on
         starved = device.out_of_memory(error, machine.device, failures)
         return (Status.OUT_OF_MEMORY if starved else Status.ERROR), failure(error), {}

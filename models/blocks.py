@@ -5,6 +5,7 @@ follows it. Initial values are `network`'s business.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,13 @@ def norm_layer(architecture: Architecture, channels: int, dense: bool) -> nn.Mod
     # Only an average over all batches (momentum None) would read this counter; to count costs one kernel of eight
     # a layer on a GPU, and 3 % of a step on a CPU.
     norm.num_batches_tracked = None
+    norm.register_load_state_dict_pre_hook(_without_counter)  # type: ignore[no-untyped-call]
     return norm
+
+
+def _without_counter(norm: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A state dict may hold the counter, and torch adds it to one that is a plain dict: here nobody reads it."""
+    state.pop(f"{prefix}num_batches_tracked", None)
 
 
 def activation(architecture: Architecture) -> nn.Module:
@@ -116,10 +123,13 @@ class Block(nn.Module):
         in_channels: Channels in.
         channels: Channels of each layer but a bottleneck's last.
         out_channels: Channels out.
-        stride: 1, or 2 where the maps shrink (on the 3x3 layer of a bottleneck, as torchvision does).
+        stride: 1, or 2 where the maps shrink (on the 3x3 layer of a bottleneck, as torchvision does, or on its first).
         layers: 2 (3x3, 3x3; He et al. 2015, figure 5 left), 3 (1x1, 3x3, 1x1; right), or 1 (dense only).
         dense: Fully connected layers instead of convolutions.
         first: Whether the stem stands right before: its normalisation and activation serve for `before`.
+
+    Attributes:
+        shares: Whether the shortcut gets what the branch gets, not the block's input.
 
     Shapes: N x in_channels x H x W to N x out_channels x ceil(H/stride) x ceil(W/stride); dense: N x in to N x out.
     """
@@ -140,14 +150,16 @@ class Block(nn.Module):
         self.branch = nn.Sequential(branch)
         self.shortcut = _shortcut(architecture, in_channels, out_channels, stride, dense)
         # A projection must see what the branch sees; an identity must stay an identity.
-        self.projects = isinstance(self.shortcut, nn.Sequential | nn.Conv2d | nn.Linear)
+        projects = isinstance(self.shortcut, nn.Sequential | nn.Conv2d | nn.Linear)
+        changes = stride != 1 or in_channels != out_channels
+        self.shares = projects or (architecture.shortcut == "A-shared" and changes)
         self.after = sequence(architecture, order.after, out_channels, dense)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.before(x)
         out: Tensor = self.branch(y)
         if self.shortcut is not None:
-            out = out + self.shortcut(y if self.projects else x)
+            out = out + self.shortcut(y if self.shares else x)
         joined: Tensor = self.after(out)
         return joined
 
@@ -162,9 +174,9 @@ def _layer(
     bias = architecture.conv_bias
     if dense:
         return nn.Linear(c_in, c_out, bias=bias)
+    strided = i == (2 if layers == 3 and not architecture.early_stride else 1)
     if layers == 3 and i != 2:
-        return nn.Conv2d(c_in, c_out, 1, bias=bias)
-    strided = i == 2 if layers == 3 else i == 1
+        return nn.Conv2d(c_in, c_out, 1, stride if strided else 1, bias=bias)
     return Conv3x3(c_in, c_out, stride if strided else 1, bias=bias)
 
 
@@ -173,10 +185,10 @@ def _shortcut(architecture: Architecture, c_in: int, c_out: int, stride: int, de
     if kind == "none":
         return None
     changes = stride != 1 or c_in != c_out
-    if kind == "C" or (kind in ("B", "B-bias") and changes):
+    if kind == "C" or (kind in ("B", "B-bare", "B-bias") and changes):
         bias = kind == "B-bias"
         project = nn.Linear(c_in, c_out, bias=bias) if dense else nn.Conv2d(c_in, c_out, 1, stride, bias=bias)
-        return project if bias else nn.Sequential(project, norm_layer(architecture, c_out, dense))
+        return nn.Sequential(project, norm_layer(architecture, c_out, dense)) if kind in ("B", "C") else project
     scale, dropout = 0.5 if kind == "half" else 1.0, 0.5 if kind == "dropout" else 0.0
     return Shortcut(c_in, c_out, stride, scale, dropout, both_sides=kind == "A-both-sides")
 

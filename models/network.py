@@ -155,6 +155,9 @@ def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
         made = function(spec=spec) if whole else Network(spec)
         if not isinstance(made, nn.Module):
             raise ValueError(f"{spec.architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
+        if any(isinstance(each, torch.jit.ScriptModule) for each in made.modules()):
+            # Their classes are hidden, and BatchNorm's statistics could not be re-estimated before a net is judged.
+            raise ValueError(f"{spec.architecture.factory}: torch.jit hides its layers; return it as it was before")
         if any(nn.parameter.is_lazy(each) for each in (*made.parameters(), *made.buffers())):
             with torch.no_grad():  # lazy layers take their shapes from what they see first; nothing else changes
                 made.eval()(torch.zeros(2, *spec.image))

@@ -32,6 +32,7 @@ class Architecture:
         activation: "relu" or "tanh".
         conv_bias: Whether convolutions before a normalisation keep a bias.
         zero_last: Whether the last factor of each branch starts at zero (Goyal et al. 2017, section 5.1).
+        early_stride: Whether a bottleneck's first layer has the stride (He et al.), not its second (torchvision).
         factory: "package.module:name" of a user's own function, or "".
         code: Digest of that function's source file, or "": another source makes another trial.
         source: Paper and figure or table.
@@ -46,6 +47,7 @@ class Architecture:
     activation: str = "relu"
     conv_bias: bool = False
     zero_last: bool = False
+    early_stride: bool = False
     factory: str = ""
     code: str = ""
     source: str = ""
@@ -85,7 +87,9 @@ SHORTCUTS: dict[str, str] = {
     "none": "no shortcut: a plain net",
     "A": "identity; where the shape changes, subsampled and padded with zero channels (no parameters)",
     "A-both-sides": "A, with half of the zero channels before and half after the old ones",
+    "A-shared": "A; where the shape changes, of what the branch sees: the input normalised and activated",
     "B": "identity; where the shape changes, a 1x1 convolution with BatchNorm",
+    "B-bare": "identity; where the shape changes, a 1x1 convolution without bias and BatchNorm",
     "B-bias": "identity; where the shape changes, a 1x1 convolution with bias and no BatchNorm (the document)",
     "C": "a 1x1 convolution with BatchNorm on every shortcut",
     "half": "A, scaled by 0.5 (He et al. 2016, table 1)",
@@ -122,6 +126,10 @@ ARCHITECTURES: dict[str, Architecture] = {
                      source="the document (d2l.ai, section 8.6)"),
         Architecture("resnet-both-sides", "residual, zero channels on both sides", shortcut="A-both-sides",
                      source="akamaster/pytorch_resnet_cifar10, option A"),
+        Architecture("preact-shared", "residual (pre-activation), shortcut activated where the shape changes",
+                     shortcut="A-shared", placement="preact", source="facebookarchive/fb.resnet.torch, preresnet"),
+        Architecture("preact-b", "residual (pre-activation), projection where the shape changes", shortcut="B-bare",
+                     placement="preact", early_stride=True, source=_HE16 + "its authors' resnet-1k-layers"),
     )
 }  # fmt: skip
 

@@ -28,7 +28,15 @@ def misfits(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
              if not isinstance(value, Tensor)]  # fmt: skip
     if lines:
         return lines
-    for ours, theirs in zip_longest(_tensors(network.state_dict()), _tensors(state)):
+    return _unlike(_tensors(network.state_dict()), _tensors(state))
+
+
+Entry = tuple[str, Tensor]
+
+
+def _unlike(mine: Sequence[Entry], others: Sequence[Entry]) -> list[str]:
+    lines = []
+    for ours, theirs in zip_longest(mine, others):
         if theirs is None:
             lines.append(f"{_text(ours)} gets nothing: the state dict ends before it")
         elif ours is None:
@@ -38,19 +46,28 @@ def misfits(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     return lines
 
 
-def load_by_order(network: nn.Module, state: Mapping[str, Any], example: tuple[Tensor, Tensor] | None = None) -> None:
+# What `load_by_order` returns where nothing has proved the load.
+UNPROVED = (
+    "every tensor fits, which is no proof: where a shortcut pads, what it sees and where a stride stands"
+    " leave no trace in shapes; an example of the other network's outputs would show it"
+)
+
+
+def load_by_order(network: nn.Module, state: Mapping[str, Any], example: tuple[Tensor, Tensor] | None = None) -> str:
     """Copies a state dict into a network, tensor by tensor in order.
 
     torchvision's `resnet18/34/50/101/152` fit architecture "resnet-b" in layout "imagenet"; CIFAR nets with
     option A fit "resnet" or "resnet-both-sides", by where they pad, with 1x1 projections "resnet-b", in layout "cifar".
-
-    Shapes that fit prove nothing: two forms of a shortcut can have the same tensors and other functions. Whether the
-    network now computes what the other one does can be known from an example of its outputs only.
+    Some nets, the document's among them, make a block's convolutions before its normalisations: they are fitted kind by
+    kind, and only if an example proves it, since so much freedom fits nets that compute something else.
 
     Args:
         network: Where the weights go.
         state: A state dict, or a checkpoint that holds one under "state_dict", "model" or "net".
         example: Inputs, N x C x H x W, and the logits, N x classes, that the other network gives for them in eval mode.
+
+    Returns:
+        What is not known about the load: `UNPROVED`, or empty where an example has proved it.
 
     Raises:
         ValueError: Something does not fit, the first such tensor and how many in all; or the example's logits differ
@@ -58,16 +75,25 @@ def load_by_order(network: nn.Module, state: Mapping[str, Any], example: tuple[T
     """
     state = _innermost(state)
     lines = misfits(network, state)
+    ours, theirs = _tensors(network.state_dict()), [] if lines and "no tensor" in lines[0] else _tensors(state)
+    if lines and theirs and not _unlike(_by_kind(ours), _by_kind(theirs)):
+        if example is None:
+            raise ValueError(
+                f"the state dict does not fit in order: {lines[0]}; kind by kind it does: give an example of the other"
+                " network's outputs to prove that"
+            )
+        ours, theirs, lines = _by_kind(ours), _by_kind(theirs), []
     if lines:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise ValueError(f"the state dict does not fit: {lines[0]}{more}")
-    theirs = [tensor for _, tensor in _tensors(state)]
+    found = {mine[0]: other[1] for mine, other in zip(ours, theirs, strict=True)}
     if example is not None:
-        _prove(copy.deepcopy(network), theirs, *example)
-    _copy(network, theirs)
+        _prove(copy.deepcopy(network), found, *example)
+    _copy(network, found)
+    return UNPROVED if example is None else ""
 
 
-def _prove(trial: nn.Module, theirs: Sequence[Tensor], images: Tensor, wanted: Tensor) -> None:
+def _prove(trial: nn.Module, theirs: Mapping[str, Tensor], images: Tensor, wanted: Tensor) -> None:
     """Refuses weights with which a copy of the network does not give these logits."""
     _copy(trial, theirs)
     with torch.no_grad():
@@ -79,10 +105,10 @@ def _prove(trial: nn.Module, theirs: Sequence[Tensor], images: Tensor, wanted: T
         )
 
 
-def _copy(network: nn.Module, theirs: Sequence[Tensor]) -> None:
+def _copy(network: nn.Module, theirs: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
-        for (_, ours), tensor in zip(_tensors(network.state_dict()), theirs, strict=True):
-            ours.copy_(tensor)
+        for name, ours in _tensors(network.state_dict()):
+            ours.copy_(theirs[name])
 
 
 def _innermost(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -94,13 +120,19 @@ def _innermost(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
     return state
 
 
-def _tensors(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+def _tensors(state: Mapping[str, Tensor]) -> list[Entry]:
     return [(name, tensor) for name, tensor in state.items() if not name.endswith(_COUNTER)]
+
+
+def _by_kind(entries: Sequence[Entry]) -> list[Entry]:
+    """Those of normalisations after all others, each in their order."""
+    norms = {name.rpartition(".")[0] for name, _ in entries if _role(name) == "running_mean"}
+    return sorted(entries, key=lambda entry: entry[0].rpartition(".")[0] in norms)
 
 
 def _role(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _text(entry: tuple[str, Tensor]) -> str:
+def _text(entry: Entry) -> str:
     return f"{entry[0]} {'x'.join(map(str, entry[1].shape))}"

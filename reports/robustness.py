@@ -55,7 +55,8 @@ def robustness(
     depths: Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")] = "",
     device: Annotated[str, typer.Option(help="cpu (auto is cpu here): the settings choose CPU kernels.")] = "cpu",
     executor: Annotated[str, typer.Option(help="process or inline.")] = "process",
-    workers: Annotated[str, typer.Option(help="Trials at a time; 0: one a core.")] = "0",
+    workers: Annotated[str, typer.Option(help="Trials at a time; 0: one per core.")] = "0",
+    threads: Annotated[str, typer.Option(help="Of each worker; 0: one.")] = "0",
     records: Annotated[str, typer.Option(help="Folder of the settings' records.")] = "results/robustness",
     data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
@@ -66,7 +67,8 @@ def robustness(
         raise ValueError(f"device {device!r}: other roundings are chosen of a CPU's kernels; use cpu")
     if executor not in EXECUTORS:
         raise ValueError(unknown("executor", executor, EXECUTORS))
-    options = ["--device", "cpu", "--executor", executor, "--workers", workers, "--data-root", data_root]
+    options = ["--device", "cpu", "--executor", executor, "--workers", workers, "--threads", threads]
+    options += ["--data-root", data_root]
     options += ["--download"] if download else []
     options += [f"--depths={depths}"] if depths else []
     narrowed = [f"--seeds={seeds}"] if seeds else []

@@ -68,6 +68,11 @@ def distance(trials: pd.DataFrame) -> str:
     layouts = sorted(set(trials["layout"]))
     if not set(layouts) <= {"cifar", "cifar-bottleneck"}:
         apart.append(f"layout {', '.join(layouts)} instead of three stages")
+    if "preact" in set(trials["architecture"]):
+        # The paper does not say which; both forms have the same tensors.
+        apart.append(
+            "where the shape changes, preact's shortcut gets the raw input (fb.resnet.torch: the activated one)"
+        )
     if set(trials["augment"]) != {"crop-flip"}:
         apart.append("no augmentation")
     return f"Published points differ in protocol: {'; '.join(apart)}." if apart else ""

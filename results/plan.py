@@ -21,7 +21,7 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
     """
     trials = [trial for trial in study.trials if trial.purpose == "train"]
     seeds = len({trial.seed for trial in trials})
-    arms = sorted({trial.architecture.name for trial in trials})
+    arms = {trial.architecture for trial in trials}
     depths = sorted({trial.depth for trial in trials})
     yield f"{study.name}: {len(trials)} trainings, {len(arms)} architectures, {len(depths)} depths, {seeds} seeds each"
     if seeds < 2:

@@ -18,7 +18,7 @@ _REPORT_HALF = {"bench.command", _PLAN, _STORE, "models.spec"}
 MAY_IMPORT = {
     "models": {"models"},
     "bench/plan": {_PLAN, "models.spec", "bench.train.device"},  # device: for `default_study`, where a GPU is there
-    "bench/store": {_STORE, _PLAN},
+    "bench/store": {_STORE, _PLAN, "models.spec"},
     "bench/sweep": {"bench.sweep", _STORE, _PLAN, "models.spec"},
     "bench/data": {"bench.data", _STORE, _PLAN, "models.spec"},
     "bench/train": {"bench.train", "bench.data", _STORE, _PLAN, "models"},

@@ -66,7 +66,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot make the folder {path.parent}: {error.strerror}") from None
-    device.set_threads(1)
+    device.start_clean(1)
     images = Images(data.for_trial(trial, asked["data_root"]).to(where), trial)
     spec = spec_of(trial, images.shape, images.data.classes)
     try:

@@ -165,14 +165,16 @@ def check(trial: Trial, data: Data) -> None:
     """Refuses a trial that its data cannot feed.
 
     Raises:
-        ValueError: One class only, a batch larger than the data, a last batch that cannot be normalised, or images so
-            small that a stage has nothing to halve; one line.
+        ValueError: One class or one colour only, a batch larger than the data, a last batch that cannot be normalised,
+            or images so small that a stage has nothing to halve; one line.
     """
     n, size = len(data.train_labels), trial.batch_size
     if size > n:
         raise ValueError(f"batch_size {size} is larger than the {n} training images of {trial.dataset!r}")
     if bool((data.train_labels == data.train_labels[0]).all()):
         raise ValueError(f"the first {n} training images of {trial.dataset!r} are of one class: nothing to tell apart")
+    if bool((data.train_images == data.train_images[:1, :, :1, :1]).all()):
+        raise ValueError(f"the first {n} training images of {trial.dataset!r} are of one colour: nothing to tell apart")
     last = size if trial.drop_last else n % size or size
     if last == 1 and trial.architecture.norm != "none":
         raise ValueError(f"batch_size {size} leaves a last batch of one image of {n}, which BatchNorm cannot normalise")

@@ -74,7 +74,7 @@ class PathGradients(Probe):
             branch = block.branch(y)
             branches.append(branch.detach())
             assert block.shortcut is not None
-            x = block.after(branch + block.shortcut(y if block.projects else x))
+            x = block.after(branch + block.shortcut(y if block.shares else x))
         out = network.final(x)
         logits = network.head(out if network.dense else out.mean((2, 3))).float()
         loss = F.cross_entropy(logits, data.train_labels[:BATCH])
@@ -106,9 +106,9 @@ def step_back(block: Block, x: Tensor, branch: Tensor, gradient: Tensor, through
         through_branch: Through the branch; else through the shortcut.
     """
     x = x.detach().requires_grad_()
-    y = block.before(x) if through_branch or block.projects else x
+    y = block.before(x) if through_branch or block.shares else x
     assert block.shortcut is not None
-    shortcut = block.shortcut(y if block.projects else x)
+    shortcut = block.shortcut(y if block.shares else x)
     out = block.after(block.branch(y) + shortcut.detach() if through_branch else branch + shortcut)
     found: Tensor = torch.autograd.grad(out, x, gradient)[0]
     return found

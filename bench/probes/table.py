@@ -115,7 +115,7 @@ class BranchRatio(Probe):
 def parts(block: Block, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """The two sides of a block's addition; no second one in a plain block."""
     y = block.before(x)
-    return block.branch(y), None if block.shortcut is None else block.shortcut(y if block.projects else x)
+    return block.branch(y), None if block.shortcut is None else block.shortcut(y if block.shares else x)
 
 
 PROBES: dict[str, type[Probe]] = {

@@ -12,13 +12,14 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from bench.plan.errors import reason
 from bench.plan.trial import Trial, affecting
+from models.spec import Architecture
 
 SCHEMA = 1
 
@@ -195,6 +196,9 @@ def _tame(value: Any) -> Any:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
+_KINDS: dict[str, type] = {f.name: bool if f.default is False else str for f in fields(Architecture)}
+
+
 def _check_kinds(record: Record) -> None:
     """Refuses a body that is whole but not shaped like a record, so that no reader need look twice."""
     kinds: dict[str, type | tuple[type, ...]] = {"message": str, "started": str, "seconds": (int, float)}
@@ -214,7 +218,7 @@ def _check_kinds(record: Record) -> None:
     if not all(isinstance(row, dict) for row in record.epochs):
         raise Unreadable("epochs are not of the kind that a record has")
     for name, value in vars(record.trial.architecture).items():
-        if not isinstance(value, bool if name in ("conv_bias", "zero_last") else str):
+        if not isinstance(value, _KINDS[name]):
             raise Unreadable(f"architecture's {name} is not of the kind that a record has")
     hash(record.trial)  # a TypeError here: a list where the trial has a number or a text
 

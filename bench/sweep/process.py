@@ -8,7 +8,7 @@ from typing import Any
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import Worker
-from bench.sweep.worker import Job, Stop
+from bench.sweep.worker import LEFT_BEHIND, Job, Stop
 
 # A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
 START_LIMIT_S = 120.0
@@ -67,6 +67,8 @@ class Process:
                 if worker.receiving.poll(0.2):
                     kind, *content = worker.receiving.recv()
                     if kind == "value":
+                        if content[1]:  # trials are to find the process as it was
+                            self._drop(worker)
                         return content[0]
                     if kind == "failed":
                         raise ValueError(content[0])
@@ -150,7 +152,9 @@ class Process:
 
 
 def _doubtful(record: Record) -> bool:
-    """Whether the worker is to be replaced: after any CUDA error, its context may be poisoned."""
+    """Whether the worker is to be replaced: a trial changed it, or after any CUDA error its context may be poisoned."""
+    if record.environment.get(LEFT_BEHIND):
+        return True
     if record.status == Status.ERROR:
         return record.environment.get("device") == "cuda" or "cuda" in record.message.lower()
     return record.status == Status.OUT_OF_MEMORY

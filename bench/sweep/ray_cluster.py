@@ -124,7 +124,9 @@ class Ray:
         # Where a GPU is asked for or may be found, the look must have one.
         wants_gpu = getattr(arguments[0], "device", "cpu") != "cpu" and ray.cluster_resources().get("GPU", 0.0) > 0
         options = {"num_gpus": self._settings.gpus_per_trial} if wants_gpu else {}
-        reference = ray.remote(_call).options(num_cpus=self._settings.threads, **options).remote(name, arguments)
+        reference = (
+            ray.remote(max_calls=1)(_call).options(num_cpus=self._settings.threads, **options).remote(name, arguments)
+        )
         while not ray.wait([reference], timeout=0.5)[0]:
             if self._settings.stopping():
                 raise Stop
@@ -139,8 +141,10 @@ class Ray:
             raise ValueError(f"trials cannot run on this Ray: {_line(error)}") from None
 
     def submit(self, job: Job) -> None:
-        # Retries are decided here, since only the death of a node is a reason for one.
-        task = ray.remote(_trial).options(num_cpus=self._settings.threads, num_gpus=self._gpus, max_retries=0)
+        # Retries are decided here, since only the death of a node is a reason for one. A user's own block may change
+        # the process that it runs in: no other trial gets that one.
+        remote = ray.remote(max_calls=1) if job.trial.architecture.factory else ray.remote
+        task = remote(_trial).options(num_cpus=self._settings.threads, num_gpus=self._gpus, max_retries=0)
         self._running[task.remote(job, self._board)] = job
 
     def wait(self, seconds: float) -> list[Outcome]:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from bench.plan import tuned
-from bench.plan.machine import Machine, usable_cores, usable_memory, within_reason
+from bench.plan.machine import Machine, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
@@ -25,6 +25,7 @@ from bench.sweep.display import Display, Forecast, Silent, work
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
+from bench.sweep.size import size
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
 
@@ -215,8 +216,12 @@ class _Sweep:
         return "time limit" if time.monotonic() >= self._deadline else ""
 
     def run(self) -> Summary:
-        machine, workers = size(self._options)
-        executor = EXECUTORS[self._options.executor](self._settings(workers, machine.threads))
+        asked = self._options.workers
+        machine = size(self._options.machine, self._options.executor, asked)
+        if asked > machine.workers:
+            self._display.say(f"{machine.workers} trials at a time, not {asked}, which the cores are too few for")
+            asked = machine.workers
+        executor = EXECUTORS[self._options.executor](self._settings(machine.workers, machine.threads))
         self._signals.executor = executor
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
@@ -226,9 +231,12 @@ class _Sweep:
             for name, environment in self._environments.items():
                 if left_out := environment.get("data_left_out"):
                     self._display.say(f"{name}: left out {left_out}")
-            device = next(iter(self._environments.values()))["device"]
-            workers = executor.capacity(self._options.workers, device)
-            machine = dataclasses.replace(machine, device=device, workers=workers)
+            first = next(iter(self._environments.values()))
+            if note := first.get("threads_note"):
+                self._display.say(note)
+            workers = executor.capacity(asked, first["device"])
+            threads = first.get("threads", machine.threads)
+            machine = dataclasses.replace(machine, device=first["device"], workers=workers, threads=threads)
             jobs = self._plan(machine)
             self._display.begin(self.summary.done, jobs, workers, self._forecast)
             self._loop(executor, order(jobs), workers)
@@ -329,19 +337,3 @@ class _Sweep:
 def varied(trials: Sequence[Trial]) -> list[str]:
     """Names of the fields that differ between trials."""
     return [f.name for f in dataclasses.fields(Trial) if len({getattr(t, f.name) for t in trials}) > 1]
-
-
-# A worker with torch and a net of 1002 layers (width 8, 64 images of 8x8) was seen to take 1.1 GiB.
-WORKER_BYTES = 2 * 2**30
-
-
-def size(options: Options) -> tuple[Machine, int]:
-    """The machine with its threads chosen, and the number of workers.
-
-    One thread a worker, however many there are: sums in another order would be other results, and a table must
-    not depend on how many trials ran side by side. So on the CPU it is a worker a core, as memory allows.
-    """
-    room = usable_memory() // WORKER_BYTES
-    single = options.machine.device == "cuda" or options.executor == "inline"
-    workers = options.workers or (1 if single else max(1, min(usable_cores(), room)))
-    return dataclasses.replace(options.machine, threads=options.machine.threads or 1, workers=workers), workers

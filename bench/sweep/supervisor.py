@@ -4,6 +4,7 @@ Its far side is `worker.py`. Which worker gets which trial is the business of `e
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,10 @@ START = "import sys; sys.path[:] = sys.argv[5:]; from bench.sweep.worker import 
 def places() -> list[str]:
     """Where this process imports from, as another one can be told."""
     return [path or os.getcwd() for path in sys.path]
+
+
+# What torch and its profiler log on the way: [W1126 11:27:41.66 ..., STAGE:2026-11-26 ..., x.py:1: UserWarning: ...
+_CHATTER = re.compile(r"\[?[IW]\d{4} |(STAGE|INFO|WARNING):|\S+\.py:\d+: \w*Warning: ")
 
 
 class Worker:
@@ -92,7 +97,8 @@ class Worker:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return Status.ERROR, "worker closed its connection"
-        words = self._last_words()
+        # Whoever is killed outright has no time for a last word: what stands in the log is about something else.
+        words = "" if code == -signal.SIGKILL else self._last_words()
         if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
             return Status.OUT_OF_MEMORY, "worker killed by signal 9 (SIGKILL): host out of memory"
         if code < 0:
@@ -103,6 +109,7 @@ class Worker:
     def _last_words(self) -> str:
         self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 20_000))
         lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in lines if not _CHATTER.match(line)]
         # faulthandler names the thread that failed last; its innermost frame comes first, and is the one that tells.
         failed = next((i for i, line in enumerate(lines) if line.startswith("Current thread 0x")), len(lines))
         chosen = [line for line in lines[failed:] if line.startswith('File "')][:1] or lines[-1:]

@@ -27,6 +27,7 @@ from bench.plan.machine import Machine
 from bench.plan.own import check as check_own
 from bench.plan.trial import Trial
 from bench.store.record import Record, Status, decode, encode
+from bench.sweep import footprints
 from bench.sweep.faults import Fault, harness
 
 Message = Mapping[str, Any]
@@ -83,6 +84,10 @@ def answer_of(name: str, arguments: Sequence[Any]) -> Any:
     return json.loads(json.dumps(resolve(name)(*arguments)))
 
 
+# What the environment of a record calls what its trial left behind in its process.
+LEFT_BEHIND = "left_behind"
+
+
 def run(job: Job, tell: Callable[[Message], None]) -> Record:
     """Calls the trial function; an exception that it lets through becomes a record.
 
@@ -103,8 +108,11 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
             rehearsed = harness().Rehearsal(job.faults)
         check_own(job.trial.architecture)
         function: TrialFunction = resolve(job.function)
+        before = footprints.read() if job.trial.architecture.factory else None
         # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
         record = decode(encode(function(job.trial, job.machine, progress)))
+        if before and (left := footprints.left(before)):
+            record = replace(record, environment={**record.environment, LEFT_BEHIND: left})
         return replace(record, started=record.started or started)
     except Exception as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
@@ -154,7 +162,7 @@ def serve(receiving: Connection, sending: Connection) -> None:
     """Runs jobs until the connection closes.
 
     Receives ("job", Job), ("call", name, arguments) or ("stop",); sends ("begun",), ("progress", message),
-    ("record", Record), ("stopped",), ("value", value) or ("failed", one line).
+    ("record", Record), ("stopped",), ("value", value, what the call left behind) or ("failed", one line).
     """
 
     told = 0.0
@@ -182,7 +190,10 @@ def serve(receiving: Connection, sending: Connection) -> None:
         elif request[0] == "call":
             sending.send(("begun",))
             try:
-                sending.send(("value", answer_of(request[1], request[2])))
+                resolve(request[1])
+                before = footprints.read()
+                value = answer_of(request[1], request[2])
+                sending.send(("value", value, footprints.left(before)))
             except Exception as error:
                 # A ValueError's line is meant for the user as it is.
                 sending.send(("failed", str(error) if isinstance(error, ValueError) else describe(error)))

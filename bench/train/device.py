@@ -11,6 +11,8 @@ import hashlib
 import os
 import platform
 import re
+import statistics
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def _at_first() -> dict[str, Any]:
     return {name: value for name, value in settings.read().items() if name != "threads"}
 
 
-def set_threads(threads: int) -> None:
+def start_clean(threads: int) -> None:
     """Sets the threads of this process, and all other settings as they were when this was called first.
 
     Before each trial: what one trial's network did to the process must not reach the next. Two processes of two threads
@@ -67,6 +69,37 @@ def set_threads(threads: int) -> None:
     """
     settings.put_back(_at_first())
     torch.set_num_threads(threads)
+
+
+def check_threads(threads: int) -> None:
+    """Refuses a network that has set other threads: its record would say what did not run, and sums round otherwise.
+
+    Raises:
+        ValueError: One line that names both numbers.
+    """
+    found = torch.get_num_threads()
+    if found != threads:
+        raise ValueError(f"the network set torch's threads to {found}, a trial has {threads}: use --threads instead")
+
+
+def threads_that_help(asked: int) -> int:
+    """So many threads, or one where a fixed piece of work then takes longer than with one.
+
+    Threads wait for each other after each operator: with a neighbour on a core two took 10 to 15 times as long as one.
+    """
+    some = torch.ones(128, 16, 16, 16)
+
+    def seconds(threads: int) -> float:
+        torch.set_num_threads(threads)
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(50):
+                some.relu()
+            times.append(time.perf_counter() - began)
+        return statistics.median(times)
+
+    return asked if asked == 1 or seconds(asked) < seconds(1) else 1
 
 
 def reset_peak_memory(device: str) -> int:

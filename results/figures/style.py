@@ -54,6 +54,8 @@ STYLES: dict[str, Style] = {
     "plain-orthogonal": Style("#7a4a21", "*", _DASHED, "#d0a070"),
     "document": Style("#4f5b66", "8", "-", "#b6c2cc"),
     "resnet-both-sides": Style("#2f7f86", (5, 1, 0), _DOTTED, "#7fd0d6"),
+    "preact-shared": Style("#3d7d2f", (3, 0, 180), _DOTTED, "#8fce7d"),
+    "preact-b": Style("#1d6b54", (4, 0, 45), _DOTTED, "#6fd3b4"),
 }
 
 # Users' own architectures, in the order of their names.

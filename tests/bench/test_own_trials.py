@@ -1,119 +1,26 @@
 """A user's own blocks, trained: whatever they do to themselves and to the process, the record is true."""
 
 import dataclasses
-import importlib
-import json
 import math
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from made_own import PLAIN, folder, numbers, own, result
 from torch import nn
 
 from bench.cost.measure import multiply_adds
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan import study
 from bench.plan.machine import Machine
-from bench.plan.trial import Trial, architecture, spec_of
+from bench.plan.trial import Trial, spec_of
 from bench.preflight import environments
-from bench.runner import run_trial
-from bench.store.record import Record
 from bench.train import graph
 from bench.train.execution import Execution
 from bench.train.step import Step
 from models.network import build
 
-HEAD = """
-import functools, os, random
-import numpy as np
-import torch
-from torch import nn
-from torch import nn
-from torch.nn import functional as F
-
-class Base(nn.Module):
-    def __init__(self, i, o, s):
-        super().__init__()
-        self.c, self.b = nn.Conv2d(i, o, 3, s, 1, bias=False), nn.BatchNorm2d(o)
-        self.s, self.e = s, o - i
-    def short(self, x):
-        return F.pad(x[:, :, ::self.s, ::self.s], (0, 0, 0, 0, 0, self.e))
-    def forward(self, x):
-        return F.relu(self.b(self.c(x)) + self.short(x))
-"""
-MAKE = "\ndef block(in_channels, out_channels, stride): return {kind}(in_channels, out_channels, stride)\n"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def own(folder: Path, text: str, kind: str = "Base", name: str = "own_trial_block", **values: Any) -> Trial:
-    """A trial of a block of this source."""
-    sys.modules.pop(name, None)
-    importlib.invalidate_caches()
-    (folder / f"{name}.py").write_text(HEAD + text + MAKE.format(kind=kind))
-    fields = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-    (folder / "own.toml").write_text(
-        f'architecture = "{name}:block"\ndepth = 10\nseed = 0\nwidth = 2\ndataset = "synthetic"\nbatch_size = 64\n'
-        f'purpose = "train"\nepochs = 2\n{fields}'
-    )
-    (trial,) = study.load(str(folder / "own.toml")).trials
-    return trial
-
-
-def result(trial: Trial) -> Record:
-    return run_trial(trial, Machine(), lambda _: None)
-
-
-def numbers(record: Record) -> tuple[Any, ...]:
-    assert record.status == "ok", record.message
-    return record.result["train_loss"], record.result["train_error"], record.epochs[-1]["train_loss"]
-
-
-PLAIN = Trial("t", architecture("resnet"), 10, 0, width=2, dataset="synthetic", batch_size=64, epochs=2)
-HARM = """
-torch.set_num_threads(2)
-torch.manual_seed(3)
-torch.set_default_dtype(torch.float64)
-torch.set_grad_enabled(False)
-torch.use_deterministic_algorithms(True)
-torch.autograd.set_detect_anomaly(True)
-torch.backends.mkldnn.enabled = False
-random.seed(0)
-np.random.seed(0)
-"""
-
-
-@pytest.mark.parametrize("where", ["at import", "at build", "in forward"])
-def test_what_a_block_does_to_the_process_does_not_reach_the_next_trial(where: str, folder: Path) -> None:
-    fresh, state = numbers(result(PLAIN)), torch.get_default_dtype()
-    inside = [line for line in HARM.splitlines() if "grad_enabled" not in line]
-    if where == "in forward":  # on a busy machine two threads wait for each other for minutes
-        inside = [line for line in inside if "threads" not in line]
-    if where == "at build":  # that would change the block itself
-        inside = [line for line in inside if "dtype" not in line and "manual_seed" not in line]
-    indented = "\n        ".join(inside)
-    init = "    def __init__(self, *a):\n        super().__init__(*a)"
-    harmful = {
-        "at import": HARM + "os.chdir('/')\nclass Harm(Base): pass\n",
-        "at build": f"class Harm(Base):\n{init}{indented}\n        os.chdir('/')\n",
-        "in forward": f"class Harm(Base):\n    def forward(self, x):{indented}\n        return super().forward(x)\n",
-    }
-    first = result(own(folder, harmful[where], "Harm"))
-    if where != "in forward":
-        # Nor its own trial: the record says the threads that it had, and the settings are the suite's.
-        assert numbers(first) == numbers(result(own(folder, "", name="other_block")))
-        assert (first.environment["threads"], torch.get_num_threads(), Path.cwd()) == (1, 1, folder)
-    assert numbers(result(PLAIN)) == fresh
-    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (state, True)
-    assert result(PLAIN).environment["threads"] == 1
+__all__ = ["folder"]  # pytest finds the fixture here
 
 
 @pytest.mark.parametrize("draw", ["random.random()", "float(np.random.rand())", "float(torch.rand(()))"])
@@ -156,6 +63,49 @@ def test_a_forward_pass_that_a_block_sets_on_itself_is_trained_and_judged(
     found = numbers(result(own(folder, SETS_FORWARD.format(sets=sets), "Own", checkpoint_blocks=checkpointed)))
     assert found == plain
     assert found[1] < 0.1  # it has learned
+
+
+INIT = "    def __init__(self, *a):\n        super().__init__(*a)\n        "
+# Blocks that compute what Base computes, called in ways of their own.
+OTHERWISE_CALLED = {
+    "hook": f"class Own(Base):\n{INIT}self.register_forward_hook(lambda m, x, y: m.real(x[0]))\n"
+    "    def real(self, x): return Base.forward(self, x)\n    def forward(self, x): return 0 * x\n",
+    "hook before": f"class Own(Base):\n{INIT}self.register_forward_pre_hook(lambda m, x: (1.0 * x[0],))\n",
+    "checkpoint": "from torch.utils.checkpoint import checkpoint\nclass Own(Base):\n"
+    "    def forward(self, x): return checkpoint(super().forward, x, use_reentrant=False)\n",
+    "call": "class Own(Base):\n    def __call__(self, x): return Base.forward(self, x)\n"
+    "    def forward(self, x): return 0 * x\n",
+    "method type": f"import types\nclass Own(Base):\n{INIT}"
+    "self.forward = types.MethodType(lambda s, x: Base.forward(s, x), self)\n    def forward(self, x): return 0 * x\n",
+    "object": "class Real:\n    def __init__(self, m): self.m = [m]\n"
+    f"    def __call__(self, x): return Base.forward(self.m[0], x)\nclass Own(Base):\n{INIT}self.forward = Real(self)\n"
+    "    def forward(self, x): return 0 * x\n",
+    "at the first call": "class Own(Base):\n    def real(self, x): return Base.forward(self, x)\n"
+    "    def forward(self, x):\n        self.forward = self.real\n        return self.real(x)\n",
+    "of the class": "class Own(Base): pass\nOwn.forward = lambda self, x: Base.forward(self, x)\n",
+    "of an inner one": "class Own(nn.Module):\n    def __init__(self, *a):\n        super().__init__()\n"
+    "        self.inner = Base(*a)\n        self.forward = self.inner.forward\n",
+    "train": "class Own(Base):\n    def train(self, mode=True):\n        super().train(mode)\n"
+    "        self.forward = self.real\n        return self\n    def real(self, x): return Base.forward(self, x)\n"
+    "    def forward(self, x): return 0 * x\n",
+}
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("way", OTHERWISE_CALLED)
+def test_however_a_block_is_called_what_it_computes_is_trained_and_judged(
+    way: str, checkpointed: bool, folder: Path
+) -> None:
+    trial = own(folder, OTHERWISE_CALLED[way], "Own", checkpoint_blocks=checkpointed)
+    assert numbers(result(trial)) == numbers(result(own(folder, "", name="plain_block")))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated, and people use it
+def test_a_block_whose_layers_are_hidden_is_refused(folder: Path) -> None:
+    """Its BatchNorm would be judged with running averages that lag behind the weights."""
+    trial = own(folder, "def Own(*a): return torch.jit.trace(Base(*a), torch.zeros(2, a[0], 4, 4))\n", "Own")
+    with pytest.raises(ValueError, match=r"torch.jit hides its layers"):
+        environments(Machine(), [trial])
 
 
 def test_what_the_suite_changes_about_blocks_it_gives_back_as_it_was() -> None:

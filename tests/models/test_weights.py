@@ -1,5 +1,6 @@
 """State dicts of other implementations: torchvision's, and nets of the usual CIFAR form, written here."""
 
+import copy
 from collections import OrderedDict
 
 import pytest
@@ -151,3 +152,21 @@ def test_what_is_no_tensor_is_refused_by_name(odd: object) -> None:
     with pytest.raises(ValueError, match=rf"epoch of the state dict is {type(odd).__name__}, no tensor"):
         load_by_order(network, {**network.state_dict(), "epoch": odd})
     load_by_order(network, {"state_dict": network.state_dict(), "epoch": odd})
+
+
+@pytest.mark.parametrize("name", ["resnet", "preact", "resnet-b", "plain-orthogonal"])
+@pytest.mark.parametrize("counters", [False, True])
+def test_a_state_dict_loads_as_a_plain_dict_and_with_counters(name: str, counters: bool) -> None:
+    """As files of other programs are: torch's own marks of a version are lost in them."""
+    theirs, mine = ours(name, "cifar", 20), ours(name, "cifar", 20)
+    with torch.no_grad():
+        for value in theirs.state_dict().values():
+            value.add_(0.5)
+    state = dict(theirs.state_dict())
+    if counters:
+        state |= {k.replace("running_mean", "num_batches_tracked"): torch.tensor(7) for k in state if "mean" in k}
+    mine.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True))
+    assert mine.state_dict().keys() == theirs.state_dict().keys()
+    copied = copy.deepcopy(mine)
+    copied.load_state_dict(state)

@@ -48,7 +48,7 @@ def main() -> None:
     )
     parser.add_argument("--busy", action="store_true", help="other work runs here: CPU times only, no wall times")
     options = parser.parse_args()
-    seam.set_threads(1)
+    seam.start_clean(1)
     rows: list[Row] = []
     for measure in (epochs_32, ladder, harness):
         for row in measure(options):
@@ -121,7 +121,7 @@ def _epoch(trial: Trial, stored: Data) -> Callable[[], None]:
 
 def train_only(trial: Trial, machine: Machine, progress: Callable[[Mapping[str, Any]], None]) -> Record:
     """A trial function that builds and trains and judges nothing, as the reference loop."""
-    seam.set_threads(machine.threads)
+    seam.start_clean(machine.threads)
     _epoch(trial, datasets.for_trial(trial))()
     return Record(trial, Status.OK)
 

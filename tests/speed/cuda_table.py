@@ -337,7 +337,7 @@ def main() -> None:
     except ValueError as error:
         print(f"error: {error} --rehearse runs tiny networks on the CPU.", file=sys.stderr)
         raise SystemExit(2) from None
-    seam.set_threads(1)
+    seam.start_clean(1)
     if options.first_step:
         print(json.dumps(first_step(scale, options.first_step)))
         return

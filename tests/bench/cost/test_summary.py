@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.cost.measure import multiply_adds
 from bench.cost.summary import image_size, rows, table
+from bench.plan.trial import architecture
 from models.network import build
 from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec
 
@@ -194,6 +196,46 @@ def test_blocks_that_share_a_layer_have_the_flops_of_those_that_do_not(
     for parameters, _ in (alone, shared):
         assert sum(parameters[:-1]) == parameters[-1]
     assert shared[0][-1] < alone[0][-1]
+
+
+# Two uses of one convolution, as its owner keeps it and as it is called.
+TWICE = {
+    "named twice": ("self.e = self.d", "self.e(self.d(x))"),
+    "weights tied": (
+        "self.e = nn.Conv2d(o, o, 3, 1, 1, bias=False); self.e.weight = self.d.weight",
+        "self.e(self.d(x))",
+    ),
+    "in a list": ("self.e = nn.ModuleList([self.d] * 2)", "self.e[1](self.e[0](x))"),
+    "in a dict": ("self.e = nn.ModuleDict(dict(a=self.d, b=self.d))", "self.e['b'](self.e['a'](x))"),
+    "in a row": ("self.e = nn.Sequential(self.d, self.d)", "self.e(x)"),
+    "in a loop": ("", "[x := self.d(x) for _ in range(2)][-1]"),
+    "its weight only": ("", "nn.functional.conv2d(self.d(x), self.d.weight, None, 1, 1)"),
+    "out of sight": ("object.__setattr__(self, 'e', self.d)", "self.e(self.d(x))"),
+}
+
+
+@pytest.mark.parametrize("way", TWICE)
+def test_a_layer_that_is_used_twice_counts_its_parameters_once(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FLOPs are those of two layers, parameters those of one; the cost of a step says the same."""
+    name = f"twice_{list(TWICE).index(way)}"
+    keeps, calls = TWICE[way]
+    (tmp_path / f"{name}.py").write_text(
+        "from torch import nn\nclass Block(nn.Module):\n    def __init__(self, i, o, s):\n        super().__init__()\n"
+        "        self.c, self.d = nn.Conv2d(i, o, 1, s, bias=False), nn.Conv2d(o, o, 3, 1, 1, bias=False)\n"
+        f"        {keeps}\n    def forward(self, x):\n        x = self.c(x)\n        return {calls}\n"
+        "def block(in_channels, out_channels, stride): return Block(in_channels, out_channels, stride)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    line = next(line for line in table(f"{name}:block", 10, "1x8x8", width=2).splitlines() if "total" in line)
+    parameters, flops = (int(word.replace(",", "")) for word in line.split()[1:3])
+    # Stages of 2, 4, 8, 16 channels on maps of 64, 16, 4, 1 pixels: 1x1 from the last stage, then 3x3 twice.
+    shapes = [(2, 2, 64), (2, 4, 16), (4, 8, 4), (8, 16, 1)]
+    stem, head = 9 * 1 * 2, 16 * 10
+    assert flops == stem * 64 + head + sum((i * o + 2 * 9 * o * o) * area for i, o, area in shapes)
+    assert parameters == stem + 2 * 2 + head + 10 + sum(i * o + 9 * o * o for i, o, _ in shapes)
+    assert multiply_adds(ModelSpec(architecture(f"{name}:block"), "four-stage", 10, 2, (1, 8, 8), 10)) == flops
 
 
 OWN = """

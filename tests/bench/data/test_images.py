@@ -1,5 +1,6 @@
 """Batches made on the device equal what torchvision makes image by image, and are made faster."""
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from torchvision import transforms
 
 from bench.data import datasets as data
 from bench.data.images import PAD, Images, crop_flip, mean_and_deviation
+from bench.plan import study
 from bench.plan.trial import Trial
 from models.spec import ARCHITECTURES
 
@@ -40,6 +42,8 @@ def test_resizing_is_pillows(size: int) -> None:
     # Pillow rounds to whole grey values after each of its two passes: at most one value, half on average.
     assert (ours - expected).abs().max() <= 1.01 / 255
     assert (ours - expected).abs().mean() <= 0.4 / 255
+    # The page of the document's study tells of it.
+    assert "inputs differ by up to 1/255" in study.load("document").description
 
 
 def test_normalisation_is_that_of_the_training_set() -> None:
@@ -122,6 +126,17 @@ def test_a_channel_without_variation_becomes_zero(value: int) -> None:
     ours = made(stored).prepare(stored)
     assert ours[:, 2].abs().max() < 1e-6
     assert torch.allclose(ours[:, :2].std((0, 2, 3)), torch.ones(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_images_of_one_colour_are_no_data(value: int) -> None:
+    """A lens cap or a failed export: what a net learns of it is no finding."""
+    some, asked = data.load("synthetic"), Trial("t", ARCHITECTURES["plain"], 18, 0, dataset="synthetic")
+    blank = dataclasses.replace(some, train_images=torch.full_like(some.train_images, value))
+    with pytest.raises(ValueError, match="'synthetic' are of one colour: nothing to tell apart"):
+        data.check(asked, blank)
+    blank.train_images[-1, 0, 1, 1] = value ^ 1
+    data.check(asked, blank)
 
 
 def test_normalisation_takes_little_memory_beside_the_data() -> None:

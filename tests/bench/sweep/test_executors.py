@@ -104,9 +104,22 @@ def not_a_record(trial: Trial, machine: Any, progress: Callable[[Message], None]
     return {"status": "ok"}
 
 
+CHATTER = """[W1126 11:27:41.661000 5838 profiler.cpp:12] Warning: Profiler clears events at the end of each cycle
+STAGE:2026-11-26 11:27:41 5838:5838 ActivityProfilerController.cpp:314] Completed Stage: Warm Up
+INFO:2026-11-26 11:27:41 5838:5838 init.cpp:8] nothing
+/x/torch/profiler.py:12: UserWarning: events are cleared
+"""
+
+
 def leaves_early(trial: Trial, machine: Any, progress: Callable[[Message], None]) -> Record:
-    print("famous last words", file=sys.stderr, flush=True)
+    print("famous last words", CHATTER, sep="\n", file=sys.stderr, flush=True)
     os._exit(3)
+
+
+def killed_after_chatter(trial: Trial, machine: Any, progress: Callable[[Message], None]) -> Record:
+    print(CHATTER, file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def chatters(trial: Trial, machine: Any, progress: Callable[[Message], None]) -> Record:
@@ -188,6 +201,11 @@ def test_a_trial_function_that_misbehaves_costs_its_own_trial_only(
     assert words in failed.message
     assert "\n" not in failed.message
     assert record_of(finish(executor, job(2))[0]).status == Status.OK
+
+
+def test_a_killed_worker_is_not_said_to_have_died_of_what_was_logged(process: Callable[..., Process]) -> None:
+    failed = record_of(finish(process(), job(1, "test_executors:killed_after_chatter"))[0])
+    assert failed.message == "worker killed by signal 9 (SIGKILL)"
 
 
 def test_much_output_of_a_trial_neither_blocks_nor_shows(

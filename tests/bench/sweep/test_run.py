@@ -103,13 +103,6 @@ def test_every_executor_keeps_the_promises(name: str, reference: Path, tmp_path:
     assert (second.returncode, table(tmp_path)) == (0, theirs)
 
 
-@pytest.mark.parametrize("workers", [0, 1, 7])
-def test_threads_of_a_trial_do_not_depend_on_how_many_run_side_by_side(workers: int) -> None:
-    machine, chosen = sweep.size(options(Path(), machine=RehearsalMachine(threads=0), workers=workers))
-    assert (machine.threads, machine.workers) == (1, chosen)
-    assert chosen == (workers or chosen) >= 1
-
-
 def test_what_is_done_is_not_run_again(finished: Path) -> None:
     before = {path.name: path.read_bytes() for path in files(finished)}
     assert run(finished) == sweep.Summary(0, DONE, {}, 0, "")

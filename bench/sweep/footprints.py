@@ -1,0 +1,85 @@
+"""What code leaves behind in its process, beyond torch's settings: replaced functions, hooks, environment. No torch.
+
+A user's own block may patch a function of torch's, register a hook for every module, or move to another core; the next
+trial of a warm worker would then be another one. Who finds footprints has the worker replaced.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Packages whose modules a trial runs through; and of which of them the classes are looked at, too.
+_WATCHED = frozenset({"torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
+_CLASSES = ("torch.nn.", "models.", "bench.")
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """A process at a moment.
+
+    Attributes:
+        modules: By name their attributes, of which each must stay the object that it is; new ones are no harm.
+        classes: Likewise; a new one may stand before what is inherited.
+        facts: What must stay equal.
+    """
+
+    modules: dict[str, dict[str, Any]]
+    classes: dict[str, dict[str, Any]]
+    facts: dict[str, Any]
+
+
+def read() -> Footprints:
+    """What the modules and classes hold that are loaded by now, and what the process has of the system."""
+    modules = {
+        name: dict(vars(module))
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in _WATCHED and module is not None
+    }
+    classes = {
+        f"{name}.{attribute}": dict(vars(value))
+        for name, attributes in modules.items()
+        if name.startswith(_CLASSES)
+        for attribute, value in attributes.items()
+        if isinstance(value, type) and value.__module__ == name
+    }
+    if "torch" in modules:
+        classes["torch.Tensor"] = dict(vars(modules["torch"]["Tensor"]))
+    return Footprints(modules, classes, _facts())
+
+
+def left(before: Footprints) -> str:
+    """The first name under which something else stands now than `read` found, and how many more; empty where none."""
+    now = read()
+    changed = [name for name in before.facts if now.facts[name] != before.facts[name]]
+    for name, old in before.modules.items():
+        changed += [f"{name}.{each}" for each in _differ(old, now.modules.get(name, {}), old)]
+    for name, old in before.classes.items():
+        new = now.classes.get(name, {})
+        changed += [f"{name}.{each}" for each in _differ(old, new, {**old, **new})]
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{changed[0]}{more}" if changed else ""
+
+
+def _differ(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    return [name for name in names if old.get(name, _differ) is not new.get(name, _differ)]
+
+
+def _facts() -> dict[str, Any]:
+    numpy, hooked = sys.modules.get("numpy"), sys.modules.get("torch.nn.modules.module")
+    return {
+        "hooks of every module": {
+            name: list(hooks)
+            for name, hooks in vars(hooked).items()
+            if name.startswith("_global_") and isinstance(hooks, dict)
+        } if hooked else {},
+        "numpy's answer to errors": numpy.geterr() if numpy else {},
+        "the environment": dict(os.environ),
+        "sys.path": list(sys.path),
+        "the working folder": os.path.realpath("/proc/self/cwd"),  # os.getcwd refuses a folder that is gone
+        "the cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(),
+        "the collection of garbage": (gc.isenabled(), gc.get_threshold()),
+        "the limit of recursion": sys.getrecursionlimit(),
+    }  # fmt: skip

@@ -1,0 +1,128 @@
+"""What a user's own blocks do to their process: the next trial does not see it, and no record is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from made_own import PLAIN, folder, numbers, own, result
+
+from bench.plan.machine import Machine
+from bench.preflight import environments
+from bench.sweep.executor import Settings
+from bench.sweep.process import Process
+
+__all__ = ["folder"]  # pytest finds the fixture here
+ROOT = Path(__file__).resolve().parents[2]
+HARM = """
+torch.set_num_threads(2)
+torch.manual_seed(3)
+torch.set_default_dtype(torch.float64)
+torch.set_grad_enabled(False)
+torch.use_deterministic_algorithms(True)
+torch.autograd.set_detect_anomaly(True)
+torch.backends.mkldnn.enabled = False
+random.seed(0)
+np.random.seed(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["at import", "at build", "in forward"])
+def test_what_a_block_does_to_the_process_does_not_reach_the_next_trial(where: str, folder: Path) -> None:
+    fresh, state = numbers(result(PLAIN)), torch.get_default_dtype()
+    inside = [line for line in HARM.splitlines() if "grad_enabled" not in line]
+    if where == "in forward":  # on a busy machine two threads wait for each other for minutes
+        inside = [line for line in inside if "threads" not in line]
+    if where == "at build":  # that would change the block itself
+        inside = [line for line in inside if "dtype" not in line and "manual_seed" not in line]
+    indented = "\n        ".join(inside)
+    init = "    def __init__(self, *a):\n        super().__init__(*a)"
+    harmful = {
+        "at import": HARM + "os.chdir('/')\nclass Harm(Base): pass\n",
+        "at build": f"class Harm(Base):\n{init}{indented}\n        os.chdir('/')\n",
+        "in forward": f"class Harm(Base):\n    def forward(self, x):{indented}\n        return super().forward(x)\n",
+    }
+    first = result(own(folder, harmful[where], "Harm"))
+    if where != "in forward":
+        # Nor its own trial: the record says the threads that it had, and the settings are the suite's.
+        assert numbers(first) == numbers(result(own(folder, "", name="other_block")))
+        assert (first.environment["threads"], torch.get_num_threads(), Path.cwd()) == (1, 1, folder)
+    assert numbers(result(PLAIN)) == fresh
+    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (state, True)
+    assert result(PLAIN).environment["threads"] == 1
+
+
+# What a trial's network does to its process beyond torch's settings, and the words that tell of it.
+FOOTPRINTS = {
+    "F.relu = functools.partial(F.relu)": "torch.nn.functional.relu",
+    "nn.BatchNorm2d.forward = nn.BatchNorm1d.forward": "torch.nn.modules.batchnorm.BatchNorm2d.forward",
+    "torch.Tensor.relu = torch.Tensor.relu_": "torch.Tensor.relu",
+    "nn.modules.module.register_module_forward_hook(lambda m, x, y: y)": "hooks of every module",
+    "np.seterr(all='raise')": "numpy's answer to errors",
+    "os.environ['OMP_NUM_THREADS'] = '7'": "the environment",
+    "sys.path.insert(0, '/nowhere')": "sys.path",
+    "os.chdir('/')": "the working folder",
+    "gc.disable()": "the collection of garbage",
+    "sys.setrecursionlimit(5000)": "the limit of recursion",
+    "random.random = lambda: 0.5": "random.random",
+    "import bench.train.loop as loop; loop.EVAL_BATCH = 8": "bench.train.loop.EVAL_BATCH",
+    "import models.blocks as blocks; blocks.Block.forward = nn.Module.forward": "models.blocks.Block.forward",
+}
+
+
+def test_a_worker_whose_process_a_block_has_changed_is_replaced(folder: Path) -> None:
+    """One process, a trial of each kind: each record says what its own trial has left, and none but these."""
+    trials = [PLAIN, own(folder, "", name="harmless")]
+    for number, harm in enumerate(FOOTPRINTS):
+        text = "import gc, sys\nclass Harm(Base):\n    def forward(self, x):\n        y = super().forward(x)\n"
+        trials.append(own(folder, f"{text}        {harm}\n        return y\n", "Harm", f"harm{number}"))
+    trials.append(own(folder, "", name="harmless"))
+    code = (
+        "import json, sys; from bench.plan.machine import Machine; from bench.plan.trial import Trial\n"
+        "from bench.sweep.process import _doubtful; from bench.sweep.worker import Job, run\n"
+        "for trial in map(Trial.from_json, json.loads(sys.argv[1])):\n"
+        "    record = run(Job(1, trial, Machine(), 'bench.runner:run_trial'), lambda _: None)\n"
+        "    print(_doubtful(record), record.environment.get('left_behind', ''))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([trial.to_json() for trial in trials])], text=True, timeout=100,
+        capture_output=True, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    plain, harmless, *changed, last = said.stdout.splitlines()
+    assert {plain.strip(), harmless.strip(), last.strip()} == {"False"}
+    for line, words in zip(changed, FOOTPRINTS.values(), strict=True):
+        assert line.startswith("True")
+        assert words in line
+
+
+def test_a_worker_that_the_preflight_has_changed_runs_no_trial() -> None:
+    executor = Process(Settings(1, 1, 0.0, lambda *_: None, lambda: False))
+    try:
+        first = executor.call("os:getpid")
+        assert executor.call("os:getpid") == first
+        executor.call("sys:setrecursionlimit", 5000)
+        assert executor.call("os:getpid") != first
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("from_step", [0, 12])
+def test_threads_that_a_block_sets_as_it_runs_are_refused(from_step: int, folder: Path) -> None:
+    text = (
+        "class Harm(Base):\n    calls = 0\n    def forward(self, x):\n        Harm.calls += 1\n"
+        f"        if Harm.calls > {from_step}: torch.set_num_threads(3)\n        return super().forward(x)\n"
+    )
+    trial = own(folder, text, "Harm")
+    if from_step == 0:
+        with pytest.raises(ValueError, match=r"own_trial_block:block.*set torch's threads to 3, a trial has 1"):
+            environments(Machine(), [trial])
+    else:
+        assert environments(Machine(), [trial])
+        sys.modules.pop("own_trial_block")
+    record = result(trial)
+    assert (record.status, record.result) == ("error", {})
+    assert "the network set torch's threads to 3, a trial has 1: use --threads instead" in record.message
+    assert result(PLAIN).environment["threads"] == torch.get_num_threads() == 1
