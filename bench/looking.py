@@ -48,7 +48,7 @@ def show(
     seeds: Seeds = "",
     depths: Depths = "",
     purpose: Purpose = "",
-    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one per core.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
     trials: Annotated[bool, typer.Option("--trials", help="Every trial, not only their sums.")] = False,
 ) -> None:

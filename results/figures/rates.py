@@ -38,7 +38,9 @@ def best_rates(frames: Frames) -> "Figure | None":
     figure, axes = canvas(1, 1, 4.8, 3.6)
     place = axes[0, 0]
     place.set_yscale("log")
-    notes = {arm[0].architecture: note for arm in arms if (note := _line(place, arm, looks))}
+    notes = {arm[0].architecture: _line(place, arm, looks) for arm in arms}
+    if len({arm[0].steps for arm in arms}) > 1:
+        notes = {arm[0].architecture: f"{arm[0].steps} steps {notes[arm[0].architecture]}".rstrip() for arm in arms}
     trains = ~points["state"].isin(["untrained", "hopeless"])
     known = points[trains]
     marks(place, known, looks, 30)
@@ -53,6 +55,9 @@ def best_rates(frames: Frames) -> "Figure | None":
         style.failure_band(place, bottom, ceiling, "no rate tried trains it")
         failures(place, gone.assign(y=float(np.sqrt(bottom * ceiling))), looks, 30)
         place.set_ylim(top=ceiling)
+    low, high = place.get_ylim()
+    if high < 10 * low:  # under a decade, a log axis makes much of nothing
+        place.set_ylim(low / 3, high * 3)
     style.depth_axis(place, points["depth"])
     style.plain_log_ticks(place.yaxis)
     place.set_ylabel("best learning rate")
@@ -61,12 +66,20 @@ def best_rates(frames: Frames) -> "Figure | None":
 
 
 def _main(arms: Sequence[Sequence[Net]]) -> list[Sequence[Net]]:
-    """The arms of the study and recipe with the most nets over several depths."""
-    lots: dict[tuple[object, ...], list[Sequence[Net]]] = {}
+    """Of the study and recipe with the most nets over several depths, the length aside, each architecture's widest arm.
+
+    Of two that are as wide, the longer one.
+    """
+    lots: dict[tuple[object, ...], dict[str, Sequence[Net]]] = {}
     for arm in arms:
-        if len(arm) > 1:
-            lots.setdefault((arm[0].study, arm[0].recipe), []).append(arm)
-    return max(lots.values(), key=lambda lot: sum(map(len, lot)), default=[])
+        if len(arm) < 2:
+            continue
+        recipe = tuple(value for name, value in zip(search.RECIPE, arm[0].recipe, strict=True) if name != "epochs")
+        lot = lots.setdefault((arm[0].study, recipe), {})
+        other = lot.get(arm[0].architecture, [])
+        if not other or (len(arm), arm[0].steps) > (len(other), other[0].steps):
+            lot[arm[0].architecture] = arm
+    return list(max(lots.values(), key=lambda lot: sum(map(len, lot.values())), default={}).values())
 
 
 def _point(net: Net) -> dict[str, object]:

@@ -79,6 +79,7 @@ def _panel(axes: "Axes", cells: pd.DataFrame) -> None:
     axes.set_ylim(-3, 122)
     axes.set_yticks([0, 20, 40, 60, 80, 100])
     ticks = sorted(drawn["x"].unique())
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    shown = style.spaced(ticks, 4)
+    axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.set_xticks([], minor=True)
     axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 2.0)

@@ -186,7 +186,7 @@ FIGURES: dict[str, Chart] = {
     "gradient-norms": Chart(
         "inside",
         "Gradient norm by layer, before the first step",
-        "A line a net, log axis. Where the line climbs towards the input, a first step changes the first layers most.",
+        "A line per net, log axis. Where it climbs towards the input, a first step changes the first layers most.",
         'training trials with probes = ["gradient_norms"]',
         "digits",
         gradient_norms,

@@ -184,6 +184,30 @@ def test_best_rates_stand_where_they_were_planted_and_hopeless_nets_are_crossed_
     assert list(line.get_ydata()) == pytest.approx([1.8 / depth for depth in (18, 66, 258)], rel=0.06)
 
 
+def test_best_rates_of_arms_of_different_lengths_stand_in_one_figure_with_their_steps() -> None:
+    lengths = {"plain": (5, 10), "resnet": (20,), "preact": (7,)}
+    records = [
+        made_up.train_record(
+            made_up.trial(name, depth, 100, lr=lr, epochs=epochs, purpose="search"),
+            0.05 + 0.1 * math.log10(lr * depth / 1.8) ** 2,
+        )
+        for name, epochs_of in lengths.items()
+        for epochs in epochs_of
+        for depth in (18, 66, 258)
+        for lr in (1e-3, 1e-2, 1e-1, 1.0)
+    ]
+    figure = figures.FIGURES["best-rates"].draw(made_up.frames(records))
+    assert figure is not None
+    (legend,) = figure.legends
+    words = " ".join(text.get_text() for text in legend.get_texts())
+    assert [f"{made_up.STEPS_AN_EPOCH * epochs} steps" in words for epochs in (10, 20, 7, 5)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 def test_error_by_steps_joins_the_lengths_of_one_net_and_tells_failures_by_depth() -> None:
     def error(depth: int, epochs: int) -> float | None:
         return {18: 0.08 / epochs, 66: 0.8, 258: None}[depth]
