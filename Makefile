@@ -60,7 +60,7 @@ $(VENV)/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup
 
 # The default study is chosen by the device and the data that are there; the choice is said.
-ablation: $(READY)  ## run STUDY (default: by the device), its tables, page and verdicts
+ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	@study=$(call quoted,$(STUDY)); started=$$(date +%s); \
 	[ -n "$$study" ] || study=$$($(PY) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
 	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
@@ -105,7 +105,7 @@ bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
 bench-cuda: $(READY)  ### every CUDA row of the table of targets (under 8 minutes)
 	@$(PY) -m tests.speed.cuda_table
 
-profile: $(READY)  ## one training step at DEPTH=66 as a trace that Perfetto opens
+profile: $(READY)  ## one training step at DEPTH=66 as a trace for Perfetto
 	@$(PY) -m bench.cost.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
 
 tensorboard: $(READY)  ## TensorBoard on STUDY (its trace page loads from the web)
@@ -125,7 +125,7 @@ test-ray: $(READY)  ### the tests of the Ray executor, on two nodes of this mach
 .venv-2.11/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 sh .ci/setup 2.11.0
 
-test-cuda-2.11: .venv-2.11/.ready  ### the CUDA path on the oldest torch, in a VENV of its own (g++)
+test-cuda-2.11: .venv-2.11/.ready  ### the CUDA path on the oldest torch (needs g++, no GPU)
 	@.venv-2.11/bin/python -m pytest tests/harness/ghost
 
 faults: $(READY)  ### do harm to small sweeps, TRIES=10 times each fault

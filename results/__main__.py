@@ -7,6 +7,7 @@ if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,12 +28,14 @@ def results(
     out: Annotated[str, typer.Option(help="Folder that tables and figures are written to.")] = "results/out",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what difference the planned seeds could see.")] = False,
     figures: Annotated[bool, typer.Option(help="Draw figures too.")] = True,
+    paper: Annotated[str, typer.Option(help="Column width of a paper that figures are for: 3.25in, 8.3cm.")] = "",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Training curves as event files too.")] = False,
 ) -> None:
-    """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG and PNG."""
+    """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG, PDF and PNG."""
     from bench.plan import study as studies
     from results import tables
 
+    column = inches(paper)
     found = studies.load(study)
     folders = [Path(records) / name for name in found.parts]
     if plan:
@@ -45,7 +48,7 @@ def results(
     frames = loaded(found, study, folders)
     target = Path(out) / found.name
     ready(target)
-    _write(frames, target, figures)
+    _write(frames, target, figures, column)
     if tensorboard:
         from results.event_files import write_curves
 
@@ -53,14 +56,29 @@ def results(
         print(f"{len(events)} event files: tensorboard --logdir {target / 'tensorboard'}")
 
 
-def _write(frames: "Frames", target: Path, figures: bool) -> None:
+def inches(text: str) -> float:
+    """Reads a width: 3.25in, 8.3cm or 83mm; empty is none (0).
+
+    Raises:
+        ValueError: It is none of these, or no width that a column can have.
+    """
+    if not text.strip():
+        return 0.0
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(in|cm|mm)", text.strip())
+    width = float(found[1]) / {"in": 1.0, "cm": 2.54, "mm": 25.4}[found[2]] if found else 0.0
+    if not 2 <= width <= 12:
+        raise ValueError(f"--paper {text!r} must be the width of a column, 2 to 12 inches: 3.25in, 8.3cm or 83mm")
+    return width
+
+
+def _write(frames: "Frames", target: Path, figures: bool, column: float) -> None:
     from results import files
 
     paths, said = files.save(frames, target)
     if figures:
         from results.figures.table import write_all
 
-        paths += write_all(frames, target)
+        paths += write_all(frames, target, column)
     for line in (said, *frames.warnings, *(f"{name}: not read: {reason}" for name, reason in frames.damaged)):
         if line:
             print(f"warning: {line}", file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.store.record import write
+from results.metrics import METRICS
 from results.tables import Frames
 
 NAMES = ("trials", "search", "epochs", "cost", "cells", "operators", "probes")
@@ -40,9 +41,33 @@ def save(frames: Frames, folder: Path) -> tuple[list[Path], str]:
                 paths.append(folder / f"{name}.parquet")
             write(folder / f"{name}.csv", harmless(table).to_csv(index=False, lineterminator="\n").encode())
             paths.append(folder / f"{name}.csv")
+        write(folder / "columns.csv", dictionary(frames).to_csv(index=False, lineterminator="\n").encode())
+        paths.append(folder / "columns.csv")
     except OSError as error:
         raise ValueError(f"cannot write to {folder}: {error.strerror or error}") from None
     return paths, "" if parquet else "pyarrow is not installed: tables are written as CSV only, without parquet"
+
+
+# What stands behind a metric's name in a column of `cells` and others.
+_OF = {
+    "mean": "mean over the seeds that ended",
+    "low": "lower end of its interval",
+    "high": "upper end of its interval",
+}
+
+
+def dictionary(frames: Frames) -> pd.DataFrame:
+    """What each column of each table is: its type; and, of a metric, label, unit and which direction is better."""
+    rows = []
+    for name in NAMES:
+        table = getattr(frames, name)
+        for column, kind in table.dtypes.items():
+            stem, _, end = str(column).rpartition("_")
+            metric = METRICS.get(str(column)) or METRICS.get(stem if end in _OF else "")
+            of = _OF.get(end, "") if metric and metric.column == stem else ""
+            said = (", ".join(filter(None, (metric.label, of))), metric.unit, metric.better) if metric else ("", "", "")
+            rows.append((name, column, str(kind), *said))
+    return pd.DataFrame(rows, columns=["table", "column", "type", "label", "unit", "better"])
 
 
 def harmless(table: pd.DataFrame) -> pd.DataFrame:

@@ -29,6 +29,20 @@ def words_of_run(done: "subprocess.CompletedProcess[str]") -> list[str]:
     return shlex.split(line.partition("; code=")[0])
 
 
+def test_the_help_fits_a_terminal_and_tells_users_targets_from_developers() -> None:
+    done = subprocess.run(["make", "VENV=none"], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    users, developers = done.stdout.split("for those who change the suite:")
+    named = set(re.findall(r"^  ([a-z0-9.-]+) ", users + developers, re.MULTILINE))
+    phony = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0]
+    assert named | {"help"} == set(phony.replace("\\\n", " ").split())
+    for target in ("ablation", "list", "show", "summary", "tune"):
+        assert f"  {target} " in users
+    for target in ("test", "check", "reports-published"):
+        assert f"  {target} " in developers
+
+
 @pytest.mark.parametrize("word", ["SEED=3", "SEED:=3", "SEED=3 4=5", "seeds=3"])
 def test_a_misspelt_variable_is_refused_with_the_known_ones(word: str) -> None:
     done = make("ablation", "DEVICE=cpu", word)
@@ -52,8 +66,8 @@ def test_every_variable_that_the_makefile_reads_is_known() -> None:
 
 @pytest.mark.parametrize("value", ["0, 1", "0;touch HACK", "it's", '"$$(id)"', "a  b", "`id`", "~/x"])
 def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
-    names = {"SEEDS": "--seeds", "DEVICE": "--device", "TIME_LIMIT": "--time-limit", "WORKERS": "--workers",
-             "THREADS": "--threads", "DATA_ROOT": "--data-root", "EXECUTOR": "--executor"}  # fmt: skip
+    names = {"SEEDS": "--seeds", "DEPTHS": "--depths", "DEVICE": "--device", "TIME_LIMIT": "--time-limit",
+             "WORKERS": "--workers", "THREADS": "--threads", "DATA_ROOT": "--data-root", "EXECUTOR": "--executor"}  # fmt: skip
     found = words_of_run(make("ablation", *(f"{name}={value}" for name in names)))
     for option in names.values():
         assert found[found.index(option) + 1] == value.replace("$$", "$")

@@ -5,7 +5,7 @@ that the claim is judged on.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +77,7 @@ def cost_chart(column: str, factor: float, label: str) -> Callable[[Frames], "Fi
 def _rate_axis(axes: "Axes", batch: float) -> None:
     """On the right, images per second: the same line read the other way."""
 
-    def turned(value: "np.ndarray") -> "np.ndarray":
+    def turned(value: Any) -> Any:
         with np.errstate(divide="ignore"):
             return batch / value
 

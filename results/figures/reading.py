@@ -77,12 +77,13 @@ def _marks(figure: "Figure") -> "Iterator[tuple[PathCollection, list[Row]]]":
         for lot in axes.collections:
             if not isinstance(lot, PathCollection) or not lot.get_visible():
                 continue
-            inks = lot.get_edgecolors() if lot.get_label() == FAILED else lot.get_facecolors()
+            inks: Any = lot.get_edgecolor() if lot.get_label() == FAILED else lot.get_facecolor()
+            places: Any = lot.get_offsets()
             network = names.get(to_hex(inks[0]), "") if len(inks) else ""
             lost = lot.get_label() in (FAILED, CROSS)
             rows = [
                 _row(axes, figure, network, "failed" if lost else "mark", float(x), "" if lost else float(y))
-                for x, y in lot.get_offsets()
+                for x, y in places
             ]
             if rows:
                 yield lot, rows
@@ -120,7 +121,9 @@ def _lines(figure: "Figure") -> Iterator[Row]:
             known = isinstance(color, str) and color in names
             if not known or line.get_label() == ASIDE or line.get_transform() is not axes.transData:
                 continue
-            for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
+            across: Any = line.get_xdata()
+            up: Any = line.get_ydata()
+            for x, y in zip(across, up, strict=True):
                 if math.isfinite(float(y)):
                     yield _row(axes, figure, names[str(color)], "line", float(x), float(y))
 

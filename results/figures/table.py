@@ -212,12 +212,28 @@ FIGURES: dict[str, Chart] = {
 }  # fmt: skip
 
 
-def write_all(frames: Frames, folder: Path) -> list[Path]:
-    """Writes every figure that the frames can fill as SVG and PNG.
+# Inches between two columns of a paper; a figure wider than this much spans both.
+GUTTER, ONE_COLUMN = 0.25, 5.0
+
+
+def on_paper(figure: "Figure", column: float) -> None:
+    """Sizes a figure for a paper of this column width, in inches; its letters stay 8 pt and more at that width."""
+    width, height = figure.get_size_inches()
+    wanted = column if width <= ONE_COLUMN else 2 * column + GUTTER
+    for legend in figure.legends:
+        # As many names beside each other as fit; about 0.055 inch a letter.
+        widest = max((len(text.get_text()) for text in legend.get_texts()), default=1) * 0.055 + 0.45
+        legend.set_ncols(max(1, min(4, int(wanted / widest))))
+    figure.set_size_inches(wanted, height * min(1.0, max(wanted / width, 0.75)))
+
+
+def write_all(frames: Frames, folder: Path, column: float = 0.0) -> list[Path]:
+    """Writes every figure that the frames can fill as SVG, PDF and PNG.
 
     Args:
         frames: All tables of a study.
         folder: Exists already.
+        column: Width of a column of the paper that they are for, in inches; 0: as they are.
 
     Returns:
         The files written, sorted.
@@ -230,7 +246,10 @@ def write_all(frames: Frames, folder: Path) -> list[Path]:
         figure = chart.draw(frames)
         if figure is None:
             continue
-        for kind, data in (("svg", style.svg(figure, ground="white").encode()), ("png", style.png(figure))):
+        if column:
+            on_paper(figure, column)
+        kinds = {"svg": style.svg(figure, ground="white").encode(), "pdf": style.pdf(figure), "png": style.png(figure)}
+        for kind, data in kinds.items():
             path = folder / f"{name}.{kind}"
             try:
                 record.write(path, data)

@@ -383,14 +383,14 @@ def test_a_hostile_label_is_drawn_as_text(frames: Frames) -> None:
     assert "<script>" not in svg
 
 
-def test_files_are_written_as_svg_and_png(tmp_path: Path) -> None:
+def test_files_are_written_as_svg_pdf_and_png(tmp_path: Path) -> None:
     few = made_up.frames(made_up.study_records(("resnet",), (18, 34, 66), range(2), cost=False))
     written = figures.write_all(few, tmp_path)
     assert written == sorted(tmp_path.iterdir())
-    assert {path.suffix for path in written} == {".svg", ".png"}
+    assert {path.suffix for path in written} == {".svg", ".pdf", ".png"}
     for path in written:
-        head = path.read_bytes()[:8]
-        assert head.startswith(b"<?xml") if path.suffix == ".svg" else head == b"\x89PNG\r\n\x1a\n"
+        heads = {".svg": b"<?xml", ".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n"}
+        assert path.read_bytes().startswith(heads[path.suffix])
 
 
 def test_a_judged_difference_outside_the_margin_is_drawn_outside_it() -> None:
@@ -454,3 +454,19 @@ def test_failures_in_any_other_setting_are_inside_the_picture() -> None:
     panels = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title("left") for axes in panels] == ["b", "c"]
     assert all(axes.get_ylim()[1] > 113 for axes in panels)
+
+
+def test_a_figure_for_a_paper_has_its_columns_width_and_letters_that_can_be_read(frames: Frames) -> None:
+    for name, width in (("step-time", 3.25), ("loss-curves", 2 * 3.25 + figures.GUTTER)):
+        figure = figures.FIGURES[name].draw(frames)
+        assert figure is not None
+        figures.on_paper(figure, 3.25)
+        assert figure.get_figwidth() == pytest.approx(width)
+        sizes = {t.get_fontsize() for axes in figure.axes for t in (*axes.get_xticklabels(), axes.title)}
+        assert min(sizes) >= 8
+
+
+def test_a_figure_as_pdf_is_the_same_twice(frames: Frames) -> None:
+    first, second = (style.pdf(figures.FIGURES["step-time"].draw(frames)) for _ in range(2))  # type: ignore[arg-type]
+    assert first == second
+    assert first.startswith(b"%PDF-")

@@ -61,6 +61,26 @@ def test_without_pyarrow_there_is_csv_and_it_is_said(tmp_path: Path, monkeypatch
     assert {path.suffix for path in paths} == {".csv"}
 
 
+def test_every_column_is_in_the_dictionary_metrics_with_their_unit(tmp_path: Path):
+    found = frames(study_records(depths=[18, 34]))
+    files.save(found, tmp_path)
+    told = pd.read_csv(tmp_path / "columns.csv", keep_default_na=False)
+    for name in files.NAMES:
+        assert list(told[told["table"] == name]["column"]) == list(getattr(found, name).columns)
+    (row,) = told[(told["table"] == "cost") & (told["column"] == "step_time_s")].to_dict("records")
+    assert (row["label"], row["unit"], row["better"]) == ("step time", "s", "lower")
+    (row,) = told[(told["table"] == "cells") & (told["column"] == "train_error_low")].to_dict("records")
+    assert row["label"] == "training error, its interval's low end"
+
+
+@pytest.mark.parametrize(("text", "width"), [("", 0.0), ("3.25in", 3.25), ("8.89cm", 3.5), ("76.2mm", 3.0)])
+def test_widths_of_a_paper(text: str, width: float):
+    assert command_line.inches(text) == pytest.approx(width)
+    for odd in ("3.25", "wide", "0.1in", "400mm"):
+        with pytest.raises(ValueError, match="3.25in"):
+            command_line.inches(odd)
+
+
 def test_the_same_records_give_the_same_bytes(tmp_path: Path):
     write(tmp_path / "records", study_records(depths=[18, 34]))
     for name in ("a", "b"):
