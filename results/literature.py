@@ -70,9 +70,7 @@ def distance(trials: pd.DataFrame) -> str:
         apart.append(f"layout {', '.join(layouts)} instead of three stages")
     if "preact" in set(trials["architecture"]):
         # The paper does not say which; both forms have the same tensors.
-        apart.append(
-            "where the shape changes, preact's shortcut gets the raw input (fb.resnet.torch: the activated one)"
-        )
+        apart.append("preact's shortcut gets the raw input where the shape changes (fb.resnet.torch: the activated)")
     if set(trials["augment"]) != {"crop-flip"}:
         apart.append("no augmentation")
     return f"Published points differ in protocol: {'; '.join(apart)}." if apart else ""

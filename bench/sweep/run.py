@@ -219,7 +219,7 @@ class _Sweep:
         asked = self._options.workers
         machine = size(self._options.machine, self._options.executor, asked)
         if asked > machine.workers:
-            self._display.say(f"{machine.workers} trials at a time, not {asked}, which the cores are too few for")
+            self._display.say(f"{machine.workers} at a time, not {asked}: there are too few cores")
             asked = machine.workers
         executor = EXECUTORS[self._options.executor](self._settings(machine.workers, machine.threads))
         self._signals.executor = executor

@@ -41,3 +41,18 @@ def test_distance_names_what_differs_and_nothing_else():
         == ""
     )
     assert literature.distance(ours.iloc[:0]) == ""
+    alike = {"dataset": "cifar10", "width": 16, "layout": "cifar", "augment": "crop-flip", "steps_planned": 64000}
+    preact = ours.assign(**alike, architecture="preact")
+    assert literature.distance(preact) == (
+        "Published points differ in protocol: preact's shortcut gets the raw input where the shape changes"
+        " (fb.resnet.torch: the activated)."
+    )
+    assert literature.distance(preact.assign(architecture="preact-b")) == ""
+
+
+def test_published_points_stand_beside_the_form_that_was_published():
+    """Bottlenecks of 164 and 1001 layers project where the shape changes: no error of theirs is drawn for "preact"."""
+    found = literature.points(unchecked=True)
+    deep = found[found["layout"] == "cifar-bottleneck"]
+    assert set(found.loc[found["architecture"] == "preact", "layout"]) == {"cifar"}
+    assert {164, 1001} <= set(deep.loc[deep["architecture"] == "preact-b", "depth"])

@@ -55,7 +55,7 @@ def test_more_workers_than_cores_are_said_and_not_started(tmp_path: Path, monkey
     display = Silent()
     monkeypatch.setattr(display, "say", told.append)
     sweep.run(rehearsal.small_study(1), options(tmp_path, workers=3), display)
-    assert told[0] == "1 trials at a time, not 3, which the cores are too few for"
+    assert told[0] == "1 at a time, not 3: there are too few cores"
     assert not any(not found.status.final for _, found in record.load(tmp_path / "rehearsal")[0])
 
 
