@@ -77,7 +77,7 @@ def test_every_column_is_in_the_dictionary_metrics_with_their_unit(tmp_path: Pat
 def test_widths_of_a_paper(text: str, width: float):
     assert command_line.inches(text) == pytest.approx(width)
     for odd in ("3.25", "wide", "0.1in", "400mm"):
-        with pytest.raises(ValueError, match="3.25in"):
+        with pytest.raises(ValueError, match=r"3\.25in"):
             command_line.inches(odd)
 
 
