@@ -66,8 +66,10 @@ def test_every_variable_that_the_makefile_reads_is_known() -> None:
 
 @pytest.mark.parametrize("value", ["0, 1", "0;touch HACK", "it's", '"$$(id)"', "a  b", "`id`", "~/x"])
 def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
-    names = {"SEEDS": "--seeds", "DEPTHS": "--depths", "DEVICE": "--device", "TIME_LIMIT": "--time-limit", "WORKERS": "--workers",
-             "THREADS": "--threads", "DATA_ROOT": "--data-root", "EXECUTOR": "--executor"}  # fmt: skip
+    names = {
+        variable: f"--{variable.lower().replace('_', '-')}"
+        for variable in ("SEEDS", "DEPTHS", "DEVICE", "TIME_LIMIT", "WORKERS", "THREADS", "DATA_ROOT", "EXECUTOR")
+    }
     found = words_of_run(make("ablation", *(f"{name}={value}" for name in names)))
     for option in names.values():
         assert found[found.index(option) + 1] == value.replace("$$", "$")
