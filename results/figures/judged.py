@@ -44,7 +44,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
     if table["effect"].notna().sum() == 0:
         return None
     looks = style.styles(table["architecture"])
-    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (7.2, 3.2)))
+    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (4.8, 3.2)))
     place = axes[0, 0]
     table["x"] = dodged(table["depth"], table["architecture"], looks)
     table["y"] = (100 * table["effect"]).map(rounded)

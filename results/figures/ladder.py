@@ -35,7 +35,7 @@ def ladder(trials: pd.DataFrame, cells: pd.DataFrame, title: str, wide: bool = F
         title: What the setting is, such as "After 110 steps".
         wide: Whether it stands alone, or beside another.
     """
-    figure, axes = canvas(1, 1, 6.4 if wide else 4.3, 3.9)
+    figure, axes = canvas(1, 1, 4.8 if wide else 4.3, 3.9)
     place = axes[0, 0]
     error_panel(place, trials, cells, "train_error")
     place.set_title(title, loc="left", fontsize=11)

@@ -70,7 +70,7 @@ def test_every_column_is_in_the_dictionary_metrics_with_their_unit(tmp_path: Pat
     (row,) = told[(told["table"] == "cost") & (told["column"] == "step_time_s")].to_dict("records")
     assert (row["label"], row["unit"], row["better"]) == ("step time", "s", "lower")
     (row,) = told[(told["table"] == "cells") & (told["column"] == "train_error_low")].to_dict("records")
-    assert row["label"] == "training error, its interval's low end"
+    assert row["label"] == "training error, lower end of its interval"
 
 
 @pytest.mark.parametrize(("text", "width"), [("", 0.0), ("3.25in", 3.25), ("8.89cm", 3.5), ("76.2mm", 3.0)])

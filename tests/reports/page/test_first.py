@@ -2,12 +2,15 @@
 
 import dataclasses
 import re
+import time
+from pathlib import Path
 
 import pytest
 from made_page import source, usual
 from made_up import study_records, train_record, trial
 
 from bench.store.record import Status
+from reports import __main__ as command_line
 from reports.claims import CLAIMS
 from reports.finding import Finding, SeedRow, Verdict
 from reports.page import care, first, render, verdicts
@@ -145,3 +148,11 @@ def test_the_main_figure_of_a_study_of_studies_shows_the_study_that_decides() ->
         assert set(trials["study"]) == {decides.study}
         assert title.startswith("After ")
         assert len(cells) == len(trials.groupby(["architecture", "depth"]))
+
+
+def test_the_command_ends_with_the_time_a_link_and_what_to_type_next(tmp_path: Path) -> None:
+    lines = command_line.closing(source([]), tmp_path / "a page.html", time.time() - 125)
+    assert re.fullmatch(r"took 2 min \d s", lines[0])
+    assert lines[1] == f"open {tmp_path.as_uri()}/a%20page.html"
+    assert "make show STUDY=made-up" in lines[2]
+    assert max(map(len, lines[2:])) <= 80
