@@ -157,15 +157,6 @@ def test_it_says_its_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert command.version() in capsys.readouterr().out
 
 
-def test_the_projects_own_environment_is_used_where_another_python_lacks_the_packages(tmp_path: Path) -> None:
-    assert command.environment(tmp_path, "/usr/bin/python3") == ""
-    python = tmp_path / ".venv" / "bin" / "python"
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / ".ready").touch()
-    assert command.environment(tmp_path, "/usr/bin/python3") == str(python)
-    assert command.environment(tmp_path, str(python)) == "", "it lacks them itself: that is an error"
-
-
 def test_the_documents_network_needs_no_more_than_its_depth(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
