@@ -111,7 +111,6 @@ def run(
         gpus_per_trial=gpus_per_trial,
         faults=tuple(map(harness().parse, inject)) if inject else (),
     )
-    progress.Plain().say("looking at the device and the data; PyTorch takes some seconds to load")
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
     display = progress.Plain()
     for line in closing(result, options):

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.plan.machine import DEVICES
+
 
 def main() -> None:
     """Writes the trace and says where and how to look at it; exit code 2 for a request that cannot be served."""
@@ -20,7 +22,7 @@ def main() -> None:
     parser.add_argument("--data-root", default="")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"))
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--out", type=Path, default=Path("results/out/traces"))
     try:
         path, rows = write(vars(parser.parse_args()))

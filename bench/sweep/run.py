@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from bench.plan import tuned
-from bench.plan.machine import Machine, within_reason
+from bench.plan.machine import DEVICES, Machine, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
@@ -160,8 +160,12 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
     within_reason(workers=options.workers, threads=options.machine.threads)
     with Signals(display) as signals, ExitStack() as opened:
         opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
-        if options.executor not in EXECUTORS:
-            raise ValueError(unknown("executor", options.executor, EXECUTORS))
+        for what, name, known in (
+            ("executor", options.executor, EXECUTORS),
+            ("device", options.machine.device, DEVICES),
+        ):
+            if name not in known:
+                raise ValueError(unknown(what, name, known))
         _check_faults(options, len(study.trials))
         folders: dict[str, Folder] = {}
         for name in sorted({trial.study for trial in study.trials}):
@@ -226,6 +230,7 @@ class _Sweep:
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
             # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
+            self._display.say("looking at the device and the data; PyTorch takes some seconds to load")
             uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
             for name, environment in self._environments.items():

@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
-from bench.plan.machine import usable_cores
+from bench.plan.machine import DEVICES, usable_cores
 from models import settings
+from models.spec import unknown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,8 +42,8 @@ def choose(name: str) -> str:
     Raises:
         ValueError: Unknown name, or CUDA asked for and absent, in one line.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"unknown device {name!r}. Known: auto, cpu, cuda.")
+    if name not in DEVICES:
+        raise ValueError(unknown("device", name, DEVICES))
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         built = "this torch has no CUDA" if torch.version.cuda is None else "torch finds no CUDA device"

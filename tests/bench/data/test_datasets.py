@@ -321,7 +321,7 @@ def trial(**values: Any) -> Trial:
 
 
 def test_images_too_small_for_the_stages_are_refused() -> None:
-    tiny = replace(data.load("synthetic"), train_images=torch.zeros(256, 1, 4, 4, dtype=torch.uint8))
+    tiny = replace(data.load("synthetic"), train_images=torch.arange(256 * 16).reshape(256, 1, 4, 4).to(torch.uint8))
     with pytest.raises(ValueError, match=r"4x4 in 'synthetic' are too small for layout 'four-stage': stage 4"):
         data.check(trial(dataset="synthetic"), tiny)
     data.check(trial(dataset="synthetic", resize=8), tiny)
