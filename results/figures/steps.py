@@ -42,7 +42,9 @@ def _of_several_lengths(cells: pd.DataFrame) -> pd.DataFrame:
     cells = cells.assign(lr=recipe_rates(cells))
     alike = [name for name in SETTING if name not in ("architecture", "depth", *_LENGTH)]
     net = [*alike, "architecture", "depth", "lr"]
-    several = cells[cells.groupby(net)["steps_planned"].transform("nunique") > 1]
+    of_net = cells.groupby(net)
+    # A net that fails at every length is no line; one that fails at some is.
+    several = cells[(of_net["steps_planned"].transform("nunique") > 1) & (of_net["n_ok"].transform("max") > 0)]
     if several.empty:
         return several
     lots = several.groupby([*alike, "lr"], sort=True)
