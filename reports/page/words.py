@@ -17,7 +17,7 @@ def number(value: Any, digits: int = 3) -> str:
         return str(value)
     size = abs(value)
     if size and (size < 1e-4 or size >= 1e7):
-        return f"{value:.{digits - 1}e}"
+        return f"{value:.{digits}g}"
     return f"{float(f'{value:.{digits}g}'):.10g}"
 
 

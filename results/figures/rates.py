@@ -40,7 +40,8 @@ def best_rates(frames: Frames) -> "Figure | None":
     place.set_yscale("log")
     notes = {arm[0].architecture: _line(place, arm, looks) for arm in arms}
     if len({arm[0].steps for arm in arms}) > 1:
-        notes = {arm[0].architecture: f"{arm[0].steps} steps {notes[arm[0].architecture]}".rstrip() for arm in arms}
+        steps = {arm[0].architecture: f"{arm[0].steps} steps" for arm in arms}
+        notes = {name: ", ".join(filter(None, (steps[name], note))) for name, note in notes.items()}
     trains = ~points["state"].isin(["untrained", "hopeless"])
     known = points[trains]
     marks(place, known, looks, 30)

@@ -289,7 +289,7 @@ def test_planted_truths_and_published_points_are_in_the_appendix(page: str, made
 
 def test_numbers_are_written_for_people() -> None:
     assert [wording.number(v) for v in (0.123456, 1234567.0, 0.0, 3, None, float("nan"), 1e-9, float("inf"))] == [
-        *("0.123", "1230000", "0", "3", "–", "–", "1.00e-09", "–"),
+        *("0.123", "1230000", "0", "3", "–", "–", "1e-09", "–"),
     ]
     assert wording.percent(0.12345) == "12.35"
     assert wording.listed(range(20), most=6) == "0, 1, 2, … (15 more), 18, 19"
