@@ -103,7 +103,7 @@ def test_a_network_without_parts_is_one_row() -> None:
 
 
 def test_a_thousand_layers_take_seconds_and_no_weights() -> None:
-    """In a process of its own, imports included; CPU time, since the tests' machine may be busy."""
+    """In a process of its own, imports included; CPU time, of which a neighbour on the same core may double the 6 s."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "bench", "summary", "resnet", "--depth=1002", "--input=3x32x32", "--width=64"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -111,7 +111,7 @@ def test_a_thousand_layers_take_seconds_and_no_weights() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "782,298,698" in done.stdout  # 3.1 GB, were they allocated
     assert after.ru_maxrss < 1.5e6  # kB
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 14
 
 
 @pytest.mark.parametrize("text", ["", "3", "3x32", "3x32x32x1", "0x8x8", "-1x8x8", "3x8xx8", "1e3x8x8"])
