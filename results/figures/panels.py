@@ -108,6 +108,22 @@ def labels_of(frame: pd.DataFrame) -> dict[str, str]:
     return {name: label or name for name, label in known.items()}
 
 
+def error_line(axes: "Axes", cells: pd.DataFrame, look: Style, alpha: float = 1.0) -> None:
+    """Mean training errors joined by a line, with their intervals: columns x and y of `cells`, y in percent."""
+    axes.plot(cells["x"], cells["y"], color=look.color, linestyle=look.dash, linewidth=1.2, alpha=alpha)
+    low, high = (100 * cells[f"train_error_{side}"] for side in ("low", "high"))
+    both = low.notna() & high.notna()
+    ends = low[both].clip(0, 100).map(rounded), high[both].clip(0, 100).map(rounded)
+    axes.vlines(cells["x"][both], *ends, color=look.color, linewidth=3, alpha=0.3)
+
+
+def error_scale(axes: "Axes") -> None:
+    """Errors in percent from bottom to top, and above them the band of nets without a number."""
+    style.failure_band(axes, 104, 122, "")
+    axes.set_ylim(-3, 122)
+    axes.set_yticks([0, 20, 40, 60, 80, 100])
+
+
 def legend(
     figure: "Figure",
     frame: pd.DataFrame,

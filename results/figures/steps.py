@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from results.figures import style
-from results.figures.panels import canvas, failures, labels_of, looks_of, marks, rounded, styled
+from results.figures.panels import (
+    canvas,
+    error_line,
+    error_scale,
+    failures,
+    labels_of,
+    looks_of,
+    marks,
+    rounded,
+    styled,
+)
 from results.search import recipe_rates
 from results.tables import SETTING, Frames
 
@@ -53,35 +63,29 @@ def _of_several_lengths(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(axes: "Axes", cells: pd.DataFrame) -> None:
     axes.set_xscale("log")
-    look = looks_of(cells)[str(cells["architecture"].iloc[0])]
+    looks = looks_of(cells)
+    (look,) = looks.values()
     drawn = cells.assign(x=cells["steps_planned"], y=(100 * cells["train_error_mean"]).map(rounded)).sort_values("x")
-    looks = {str(cells["architecture"].iloc[0]): look}
+    known = drawn[drawn["n_ok"] > 0]
     depths = sorted(drawn["depth"].unique())
     for i, depth in enumerate(depths):
-        line = drawn[(drawn["depth"] == depth) & (drawn["n_ok"] > 0)]
+        line = known[known["depth"] == depth]
         if line.empty:
             continue
-        shade = 1.0 - 0.6 * i / max(1, len(depths) - 1)
-        axes.plot(line["x"], line["y"], color=look.color, linestyle=look.dash, linewidth=1.2, alpha=shade)
-        low, high = (100 * line[f"train_error_{side}"] for side in ("low", "high"))
-        both = low.notna() & high.notna()
-        ends = low[both].clip(0, 100).map(rounded), high[both].clip(0, 100).map(rounded)
-        axes.vlines(line["x"][both], *ends, color=look.color, linewidth=3, alpha=0.3)
-        last = line.iloc[-1]
-        axes.annotate(f"{depth} layers", (last["x"], last["y"]), xytext=(6, 0), textcoords="offset points",
-                      va="center", fontsize=7.5, color=style.MUTED)  # fmt: skip
-    marks(axes, drawn[drawn["n_ok"] > 0], looks, 24)
-    style.failure_band(axes, 104, 122, "")
-    gone = drawn[drawn["n_failed"] > 0]
-    failures(axes, gone.assign(y=113.0), looks, 20)
+        error_line(axes, line, look, alpha=1.0 - 0.6 * i / max(1, len(depths) - 1))
+        _beside(axes, f"{depth} layers", line["x"].iloc[-1], line["y"].iloc[-1])
+    marks(axes, known, looks, 24)
+    error_scale(axes)
+    gone = drawn[drawn["n_failed"] > 0].assign(y=113.0)
+    failures(axes, gone, looks, 20)
     for x, of_length in gone.groupby("x"):
-        told = ", ".join(map(str, sorted(of_length["depth"].unique())))
-        axes.annotate(told, (x, 113.0), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5,
-                      color=style.MUTED)  # fmt: skip
-    axes.set_ylim(-3, 122)
-    axes.set_yticks([0, 20, 40, 60, 80, 100])
+        _beside(axes, ", ".join(map(str, sorted(of_length["depth"].unique()))), x, 113.0)
     ticks = sorted(drawn["x"].unique())
     shown = style.spaced(ticks, 4)
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.set_xticks([], minor=True)
     axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 2.0)
+
+
+def _beside(axes: "Axes", text: str, x: float, y: float) -> None:
+    axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5, color=style.MUTED)

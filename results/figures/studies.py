@@ -11,7 +11,19 @@ import numpy as np
 import pandas as pd
 
 from results.figures import style
-from results.figures.panels import canvas, failures, labels_of, legend, looks_of, marks, rounded, styled, thin
+from results.figures.panels import (
+    canvas,
+    error_line,
+    error_scale,
+    failures,
+    labels_of,
+    legend,
+    looks_of,
+    marks,
+    rounded,
+    styled,
+    thin,
+)
 from results.search import recipe_rates
 from results.tables import Frames
 
@@ -54,20 +66,13 @@ def _rate_panel(axes: "Axes", cells: pd.DataFrame, looks: dict[str, style.Style]
     drawn = cells.assign(x=cells["lr"], y=(100 * cells["train_error_mean"]).map(rounded)).sort_values("lr")
     known = drawn[drawn["n_ok"] > 0]
     for name, group in known.groupby("architecture", sort=True):
-        look = looks[str(name)]
-        axes.plot(group["x"], group["y"], color=look.color, linestyle=look.dash, linewidth=1.2)
-        low, high = (100 * group[f"train_error_{side}"] for side in ("low", "high"))
-        both = low.notna() & high.notna()
-        ends = low[both].clip(0, 100).map(rounded), high[both].clip(0, 100).map(rounded)
-        axes.vlines(group["x"][both], *ends, color=look.color, linewidth=3, alpha=0.3)
+        error_line(axes, group, looks[str(name)])
     marks(axes, known, looks, 24)
-    style.failure_band(axes, 104, 122, "")
+    error_scale(axes)
     # Networks that failed at the same rate stand one above the other.
     gone = drawn[drawn["n_failed"] > 0]
     place = gone.groupby("lr").cumcount() if len(gone) else pd.Series(dtype=float)
     failures(axes, gone.assign(y=108 + 5 * (place % 3)), looks, 20)
-    axes.set_ylim(-3, 122)
-    axes.set_yticks([0, 20, 40, 60, 80, 100])
     rates = style.spaced(sorted(cells["lr"].unique()), 5)
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.set_xticks([], minor=True)
