@@ -90,13 +90,19 @@ def write_page(source: "Source", target: Path) -> None:
 
 
 def published_pages() -> list[tuple[str, str, Path]]:
-    """Study, machine and page of everything that is published whole: results/published/STUDY/MACHINE/."""
+    """Study, machine and page of everything that is published whole: results/published/STUDY/MACHINE/.
+
+    Not of a study of which only the search for its learning rates is there: nothing can be judged yet.
+    """
     from bench.plan import study as studies
+
+    def judgeable(folder: Path) -> bool:
+        return any("-search-" not in file.name for file in folder.glob("*.json"))
 
     pages = []
     for name in studies.known_studies():
         parts = studies.load(name).parts
-        machines = [{f.name for f in (PUBLISHED_RECORDS / part).glob("*") if f.is_dir()} for part in parts]
+        machines = [{f.name for f in (PUBLISHED_RECORDS / part).glob("*") if judgeable(f)} for part in parts]
         whole = sorted(set.intersection(*machines))
         for machine in whole:
             page = f"{name}.html" if len(whole) == 1 else f"{name}-{machine}.html"

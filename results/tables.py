@@ -296,8 +296,9 @@ def _one_a_trial(
 def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     """Which records may be compared with each other, and a line for each lot that is kept apart.
 
-    Within a study, purpose and data set, the lot of equal machine and versions with the most trials stays (the
-    newest when two have as many). Records without an environment (a worker that died at once) stay with it.
+    Within a study, purpose and data set (of costs: and precision), the lot of equal machine and versions with the
+    most trials stays (the newest when two have as many). Records without an environment (a worker that died at once)
+    stay with it.
     """
     lots: dict[tuple[Any, ...], dict[tuple[str, ...], list[int]]] = {}
     same = [True] * len(records)
@@ -305,7 +306,10 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     for i, found in enumerate(records):
         trial = found.trial
         where = (trial.study, trial.purpose, *values(trial, "data"))
-        names = (*record.COMPARED, "execution") if trial.purpose == "cost" else record.COMPARED
+        names: tuple[str, ...] = record.COMPARED
+        if trial.purpose == "cost":
+            # On a GPU each precision is executed in a way of its own.
+            where, names = (*where, trial.precision), (*names, "execution")
         machine = tuple(str(found.environment.get(name, "")) for name in names)
         if any(machine):
             lots.setdefault(where, {}).setdefault(machine, []).append(i)

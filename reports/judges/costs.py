@@ -21,6 +21,8 @@ CLAIM = "cost-grows"
 GROWING = ("step_time_s", "net_memory_bytes", "flops_per_image", "inference_time_s", "energy_j_per_step")
 FALLING = "images_per_s"
 
+SUBJECTS = ("resnet", "preact", "plain")
+
 # Shown with three digits in these units instead of the stored ones.
 _SHOWN = {"s": (1e3, "ms"), "B": (2**-20, "MiB"), "FLOP/image": (1e-6, "MFLOP/image"), "J": (1.0, "J")}
 
@@ -94,8 +96,12 @@ def judge(frames: Frames, deciding: Deciding) -> list[Finding]:
     """Findings by architecture and measure, residual first; out-of-memory depths are named, never fitted."""
     cost = deciding.rows(frames.cost[frames.cost["comparable"]])
     found: list[Finding] = []
-    for subject in ("resnet", "preact", "plain"):
-        for study, setting, rows in _series(cost[cost["architecture"] == subject]):
+    series = _series(cost[cost["architecture"].isin(SUBJECTS)])
+    for subject in SUBJECTS:
+        for study, setting, lot in series:
+            rows = lot[lot["architecture"] == subject]
+            if rows.empty:
+                continue
             ok = rows[rows["status"] == "ok"].sort_values("depth")
             for measure in (*GROWING[:2], FALLING, *GROWING[2:]):
                 known = ok[np.isfinite(ok[measure])]
@@ -147,7 +153,10 @@ def _bound_by(cost: pd.DataFrame) -> str:
 
 
 def _series(cost: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Study, setting and rows of each lot that is compared: equal layout, width, batch and precision only."""
+    """Study, setting and rows of each lot that is compared: equal layout, width, batch and precision only.
+
+    Those of most architectures first: their numbers stand side by side.
+    """
     names = sorted(COST_SETTING, key=lambda name: name not in ("layout", "dataset"))  # these two are said first
     found = []
     for study, of_study in cost.groupby("study", sort=True):
@@ -155,5 +164,5 @@ def _series(cost: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
         for key, rows in of_study.groupby(varied, sort=True) if varied else [((), of_study)]:
             setting = ", ".join(f"{name} {value}" for name, value in zip(varied, key, strict=True))
             # A study that trains at several learning rates measures the cost of each: it is the same cost.
-            found.append((str(study), setting, one_each(rows, ["depth"])))
-    return found
+            found.append((str(study), setting, one_each(rows, ["architecture", "depth"])))
+    return sorted(found, key=lambda lot: -lot[2]["architecture"].nunique())

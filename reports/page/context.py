@@ -83,10 +83,10 @@ def environment(frames: Frames) -> list[tuple[str, str]]:
 
 
 def one_rate(source: Source) -> bool:
-    """Whether every net was tried at one learning rate, so that no depth is to blame for what it did."""
+    """Whether nets of several depths were tried at one learning rate, so that no depth is to blame for what it did."""
     trials = source.frames.trials
     one = (trials.groupby("study")["lr"].nunique() == 1).all() and (trials["lr_from"] == "study").all()
-    return bool(len(trials) and one)
+    return bool(len(trials) and one and trials["depth"].nunique() > 1)
 
 
 def networks(frames: Frames) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.claims import Claim, Finding, Verdict
 from reports.finding import ArmRow, GrowthRow, LesionRow, SeedRow, TwinRow
-from reports.page import verdicts
+from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import SAME_FUNCTION
@@ -186,7 +186,7 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
     if len(trials) and not trials["status"].isin(["ok", "diverged"]).any():
         return f"Nothing can be said: all {len(trials)} trials failed"
     if not judged:
-        return source.study.title
+        return _beside_the_document(source) or source.study.title
     clauses: list[str] = []
     for claim, found in ranked(judged):
         said = _clause(claim, found, columns(judged, labels), labels)
@@ -201,6 +201,16 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
         return f"None of these {len(judged)} claims is decided by these records"
     words = "; ".join(clauses)
     return words[:1].upper() + words[1:]
+
+
+def _beside_the_document(source: Source) -> str:
+    """The test accuracy of the document's own network on all of its data, and the document's; else empty."""
+    rows = beside.document(source.frames)["rows"]
+    found = next((row for row in rows if row[0] == "test accuracy" and row[5] == source.study.name), None)
+    if found is None:
+        return ""
+    _, theirs, ours, *_ = found
+    return f"The document's network reaches a test accuracy of {ours}; the document says {theirs}"
 
 
 def message_claim(judged: Judged) -> tuple[Claim, list[Finding]] | None:

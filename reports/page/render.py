@@ -115,6 +115,7 @@ def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "headline": first.headline(source, judged, names),
         "title": source.study.title,
         "one_rate": context.one_rate(source),
+        "alone": verdicts.alone(source.study),
         "study": source.study.name,
         "description": source.study.description,
         "machine": context.machine(source.frames),
@@ -137,7 +138,9 @@ def _main(
     """The main figure, of the claim that the message is about: where it is about errors, its settings side by side."""
     about = first.message_claim(judged)
     if about is not None and about[0].glance == "costs" and drawn["step-time"]["svg"]:
-        return [{**drawn["step-time"], "name": "main-0"}], drawn["step-time"]["words"]
+        return _again(drawn["step-time"])
+    if not judged and drawn["document-curve"]["svg"]:
+        return _again(drawn["document-curve"])
     panels = first.panels(source.frames, judged, names)
     if about is not None and about[0].glance == "judged":
         figure = verdicts.picture(about[1], names)
@@ -154,6 +157,12 @@ def _main(
         figure = ladder(trials, cells, title, len(panels) == 1)
         entries.append(_entry(figure, f"main-{i}", f"Training error against depth, {title}", words))
     return entries, _LADDER if entries else ""
+
+
+def _again(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """A figure from further down the page as its main figure, with ids of its own."""
+    svg = Markup(str(entry["svg"]).replace(f"fig-{entry['name']}", "fig-main-0"))
+    return [{**entry, "name": "main-0", "svg": svg}], entry["words"]
 
 
 def _entry(figure: Any, name: str, title: str, words: str) -> dict[str, Any]:

@@ -109,12 +109,22 @@ def what_would_change(claim: Claim, findings: list[Finding]) -> tuple[str, str]:
 
 
 def judged_here(study: Study, findings: dict[str, list[Finding]]) -> list[tuple[Claim, list[Finding]]]:
-    """Claims that this study is meant to decide; where it names none, every claim that its records feed."""
+    """Claims that this study is meant to decide; where it names none, every claim that its records feed.
+
+    A study of one net at one depth compares nothing.
+    """
     # A network that the study has is the headline before one that it has not (a user's own block, say).
     chosen = [(c, sorted(findings.get(c.id, []), key=lambda finding: not fed([finding]))) for c in CLAIMS.values()]
     if study.claims:
         return [(claim, found) for claim, found in chosen if found and claim.id in study.claims]
+    if alone(study):
+        return []
     return [(claim, found) for claim, found in chosen if fed(found)]
+
+
+def alone(study: Study) -> bool:
+    """Whether a study is of one net at one depth."""
+    return len({(trial.architecture, trial.depth) for trial in study.trials}) == 1
 
 
 def fed(findings: list[Finding]) -> bool:

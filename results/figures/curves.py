@@ -96,7 +96,9 @@ def document_curve(frames: Frames) -> "Figure | None":
         value = found[column] if column == "train_loss" else 1 - found[column]
         shown = found.assign(value=value.round(5))
         for _, seed in shown.groupby("digest", sort=True):
-            place.plot(seed["epoch"], seed["value"], color=look, linestyle=dash, linewidth=0.7, alpha=0.45)
+            place.plot(
+                seed["epoch"], seed["value"], color=look, linestyle=dash, linewidth=0.7, alpha=0.45, label=f"_{label}"
+            )
         mean = shown.groupby("epoch")["value"].mean().round(5)
         place.plot(mean.index, mean, color=look, linestyle=dash, linewidth=1.8, label=label)
     place.set_xlabel("epoch")

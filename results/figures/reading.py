@@ -113,19 +113,25 @@ def _networks(figure: "Figure") -> dict[str, str]:
 
 
 def _lines(figure: "Figure") -> Iterator[Row]:
-    """Lines that join data; bounds and bands, which span the axes, are none."""
+    """Lines that join data; bounds and bands, which span the axes, are none.
+
+    Lines of one colour are told apart by their own labels, which may begin with "_" to stay out of the legend.
+    """
     names = _networks(figure)
+    told = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     for axes in figure.axes:
         for line in axes.lines:
             color = line.get_color()
             known = isinstance(color, str) and color in names
             if not known or line.get_label() == ASIDE or line.get_transform() is not axes.transData:
                 continue
+            own = str(line.get_label()).removeprefix("_")
+            network = own if own in told else names[str(color)]
             across: Any = line.get_xdata()
             up: Any = line.get_ydata()
             for x, y in zip(across, up, strict=True):
                 if math.isfinite(float(y)):
-                    yield _row(axes, figure, names[str(color)], "line", float(x), float(y))
+                    yield _row(axes, figure, network, "line", float(x), float(y))
 
 
 def _bars(figure: "Figure") -> Iterator[Row]:

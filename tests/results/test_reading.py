@@ -52,6 +52,20 @@ def test_bars_and_curves_are_in_the_table(frames: Frames) -> None:
     assert {row["panel"] for row in curves} == {"18 layers", "66 layers", "258 layers"}
 
 
+def test_lines_of_one_colour_keep_their_names() -> None:
+    records = [
+        made_up.train_record(made_up.trial("document", 18, s, dataset="fashion-mnist", test_each_epoch=True))
+        for s in range(2)
+    ]
+    for found in records:
+        for epoch in found.epochs:
+            epoch |= {"train_loss": 3.0, "train_error": 0.25, "test_error": 0.5}
+    drawn = rows_of("document-curve", made_up.frames(records))
+    assert {(row["network"], float(row["y"])) for row in drawn} == {
+        ("training loss (nat)", 3.0), ("training accuracy", 0.75), ("test accuracy", 0.5)
+    }  # fmt: skip
+
+
 def test_each_mark_of_the_svg_says_its_value(frames: Frames) -> None:
     figure = figures.FIGURES["step-time"].draw(frames)
     assert figure is not None

@@ -24,7 +24,7 @@ def parse(**changes: Any) -> study.Study:
 @pytest.mark.parametrize("name", study.known_studies())
 def test_every_built_in_study_expands_to_trials_that_can_be_run(name: str) -> None:
     found = study.load(name)
-    assert found.trials
+    assert found.trials or found.search
     assert found.title != name, "a study has a title for its page"
     assert len({trial.digest for trial in found.trials}) == len(found.trials)
     for trial in found.trials:
@@ -99,7 +99,7 @@ def test_a_rehearsal_has_everything_that_could_fail_and_no_size(name: str) -> No
     kinds = ("study", "architecture", "layout", "depth", "purpose", "dataset", "resize", "precision", "augment",
              "checkpoint_blocks", "grow_to", "probes", "schedule")  # fmt: skip
     assert {tuple(getattr(t, k) for k in kinds) for t in small.trials} == {
-        tuple(getattr(t, k) for k in kinds) for t in whole.trials
+        tuple(getattr(t, k) for k in kinds) for t in (*whole.trials, *whole.untuned)
     }
     assert len(set(small.trials)) == len(small.trials)
     assert len({t.seed for t in small.trials}) == 1
@@ -162,6 +162,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"search": {"seeds": 0}}, "how many"),
     ({"search": {"resnt": {"rates": [0.1]}}}, "search: unknown architecture"),
     ({"search": {"plain": {"depth": 18}}}, "search.plain: unknown key"),
+    ({"search": {"at_depth": {"18": [0.1]}}}, "search: unknown architecture"),
+    ({"search": {"plain": {"at_depth": [0.1]}}}, "at_depth must be a table"),
+    ({"search": {"plain": {"at_depth": {"deep": [0.1]}}}}, "at_depth must be a table"),
+    ({"search": {"plain": {"at_depth": {"18": []}}}}, "search.plain.at_depth: 18 must list"),
+    ({"search": {"plain": {"at_depth": {"19": [0.1]}}}}, "search.plain.at_depth: unknown depth '19'"),
 ]  # fmt: skip
 
 

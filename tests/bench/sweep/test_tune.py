@@ -84,6 +84,17 @@ def test_each_net_is_trained_at_its_own_best_rate(mine: Path) -> None:
     assert same == found
 
 
+def test_nets_of_one_depth_may_start_from_rates_of_their_own(mine: Path) -> None:
+    mine.write_text(STUDY + "[search.resnet.at_depth]\n258 = [0.004, 0.0013, 0.0004]\n")
+    searched = [trial for trial in study.load(str(mine)).search if trial.architecture.name == "resnet"]
+    assert {trial.lr for trial in searched if trial.depth == 258} == {0.004, 0.0013, 0.0004}
+    assert {trial.lr for trial in searched if trial.depth != 258} == {0.1, 0.032, 0.01, 0.0032}
+    _, found, _ = tune(mine)
+    deep = next(rate for rate in found["mine"].found if (rate.architecture, rate.depth) == ("resnet", 258))
+    assert deep.state == "inside", "the grid is around the best rate: nothing was added to it"
+    assert deep.tried == (0.0004, 0.0013, 0.004)
+
+
 def test_costs_do_not_wait_for_the_rates_nor_change_with_them(mine: Path) -> None:
     before = {trial for trial in study.load(str(mine)).trials if not trial.trains}
     _, found, _ = tune(mine)

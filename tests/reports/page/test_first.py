@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_page import source, usual
-from made_up import study_records, train_record, trial
+from made_up import cost_record, study_records, train_record, trial, write
 
 from bench.store.record import Status
 from reports import __main__ as command_line
@@ -63,6 +63,46 @@ def test_the_message_follows_the_verdicts_and_claims_nothing_that_none_decides()
     assert message() == "Made-up networks", "where nothing is judged, what was run"
     two = message(worse, finding("residual-no-harm", "resnet", SUPPORTED), finding("cost-grows", "resnet", SUPPORTED))
     assert two == "Plain nets get worse with depth; more layers do post-activation nets no harm"
+
+
+def test_one_net_alone_is_held_against_the_document_and_judges_no_claim() -> None:
+    own = [trial("document", 18, s, dataset="fashion-mnist", test_each_epoch=True) for s in range(2)]
+    records = [train_record(asked) for asked in own]
+    for found, error in zip(records, (0.1, 0.08), strict=True):
+        found.epochs[-1]["test_error"] = error
+    alone = source(records)
+    assert verdicts.judged_here(alone.study, alone.findings) == []
+    assert first.headline(alone, [], LABELS) == (
+        "The document's network reaches a test accuracy of 0.91; the document says 0.903"
+    )
+    page = render.page(alone)
+    assert "One net at one depth" in page
+    assert "one learning rate for all depths" not in page
+    top, _ = page.split("Beside the document", 1)
+    assert "training loss (nat)" in top, "the main figure"
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_costs_of_three_precisions_are_comparable_and_the_one_that_all_nets_share_is_told() -> None:
+    ways = {"fp32": "graph+exact", "tf32": "graph", "bf16": "graph+compile"}
+    records = []
+    for depth in (18, 66, 258, 1002):
+        for name, precisions in (("resnet", ways), ("plain", ("tf32",))):
+            for precision in precisions:
+                made = cost_record(trial(name, depth, 0, study="digits", precision=precision))
+                seconds = {"bf16": 0.5, "tf32": 1.0, "fp32": 3.0}[precision]
+                made.cost["step_times_s"] = [seconds * t for t in made.cost["step_times_s"]]
+                made.environment["execution"] = ways[precision]
+                records.append(made)
+    made_of = source(records, name="digits")
+    assert not made_of.frames.warnings
+    told = first.of_network(made_of.findings["cost-grows"], "resnet")
+    assert told is not None
+    assert told.setting == "precision tf32"
+    odd = cost_record(trial("resnet", 34, 0, study="digits", precision="tf32"))
+    odd.environment["execution"] = "eager"
+    assert "execution 'eager' instead of 'graph'" in source([*records, odd]).frames.warnings[0]
 
 
 def test_a_sweep_that_failed_whole_says_so_first_and_why() -> None:
@@ -156,3 +196,14 @@ def test_the_command_ends_with_the_time_a_link_and_what_to_type_next(tmp_path: P
     assert lines[1] == f"open {tmp_path.as_uri()}/a%20page.html"
     assert "make show STUDY=made-up" in lines[2]
     assert max(map(len, lines[2:])) <= 80
+
+
+def test_a_study_of_which_only_the_search_is_published_has_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "PUBLISHED_RECORDS", tmp_path)
+    searched = dataclasses.replace(trial("resnet", 18, 100, study="digits"), purpose="search")
+    write(tmp_path / "digits" / "a-machine", [train_record(searched)], ("purpose",))
+    assert command_line.published_pages() == []
+    write(tmp_path / "digits" / "a-machine", [train_record(trial("resnet", 18, 0, study="digits"))], ("purpose",))
+    assert [page[:2] for page in command_line.published_pages()] == [("digits", "a-machine")]
