@@ -23,15 +23,30 @@ WIDTH = 80
 
 
 def list_studies() -> None:
-    """The built-in studies."""
+    """The built-in studies, and how long each takes on this machine's cores by a rule of thumb."""
     from bench.plan import study
+    from bench.plan.machine import usable_cores
+    from bench.sweep import forecast
 
+    cores = usable_cores()
     for name in study.known_studies():
         found = study.load(name)
-        head = f"{name:<22}{len(found.trials) + len(found.untuned):5} trials  "
+        trials = (*found.trials, *found.untuned)
+        each = forecast.predict(dataclasses.replace(found, trials=trials), [])
+        seconds = sum(one.seconds / (cores if one.trial.trains else 1) for one in each)
+        head = f"{name:<21}{len(trials):4} trials {_roughly(seconds):>13}  "
         lines = textwrap.wrap(found.title, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
         typer.echo("\n".join(lines))
-    typer.echo("\nwhat one will take: make show STUDY=NAME; to run it: make ablation STUDY=NAME")
+    counted = f"{cores} cores" if cores > 1 else "one core"
+    typer.echo(f"\ntimes: a rule of thumb for {counted} of a CPU; what takes days there is for a GPU")
+    typer.echo("what one will take: make show STUDY=NAME; to run it: make ablation STUDY=NAME")
+
+
+def _roughly(seconds: float) -> str:
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def default(device: Device = "auto", data_root: DataRoot = "data") -> None:
@@ -62,9 +77,11 @@ def show(
     whole = asked(study, seeds, depth_list, purpose)
     found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
     name = Silent(found.varied).name
-    expected, sums = prediction.lines(found, Path(records), workers)
     typer.echo("\n".join(textwrap.wrap(found.title, WIDTH) + textwrap.wrap(found.description, WIDTH)))
-    if trials:
+    expected, sums = prediction.lines(found, Path(records), workers)
+    if not found.trials:
+        sums = []  # until their rates are known
+    elif trials:
         for number, (trial, words) in enumerate(zip(found.trials, expected, strict=True), 1):
             typer.echo(f"{number:5}  {name(trial):60} {words}")
     else:

@@ -45,9 +45,16 @@ def report(
         return
     if not study:
         raise ValueError("name a study, or say --published")
+    from results.made import Made, fingerprint
+
     source = gather(study, Path(records))
     target = Path(html) / f"{source.study.name}.html"
-    write_page(source, target)
+    folders = [Path(records) / name for name in source.study.parts]
+    stamp = target.with_name(f".{source.study.name}.made.json")
+    made = Made(stamp, fingerprint(source.study, source.recipe, folders))
+    if made.said() is None:
+        write_page(source, target)
+        made.remember([target])
     print_verdicts(source)
     print(f"report: {target}")
     if next_steps:

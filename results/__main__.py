@@ -16,6 +16,7 @@ from bench.command import serve, typer
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
+    from results.made import Made
     from results.tables import Frames
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -33,22 +34,29 @@ def results(
 ) -> None:
     """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG, PDF and PNG."""
     from bench.plan import study as studies
-    from results import tables
+    from results.made import Made, fingerprint
 
     column = inches(paper)
     found = studies.load(study)
     folders = [Path(records) / name for name in found.parts]
     if plan:
+        from results import tables
         from results.plan import lines
 
         there = any(folder.is_dir() for folder in folders)
         for line in lines(found, tables.load(folders) if there else None):
             typer.echo(line)
         return
-    frames = loaded(found, study, folders)
     target = Path(out) / found.name
+    made = Made(target / ".made.json", fingerprint(found, "", folders, figures, column))
+    before = None if tensorboard else made.said()
+    if before is not None:
+        *warnings, line = before
+        _tell(warnings, f"{line}, as they were: nothing changed since they were made")
+        return
+    frames = loaded(found, study, folders)
     ready(target)
-    _write(frames, target, figures, column)
+    _write(frames, target, figures, column, made)
     if tensorboard:
         from results.event_files import write_curves
 
@@ -71,7 +79,7 @@ def inches(text: str) -> float:
     return width
 
 
-def _write(frames: "Frames", target: Path, figures: bool, column: float) -> None:
+def _write(frames: "Frames", target: Path, figures: bool, column: float, made: "Made") -> None:
     from results import files
 
     paths, said = files.save(frames, target)
@@ -79,12 +87,19 @@ def _write(frames: "Frames", target: Path, figures: bool, column: float) -> None
         from results.figures.table import write_all
 
         paths += write_all(frames, target, column)
-    for line in (said, *frames.warnings, *(f"{name}: not read: {reason}" for name, reason in frames.damaged)):
-        if line:
-            print(f"warning: {line}", file=sys.stderr)
+    warnings = [said, *frames.warnings, *(f"{name}: not read: {reason}" for name, reason in frames.damaged)]
+    warnings = [line for line in warnings if line]
     failed = frames.trials["status"].value_counts().drop("ok", errors="ignore")
     ends = "".join(f", {count} {status}" for status, count in failed.items())
-    print(f"{len(frames.trials)} trainings{ends}; {len(frames.cost)} costs; {len(paths)} files in {target}")
+    line = f"{len(frames.trials)} trainings{ends}; {len(frames.cost)} costs; {len(paths)} files in {target}"
+    made.remember(paths, (*warnings, line))
+    _tell(warnings, line)
+
+
+def _tell(warnings: list[str], line: str) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(line)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ cost records of the same network family and recipe on the same device. Without s
 and is called that. Where a record is there already, the prediction's error is shown beside it.
 """
 
+import itertools
 import math
 import statistics
 import subprocess
@@ -162,13 +163,19 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
 
 
 def _steps(trial: Trial, sizes: dict[str, int]) -> float:
-    """Training steps, and what comes after them in units of a step; a cost trial takes about twelve."""
+    """Steps of the trial's net: training, and what comes after it; a cost trial takes about twelve.
+
+    After each growth the grown net and the one before it are trained on, their steps as many times longer as they are
+    deeper.
+    """
     if not trial.trains:
         return 12.0
     inner = trial.dataset.removeprefix("random-labels:")
     n = trial.train_examples or sizes.get(trial.dataset, sizes.get(inner, 50_000))
     each = n // trial.batch_size if trial.drop_last else -(-n // trial.batch_size)
-    return each * (trial.epochs + PASSES_AFTER)
+    depths = (trial.depth, *trial.grow_to)
+    layers = trial.depth + sum(map(sum, itertools.pairwise(depths)))
+    return each * (trial.epochs + PASSES_AFTER) * layers / trial.depth
 
 
 def memory_here(device: str = "cpu") -> float:

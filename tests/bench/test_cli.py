@@ -169,6 +169,9 @@ def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     listed = capsys.readouterr().out
     assert "digits" in listed
     assert max(map(len, listed.splitlines())) <= 80
+    times = {line.split()[0]: line.split("trials")[1].split()[:2] for line in listed.splitlines() if "trials" in line}
+    assert times["cifar10"][1] == "days"
+    assert times["taste"][1] == "seconds"
     assert bench("show", str(tiny), monkeypatch=monkeypatch) == 0
     nets = capsys.readouterr().out
     assert re.search(r"layers +plain +preact\n +18 +1 x \S+ s +1 x \S+ s\n +34 +1 x", nets)

@@ -46,6 +46,15 @@ def test_training_is_steps_times_the_fitted_step() -> None:
     assert found.basis == "fit over depth 18, 66, 258"
 
 
+def test_a_growing_net_is_trained_at_each_of_its_depths_beside_its_ungrown_copy() -> None:
+    costs = [
+        made_up.cost_record(made_up.trial("preact", d), step_times_s=[0.001 * d] * 3, peak_memory_bytes=10**9)
+        for d in (18, 66, 258)
+    ]
+    one, grown = predict(study((18,)), costs), predict(study((18,), grow_to=(34, 66)), costs)
+    assert grown[0].seconds == pytest.approx(one[0].seconds * (18 + (18 + 34) + (34 + 66)) / 18)
+
+
 def test_other_families_and_failed_records_say_nothing() -> None:
     costs = [
         made_up.cost_record(made_up.trial("plain", 18)),
