@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from bench.plan.study import Study
 from results import stats
-from results.tables import SETTING, Frames
+from results.columns import SETTING
+from results.tables import Frames
 
 # Standard deviation of an error between seeds, as fractions: a CIFAR ResNet's 0.14 to 0.20 points, 0.5 points for
 # short runs (docs/published-results.md, "Seeds needed"), 2 points where training is marginal (assumed).

@@ -4,7 +4,6 @@ The only reader of records in this half of the suite, and the only place that sa
 compared. It judges nothing. Every column is always there, with the same dtype, however few records there are.
 """
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,107 +16,22 @@ from bench.plan.trial import Trial, affecting, values
 from bench.store import record
 from bench.store.record import Record
 from results import rows, stats
-from results.convergence import Ending, convergence
-from results.search import SEARCHED, of_record, with_search
-
-# Of the architecture, as far as a table needs it to tell rows apart.
-ARCHITECTURE = {"label": "str", "residual": "bool", "shortcut": "str", "placement": "str", "init": "str"}
-
-# What a trial was asked to do, seed apart: two trials are replicates when all of these agree.
-_ASKED: dict[str, str] = {
-    "study": "str",
-    "architecture": "str",
-    **ARCHITECTURE,
-    **{
-        f.name: {int: "int64", float: "float64", bool: "bool", str: "str", tuple: "str"}[
-            int if f.name == "depth" else type(f.default)
-        ]
-        for f in dataclasses.fields(Trial)
-        if f.name not in ("study", "architecture", *affecting("repeat"))
-    },
-}
-SETTING = tuple(_ASKED)
-
-# Costs of one architecture are compared over depth when these agree; the learning rate and the like do not change them.
-COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture")
-
-_MACHINE = {
-    **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
-    **dict.fromkeys(("code", "data", "execution", "search", "cpu_capability", "onednn_max_cpu_isa"), "str"),
-    **dict.fromkeys(("cores", "threads", "workers"), "float64"),
-}
-
-# Numbers that a record may lack are float64 with NaN, counts too: one dtype, whatever is missing.
-_RESULT = dict.fromkeys(
-    (
-        *("train_error", "test_error", "train_loss", "test_loss", "train_error_running", "train_loss_running"),
-        *("n_train", "n_test", "classes", "parameters", "steps", "steps_planned", "diverged_step", "train_seconds"),
-        *("longest_gap_s", "cpu_share"),
-    ),
-    "float64",
+from results.columns import (
+    CELL,
+    CELLS,
+    COST,
+    ENDING,
+    EPOCH,
+    EPOCHS,
+    KEYS,
+    OPERATORS,
+    PROBES,
+    RESULT,
+    SETTING,
+    TRIALS,
 )
-
-_ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "str", "disturbed": "str"}
-_NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
-_KEYS = {**_ASKED, "seed": "int64"}
-
-_ENDING = {f.name: "float64" for f in dataclasses.fields(Ending)}
-TRIALS = {**_KEYS, **_MACHINE, **_ENDED, **_RESULT, **_ENDING, **SEARCHED, **_NAMED}
-
-_SHORT_KEYS = {
-    name: _KEYS[name]
-    for name in (
-        *("study", "architecture", "label", "residual", "layout", "depth", "width", "dataset", "seed"),
-        *("lr", "lr_from", "clip_norm", "batch_size", "precision"),
-    )
-}
-_EPOCH = dict.fromkeys(
-    ("steps", "train_loss", "train_error", "test_error", "lr_first", "lr_last", "seconds"), "float64"
-)
-EPOCHS = {**_SHORT_KEYS, "epoch": "int64", **_EPOCH, "status": "str", **_NAMED}
-
-_MEASURED = dict.fromkeys(
-    (
-        *("parameters", "flops_per_image", "macs_per_image", "peak_memory_bytes", "memory_floor_bytes"),
-        *("saved_activation_bytes", "first_step_s", "energy_j_per_step", "kernels_per_step"),
-        *("copy_bytes_per_s", "matmul_flops_per_s", "cpu_share"),
-    ),
-    "float64",
-)
-_DERIVED = dict.fromkeys(
-    (
-        *rows.SAMPLED,
-        *("step_time_low_s", "step_time_high_s", "n_samples", "images_per_s", "inference_images_per_s"),
-        *("flops_per_s", "net_memory_bytes", "arithmetic_time_s", "overhead_time_s"),
-        *("least_bytes_per_step", "flops_per_byte", "arithmetic_share", "bandwidth_share"),
-    ),
-    "float64",
-)
-# What `disturbed` says in words: whether it is the times that are in doubt, the memory, or both.
-_IN_DOUBT = {"times_disturbed": "bool", "memory_disturbed": "bool"}
-COST = {**_KEYS, **_MACHINE, **_ENDED, **_IN_DOUBT, **_DERIVED, **_MEASURED, **_NAMED}
-
-OPERATORS = {**_SHORT_KEYS, "kind": "str", "stage": "str", "self_time_s": "float64", "calls": "float64", **_NAMED}
-
-# Long form: one number a row. `index` counts blocks, layers or whatever the quantity runs over; -1 for a scalar.
-PROBES = {
-    **_SHORT_KEYS,
-    **{"probe": "str", "quantity": "str", "name": "str", "index": "int64", "epoch": "float64", "value": "float64"},
-    **_NAMED,
-}
-
-_CELL = {
-    **dict.fromkeys(("n", "n_ok", "n_diverged", "n_failed"), "int64"),
-    "steps": "float64",
-    "convergence": "str",
-    **{
-        f"{measure}_{part}": "float64"
-        for measure in ("train_error", "test_error", "train_loss")
-        for part in ("mean", "low", "high")
-    },
-    "train_seconds_mean": "float64",
-}
-CELLS = {**_ASKED, **_CELL}
+from results.convergence import convergence
+from results.search import of_record, with_search
 
 
 @dataclass(frozen=True)
@@ -169,7 +83,7 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     damaged = list(damaged)
     sound = []
     for path, found in records:
-        reason = rows.misfit(rows.keys(found), _KEYS)
+        reason = rows.misfit(rows.keys(found), KEYS)
         if reason:
             damaged.append((path.name, f"cannot be tabulated: {reason}"))
         else:
@@ -193,12 +107,12 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             tables["cost"].append({**keys, **ended, **rows.cost(found)})
             tables["operators"] += [{**keys, **row} for row in rows.operators(found)]
             continue
-        trained = {**keys, **ended, **rows.result(found, tuple(_RESULT)), **of_record(found.environment)}
+        trained = {**keys, **ended, **rows.result(found, tuple(RESULT)), **of_record(found.environment)}
         if found.trial.purpose == "search":
             tables["search"].append(trained)
             continue
         tables["trials"].append(trained)
-        tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in rows.epochs(found, tuple(_EPOCH))]
+        tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in rows.epochs(found, tuple(EPOCH))]
         for probe, reading in rows.probes(found):
             probes["row"].append(len(named))
             for name, value in zip(_READING, (probe, *reading), strict=True):
@@ -345,11 +259,11 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
     ends = [*starts[1:], len(used)]
     cells = [_cell({name: v[a:b] for name, v in columns.items()}) for a, b in zip(starts, ends, strict=True)]
     settings = used.iloc[starts][list(SETTING)].reset_index(drop=True)
-    return pd.concat([settings, _frame(cells, _CELL)], axis="columns").astype(CELLS)
+    return pd.concat([settings, _frame(cells, CELL)], axis="columns").astype(CELLS)
 
 
 # What `convergence.convergence` looks at, in its order.
-CONVERGING = ("status", *_ENDING)
+CONVERGING = ("status", *ENDING)
 _SUMMARIZED = (*CONVERGING, "steps", "n_train", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
 # The images behind an error.
 _COUNTED = {"train_error": "n_train", "test_error": "n_test"}

@@ -12,8 +12,9 @@ from reports.finding import CostRow, Finding, FitRow, Verdict
 from reports.judges.errors import Deciding, nothing
 from reports.protocol import DEEP, FLAT
 from results import lines
+from results.columns import COST_SETTING
 from results.metrics import METRICS
-from results.tables import COST_SETTING, Frames, one_each
+from results.tables import Frames, one_each
 
 CLAIM = "cost-grows"
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from reports.protocol import MARGIN, NOT_TRAINED
 from results import stats, tables
+from results.columns import ARCHITECTURE, SETTING
 from results.convergence import CONVERGED, convergence
 from results.moderated import Prior, prior
 from results.search import recipe_rates
-from results.tables import SETTING
 
 # What may differ within a ladder, or is told by another column.
-_WITHIN = ("architecture", "depth", *tables.ARCHITECTURE)
+_WITHIN = ("architecture", "depth", *ARCHITECTURE)
 RECIPE = [name for name in SETTING if name not in _WITHIN]
 
 

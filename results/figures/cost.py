@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from results import lines
+from results.columns import COST_SETTING
 from results.figures import reading, style
 from results.figures.panels import (
     canvas,
@@ -26,7 +27,7 @@ from results.figures.panels import (
 )
 from results.figures.style import Style
 from results.metrics import METRICS
-from results.tables import COST_SETTING, Frames, one_each
+from results.tables import Frames, one_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

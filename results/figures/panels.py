@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from results.columns import ARCHITECTURE, SETTING
 from results.figures import reading, style
 from results.figures.style import Style
 from results.search import recipe_rates
-from results.tables import ARCHITECTURE, SETTING, Frames
+from results.tables import Frames
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

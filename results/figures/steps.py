@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from results.columns import SETTING
 from results.figures import style
 from results.figures.panels import (
     canvas,
@@ -17,7 +18,7 @@ from results.figures.panels import (
     styled,
 )
 from results.search import recipe_rates
-from results.tables import SETTING, Frames
+from results.tables import Frames
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,13 +3,13 @@
 import pytest
 from made_up import frames, study_records, train_record, trial
 
-from results import tables
+from results import columns
 from results.metrics import METRICS
 
 RECORDS = [*study_records(["resnet"], [18], [0]), train_record(trial(depth=258), None)]
 # Measured on some machines only.
 ON_SOME = {"energy_j_per_step", "kernels_per_step"}
-KINDS = {"trials": tables.TRIALS, "epochs": tables.EPOCHS, "cost": tables.COST}
+KINDS = {"trials": columns.TRIALS, "epochs": columns.EPOCHS, "cost": columns.COST}
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -10,7 +10,7 @@ from bench.store.record import file_name
 from bench.sweep.display import Forecast
 from bench.sweep.forecast import family
 from models.spec import ARCHITECTURES, ModelSpec
-from results import tables
+from results import columns
 
 TRIAL = Trial("s", ARCHITECTURES["plain"], depth=18, seed=0)
 
@@ -42,8 +42,8 @@ def test_what_says_how_a_net_learns_says_nothing_of_its_price() -> None:
 
 
 def test_costs_are_compared_over_depth_and_architecture_only() -> None:
-    assert not {"depth", "architecture", "lr", "seed", "augment"} & set(tables.COST_SETTING)
-    assert {"layout", "width", "dataset", "batch_size", "precision"} <= set(tables.COST_SETTING)
+    assert not {"depth", "architecture", "lr", "seed", "augment"} & set(columns.COST_SETTING)
+    assert {"layout", "width", "dataset", "batch_size", "precision"} <= set(columns.COST_SETTING)
 
 
 def test_time_left_goes_by_the_size_of_the_work() -> None:
@@ -56,7 +56,7 @@ def test_time_left_goes_by_the_size_of_the_work() -> None:
 
 
 def test_replicates_differ_in_seed_and_in_what_is_looked_at_afterwards() -> None:
-    apart = {f.name for f in dataclasses.fields(Trial)} - set(tables.SETTING)
+    apart = {f.name for f in dataclasses.fields(Trial)} - set(columns.SETTING)
     assert apart == {"seed", "purpose", "probes"}
 
 
