@@ -286,7 +286,9 @@ def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
         images = counted if measure == "test_error" else np.nan
         # As the judges do: seeds that agree to the last image spread as rounding does.
         found = stats.mean_interval(seeds[measure][ok], images=images, resolution=1 / counted if counted > 0 else 0.0)
-        row |= {f"{measure}_{part}": getattr(found, name) for part, name in _PARTS.items()}
+        # One seed's huge loss would put the interval's lower end far below zero, where no loss can be.
+        most = np.inf if measure == "train_loss" else 1.0
+        row |= {f"{measure}_{part}": float(np.clip(getattr(found, n), 0.0, most)) for part, n in _PARTS.items()}
     return row
 
 

@@ -390,3 +390,16 @@ def test_an_odd_number_of_an_epoch_is_its_place(odd):
     made = train_record(trial(), 0.1)
     made.epochs[1]["epoch"] = odd
     assert frames([made]).epochs["epoch"].tolist() == list(range(1, len(made.epochs) + 1))
+
+
+def test_an_interval_ends_where_its_quantity_does() -> None:
+    errors = (0.02, 0.9, 0.9)
+    records = [
+        train_record(trial("plain", 66, s), error, train_loss=loss)
+        for s, (error, loss) in enumerate(zip(errors, (0.1, 2.3, 4e7), strict=True))
+    ]
+    (cell,) = frames(records).cells.to_dict("records")
+    assert cell["train_loss_low"] == 0
+    assert cell["train_loss_high"] > 4e7
+    assert (cell["train_error_low"], cell["train_error_high"]) == (0, 1)
+    assert cell["train_error_mean"] == pytest.approx(sum(errors) / 3)
