@@ -30,11 +30,13 @@ def report(
     study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")] = "",
     records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
     html: Annotated[str, typer.Option(help="Folder that the page is written to.")] = "reports/html",
+    out: Annotated[str, typer.Option(help="Folder of the tables, for the verdicts as data.")] = "results/out",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON, and write nothing.")] = False,
     next_steps: Annotated[bool, typer.Option("--next", help="End with a link and with what to type next.")] = False,
     started: Annotated[float, typer.Option(help="When the whole work began, in seconds since 1970.", hidden=True)] = 0,
     published: Annotated[bool, typer.Option("--published", help="Rebuild every page of results/published.")] = False,
 ) -> None:
-    """Writes HTML/STUDY.html, whole or not at all, and prints the verdicts."""
+    """Writes HTML/STUDY.html, and OUT/STUDY/verdicts.json and .csv; prints the verdicts."""
     if published:
         pages = published_pages()
         if not pages:
@@ -45,16 +47,21 @@ def report(
         return
     if not study:
         raise ValueError("name a study, or say --published")
+    source = gather(study, Path(records))
+    # Only now: what misses is told by what `gather` loads first.
+    from reports.page import data
     from results.made import Made, fingerprint
 
-    source = gather(study, Path(records))
+    if as_json:
+        print(data.as_json(source))
+        return
     target = Path(html) / f"{source.study.name}.html"
     folders = [Path(records) / name for name in source.study.parts]
     stamp = target.with_name(f".{source.study.name}.made.json")
     made = Made(stamp, fingerprint(source.study, source.recipe, folders))
     if made.said() is None:
         write_page(source, target)
-        made.remember([target])
+        made.remember([target, *data.save(source, Path(out) / source.study.name)])
     print_verdicts(source)
     print(f"report: {target}")
     if next_steps:

@@ -144,6 +144,6 @@ def test_an_interruption_while_modules_are_loaded_is_no_traceback(module: str) -
         time.sleep(wait)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-        assert process.returncode in (0, 130, -signal.SIGINT)
         ours = said.partition(f"{module}/__main__.py")[2]
+        assert process.returncode in (0, 130, -signal.SIGINT) or not ours
         assert "Traceback" not in said or not ours or "import signal" in ours

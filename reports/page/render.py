@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports.claims import Claim, Finding
-from reports.page import beside, care, context, first, verdicts
+from reports.page import beside, care, context, data, first, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
 from results.figures import cost as cost_figures
@@ -68,6 +68,7 @@ def page(source: Source) -> str:
         **pictures,
         **_first(source, pictures["figures"]),
         "script": Markup(script),
+        "verdicts": Markup(data.as_json(source)),
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'",
         "light": Markup(_css(light)),

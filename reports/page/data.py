@@ -1,0 +1,73 @@
+"""Verdicts as data: a row per finding of the claims that a study judges, for CSV, JSON and notebooks.
+
+Own file because page, command line and notebook take the same rows. Judges nothing.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.store.record import write
+from reports.page import verdicts
+from reports.page.context import Source, machine
+from results.files import harmless
+
+# Of a finding, in this order; its rows of details stand on the page.
+COLUMNS = ("claim", "subject", "measure", "setting", "study", "verdict", "effect", "low", "high", "unit", "n", "steps",
+           "reason", "failures", "beside", "trials")  # fmt: skip
+
+
+def rows(source: Source) -> list[dict[str, Any]]:
+    """A row per finding, of each claim its headline first; a number that is not known is None."""
+    found = []
+    for _, findings in verdicts.judged_here(source.study, source.findings):
+        for finding in findings:
+            row = {name: getattr(finding, name) for name in COLUMNS}
+            found.append({**row, "verdict": str(finding.verdict), "trials": list(finding.trials)})
+    return found
+
+
+def table(source: Source) -> pd.DataFrame:
+    """The rows as a table; digests of trials in one text, apart by blanks."""
+    found = pd.DataFrame([{**row, "trials": " ".join(row["trials"])} for row in rows(source)], columns=list(COLUMNS))
+    numbers = dict.fromkeys(("effect", "low", "high", "steps"), "float64")
+    return found.astype({**dict.fromkeys(set(COLUMNS) - {*numbers, "n"}, "str"), **numbers, "n": "int64"})
+
+
+def as_json(source: Source) -> str:
+    """Study, machine and rows as strict JSON, which HTML may hold in a script element."""
+
+    def strict(value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    content = {
+        "study": source.study.name,
+        "title": source.study.title,
+        "machine": machine(source.frames),
+        "verdicts": [{name: strict(value) for name, value in row.items()} for row in rows(source)],
+    }
+    text = json.dumps(content, indent=1, allow_nan=False)
+    # No text may end the element that holds it, or open a comment in it.
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def save(source: Source, folder: Path) -> list[Path]:
+    """Writes verdicts.json and verdicts.csv, each whole or not at all.
+
+    Raises:
+        ValueError: One line: the folder cannot be written to.
+    """
+    contents = {
+        "verdicts.json": as_json(source) + "\n",
+        "verdicts.csv": harmless(table(source)).to_csv(index=False, lineterminator="\n"),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in contents.items():
+            write(folder / name, text.encode())
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return [folder / name for name in contents]
