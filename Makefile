@@ -120,7 +120,7 @@ test: $(READY)  ### the tests, but for those of the Ray executor
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile
 
 test-ray: $(READY)  ### the tests of the Ray executor, on two nodes of this machine
-	@$(PY) -m pytest tests -m ray
+	@$(PY) -m pytest tests/bench/sweep -m ray
 
 .venv-2.11/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 sh .ci/setup 2.11.0
