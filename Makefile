@@ -115,12 +115,13 @@ tensorboard: $(READY)  ## TensorBoard on STUDY (its trace page loads from the we
 planted: $(READY)  ### judge made-up studies of known answer, 10,000 draws each
 	@$(PY) -m reports.judges.planted
 
-# A process per core, whole files each (fixtures are shared within a file); two processes of two threads each stand in each other's way.
+# A process per core, whole files each (fixtures are shared within a file), in the order of tests/conftest.py; two processes of two threads each stand
+# in each other's way.
 test: $(READY)  ### the tests, but for those of the Ray executor
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile --no-loadscope-reorder
 
 test-ray: $(READY)  ### the tests of the Ray executor, on two nodes of this machine
-	@$(PY) -m pytest tests -m ray
+	@$(PY) -m pytest tests/bench/sweep -m ray
 
 .venv-2.11/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 sh .ci/setup 2.11.0

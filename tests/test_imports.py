@@ -115,7 +115,7 @@ def test_the_block_blocks() -> None:
 
 def test_report_half_runs_without_torch(tmp_path: Path) -> None:
     records = tmp_path / "records"
-    made_up.write(records / "digits", made_up.study_records(study="digits"))
+    made_up.write(records / "digits", made_up.study_records(("plain", "resnet"), (18, 258), range(2), study="digits"))
     for module, option in (("results", "--out"), ("reports", "--html")):
         done = run_without(("torch",), module, "digits", "--records", str(records), option, str(tmp_path / module))
         assert done.returncode == 0, done.stderr

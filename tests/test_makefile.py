@@ -80,3 +80,12 @@ def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
 @pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])
 def test_download_can_be_said_no_to(value: str, asked: bool) -> None:
     assert ("--download" in words_of_run(make("ablation", f"DOWNLOAD={value}"))) is asked
+
+
+def test_the_tests_of_ray_lie_where_make_looks_for_them() -> None:
+    """Loading every test, to leave out all but these, took half a minute."""
+    (line,) = [line for line in make("test-ray").stdout.splitlines() if "pytest" in line]
+    folder = ROOT / shlex.split(line)[-3]
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"mark\.ray\b", path.read_text())]
+    assert {path.name for path in marked} == {"test_ray_cluster.py", "test_run.py"}
+    assert all(path.is_relative_to(folder) for path in marked)

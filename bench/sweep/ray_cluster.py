@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import THREAD_SETTINGS, places
-from bench.sweep.worker import Job, Message, Stop, answer_of, run
+from bench.sweep.worker import Job, Message, Stop, answer_of, run, takes_own
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the checkout, what nodes need not get; anchored, since bench/data/ is code. `--inject` needs tests/harness.
@@ -124,9 +124,8 @@ class Ray:
         # Where a GPU is asked for or may be found, the look must have one.
         wants_gpu = getattr(arguments[0], "device", "cpu") != "cpu" and ray.cluster_resources().get("GPU", 0.0) > 0
         options = {"num_gpus": self._settings.gpus_per_trial} if wants_gpu else {}
-        reference = (
-            ray.remote(max_calls=1)(_call).options(num_cpus=self._settings.threads, **options).remote(name, arguments)
-        )
+        remote = _remote(takes_own(arguments))
+        reference = remote(_call).options(num_cpus=self._settings.threads, **options).remote(name, arguments)
         while not ray.wait([reference], timeout=0.5)[0]:
             if self._settings.stopping():
                 raise Stop
@@ -141,9 +140,8 @@ class Ray:
             raise ValueError(f"trials cannot run on this Ray: {_line(error)}") from None
 
     def submit(self, job: Job) -> None:
-        # Retries are decided here, since only the death of a node is a reason for one. A user's own block may change
-        # the process that it runs in: no other trial gets that one.
-        remote = ray.remote(max_calls=1) if job.trial.architecture.factory else ray.remote
+        # Retries are decided here, since only the death of a node is a reason for one.
+        remote = _remote(bool(job.trial.architecture.factory))
         task = remote(_trial).options(num_cpus=self._settings.threads, num_gpus=self._gpus, max_retries=0)
         self._running[task.remote(job, self._board)] = job
 
@@ -239,6 +237,11 @@ def _environment(threads: int, shipped: bool) -> dict[str, Any]:
     if odd := [path for path in paths if os.pathsep in path]:
         raise ValueError(f"executor 'ray' cannot import from {odd[0]}: PYTHONPATH has no word for {os.pathsep!r}")
     return {"env_vars": {**variables, "PYTHONPATH": os.pathsep.join(paths)}}
+
+
+def _remote(own: bool) -> Any:
+    """Makes a function a Ray task. A user's own block may change the process that it runs in: no other task gets it."""
+    return ray.remote(max_calls=1) if own else ray.remote
 
 
 def _node_died(error: Exception, node: str) -> bool:

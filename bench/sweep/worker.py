@@ -84,6 +84,12 @@ def answer_of(name: str, arguments: Sequence[Any]) -> Any:
     return json.loads(json.dumps(resolve(name)(*arguments)))
 
 
+def takes_own(arguments: Sequence[Any]) -> bool:
+    """Whether a call is given a trial of a user's own block, which may change the process that it runs in."""
+    given = [each for argument in arguments if isinstance(argument, list | tuple) for each in argument]
+    return any(isinstance(each, Trial) and bool(each.architecture.factory) for each in given)
+
+
 # What the environment of a record calls what its trial left behind in its process.
 LEFT_BEHIND = "left_behind"
 
@@ -191,9 +197,9 @@ def serve(receiving: Connection, sending: Connection) -> None:
             sending.send(("begun",))
             try:
                 resolve(request[1])
-                before = footprints.read()
+                before = footprints.read() if takes_own(request[2]) else None
                 value = answer_of(request[1], request[2])
-                sending.send(("value", value, footprints.left(before)))
+                sending.send(("value", value, footprints.left(before) if before else ""))
             except Exception as error:
                 # A ValueError's line is meant for the user as it is.
                 sending.send(("failed", str(error) if isinstance(error, ValueError) else describe(error)))

@@ -98,12 +98,17 @@ def test_a_worker_whose_process_a_block_has_changed_is_replaced(folder: Path) ->
         assert words in line
 
 
-def test_a_worker_that_the_preflight_has_changed_runs_no_trial() -> None:
+def test_a_worker_that_the_preflight_has_changed_runs_no_trial(folder: Path) -> None:
+    """Only a user's own block is looked at for it: the suite's own preflight leaves the worker warm."""
+    harmless = own(folder, "", name="harmless")
+    harmful = own(folder, "import sys\nsys.setrecursionlimit(5000)\n", name="harmful")
     executor = Process(Settings(1, 1, 0.0, lambda *_: None, lambda: False))
     try:
         first = executor.call("os:getpid")
-        assert executor.call("os:getpid") == first
-        executor.call("sys:setrecursionlimit", 5000)
+        for trials in ([PLAIN], [PLAIN, harmless]):
+            executor.call("bench.preflight:environments", Machine(), trials)
+            assert executor.call("os:getpid") == first
+        executor.call("bench.preflight:environments", Machine(), [PLAIN, harmful])
         assert executor.call("os:getpid") != first
     finally:
         executor.close()

@@ -49,12 +49,16 @@ def test_tensorboards_plug_in_lists_and_loads_it(written: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    command = [sys.executable, "-m", "bench.cost.trace", "18", "--out", str(tmp_path / "file"), "--device=cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("error: cannot make the folder")
+    monkeypatch.setattr(sys, "argv", ["trace", "18", "--out", str(tmp_path / "file"), "--device=cpu"])
+    with pytest.raises(SystemExit) as ended:
+        trace.main()
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert said.startswith("error: cannot make the folder")
 
 
 def test_depth_that_cannot_be_is_refused_in_one_line() -> None:

@@ -4,59 +4,20 @@ import dataclasses
 import itertools
 import json
 import math
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from made_trained import asked, ready, state, trained
+from torch import nn
 
-from bench.data import datasets as data
-from bench.data.images import Images
-from bench.plan.machine import Machine
-from bench.plan.trial import Trial, architecture, spec_of
-from bench.probes import anatomy, growth, paths
-from bench.probes.anatomy import Probe, walk
+from bench.probes import anatomy, paths
+from bench.probes.anatomy import Probe
 from bench.probes.dead import DeadUnits
-from bench.probes.lesions import Lesions
 from bench.probes.table import PROBES, BranchRatio, GradientNorms
-from bench.runner import run_trial
-from bench.train.loop import evaluate, mode, reestimate, train
-from models.blocks import zero_branch
-from models.network import Network, build
+from bench.train.loop import train
 from models.spec import ARCHITECTURES
 
 ALL = tuple(PROBES)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def asked(row: str = "resnet", **fields: Any) -> Trial:
-    """A tiny trial on the synthetic set: 4 classes, 256 training images."""
-    values = {"depth": 18, "width": 4, "dataset": "synthetic", "batch_size": 64, "lr": 0.1, "epochs": 2, "seed": 1}
-    return Trial(study="tiny", architecture=architecture(row), **{**values, **fields})
-
-
-def ready(trial: Trial) -> tuple[Network, Images]:
-    """The trial's network at its initial weights, and its images."""
-    images = Images(data.for_trial(trial), trial)
-    network = build(spec_of(trial, images.shape, images.data.classes), trial.seed).to(memory_format=torch.channels_last)
-    assert isinstance(network, Network)
-    return network, images
-
-
-def trained(trial: Trial) -> tuple[Network, Images]:
-    """After training, with statistics re-estimated, as the probes' `at_end` finds it."""
-    network, images = ready(trial)
-    assert train(network, images, trial, "cpu", lambda _: None).diverged_step is None
-    reestimate(network, images)
-    return network, images
-
-
-def state(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def test_gradient_norm_is_what_finite_differences_say() -> None:
@@ -133,146 +94,6 @@ def test_a_plain_net_has_responses_but_no_ratio() -> None:
     assert "plain" in probe.found["skipped"]
     # A BatchNorm that starts at scale 1 gives responses of deviation 1.
     assert probe.found["response_std_by_block"][0] == pytest.approx([1.0] * 8, abs=0.02)
-
-
-@pytest.mark.parametrize("row", ["resnet", "preact", "bn-after-add", "relu-before-add", "resnet-c"])
-def test_a_lesion_of_a_zero_branch_changes_nothing(row: str) -> None:
-    network, images = ready(asked(row))
-    blocks, x = anatomy.blocks_of(network), images.prepare(images.data.test_images)
-    zeroed = {1, 3, 7}
-    for i in zeroed:
-        zero_branch(blocks[i])
-    with torch.no_grad(), mode(network, training=False):
-        x, order = network.stem(x), range(len(blocks))
-        assert torch.equal(walk(network, x, order), walk(network, x, order, zeroed))
-        assert not torch.equal(walk(network, x, order), walk(network, x, order, {5}))
-
-
-def test_a_walk_without_cuts_is_the_network_itself() -> None:
-    for row in ("plain", "preact", "resnet-b"):
-        network, images = ready(asked(row))
-        x = images.prepare(images.data.test_images)
-        with torch.no_grad(), anatomy.batch_statistics(network):
-            assert torch.equal(walk(network, network.stem(x), range(len(network.blocks))), network(x))
-
-
-def test_only_blocks_that_keep_their_shape_can_be_deleted() -> None:
-    network, _ = ready(asked("plain"))
-    assert anatomy.deletable(anatomy.blocks_of(network)) == [0, 1, 3, 5, 7]
-    dense, _ = ready(asked("plain", layout="dense"))
-    assert anatomy.deletable(anatomy.blocks_of(dense)) == list(range(8))
-
-
-def test_lesions_find_the_small_net_that_was_planted() -> None:
-    # Every block but the first of each stage adds nothing, so the net is one of 10 layers in disguise.
-    trial = asked(depth=34, epochs=4)
-    network, images = ready(trial)
-    blocks = anatomy.blocks_of(network)
-    for i, block in enumerate(blocks):
-        if i % 4:
-            zero_branch(block)
-            block.last_factor().requires_grad_(False)
-    train(network, images, trial, "cpu", lambda _: None)
-    reestimate(network, images)
-    probe = Lesions(network, images, trial)
-    probe.at_end()
-    found = probe.found
-    assert [row["depth"] for row in found["kept"]] == [8, 10, 18, 26]
-    for way in ("", "_reestimated"):
-        assert all(row[f"errors{way}"] == [found[f"intact_error{way}"]] for row in found["kept"][1:])
-        harmless = [e for b, e in zip(found["blocks"], found[f"errors{way}"], strict=True) if b % 4]
-        assert harmless == [found[f"intact_error{way}"]] * len(harmless)
-    assert found["effective_depth"] <= 10
-    assert found["effective_depth_reestimated"] <= 10
-
-
-def test_effective_depth_is_read_between_the_sizes_that_were_tried() -> None:
-    trial = asked(depth=34)
-    probe = Lesions(*ready(trial), trial)
-    rows = [{"depth": 10, "e": [0.9]}, {"depth": 18, "e": [0.20]}, {"depth": 26, "e": [0.10]}]
-    # At 26 layers no more than the intact net, at 18 ten points more: five points at 22.
-    assert probe._effective_depth(0.10, rows, "e") == pytest.approx(22.0)
-    # A smaller net that is good again by luck does not count.
-    assert probe._effective_depth(0.10, [{"depth": 10, "e": [0.1]}, *rows[1:]], "e") == pytest.approx(22.0)
-    assert probe._effective_depth(0.10, [{"depth": 26, "e": [0.9]}], "e") == pytest.approx(33.5)
-
-
-def test_a_net_that_did_not_train_is_not_cut() -> None:
-    trial = asked("plain", depth=34)
-    network, images = ready(trial)
-    probe = Lesions(network, images, trial)
-    with torch.no_grad():
-        network.head.weight.zero_()
-    probe.at_end()
-    assert set(probe.found) == {"skipped", "intact_error"}
-    assert "did not train" in probe.found["skipped"]
-
-
-@pytest.mark.parametrize("row", ["plain", "resnet", "preact"])
-def test_a_plain_block_dies_where_a_residual_one_is_missed_little(row: str) -> None:
-    trial = asked(row, epochs=6)
-    network, images = trained(trial)
-    probe = Lesions(network, images, trial)
-    probe.at_end()
-    rises = [e - probe.found["intact_error"] for e in probe.found["errors"]]
-    assert min(rises) > 0.2 if row == "plain" else min(rises) < 0.1
-
-
-@pytest.mark.parametrize("layout", ["four-stage", "dense"])
-@pytest.mark.parametrize("row", ["plain", "resnet", "preact"])
-def test_inserted_blocks_change_nothing(row: str, layout: str) -> None:
-    trial = asked(row, layout=layout, lr=0.05)
-    network, images = trained(trial)
-    before = state(network)
-    grown = growth.grow(
-        network, dataclasses.replace(spec_of(trial, images.shape, images.data.classes), depth=34), images, trial.seed
-    )
-    x, y = images.data.test_images, images.data.test_labels
-    old, new = (growth._logits(net, images, x) for net in (network, grown))
-    if row == "plain":
-        assert float((old - new).abs().max()) < 1e-3 * float(old.abs().max())
-    else:
-        assert torch.equal(old, new)
-    assert evaluate(network, images, x, y)[1] == evaluate(grown, images, x, y)[1]
-    assert len(grown.blocks) == len(network.blocks) + 8
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_an_inserted_residual_block_can_learn() -> None:
-    trial = asked("preact")
-    network, images = trained(trial)
-    grown = growth.grow(
-        network, dataclasses.replace(spec_of(trial, images.shape, images.data.classes), depth=34), images, trial.seed
-    )
-    x, y = images.data.train_images[:64], images.data.train_labels[:64]
-    nn.functional.cross_entropy(grown(images.prepare(x)), y).backward()  # type: ignore[no-untyped-call]
-    last = anatomy.blocks_of(grown)[3].last_factor()
-    assert isinstance(last, nn.Conv2d)
-    assert last.weight.grad is not None
-    assert not last.weight.any()
-    assert last.weight.grad.any()
-
-
-def test_growth_trains_both_by_the_same_recipe() -> None:
-    record = run_trial(asked(grow_to=(34, 66), probes=("growth",)), Machine(), lambda _: None)
-    steps = record.probes["growth"]["steps"]
-    assert [(s["from"], s["to"], s["steps"], s["lr"]) for s in steps] == [(18, 34, 8, 0.1), (34, 66, 8, 0.1)]
-    assert [s["max_logit_difference"] for s in steps] == [0.0, 0.0]
-    assert steps[0]["error_before"] == steps[0]["error_after_insertion"] == record.result["train_error"]
-    # What the second step starts from is what the first one made.
-    assert steps[1]["error_before"] == steps[0]["grown_error"]
-
-
-def test_growth_says_what_it_cannot_grow() -> None:
-    for trial, reason in (
-        (asked("plain", layout="cifar-bottleneck", depth=11, grow_to=(20,)), "narrower"),
-        (asked("plain-orthogonal", grow_to=(34,)), "tanh"),
-        (asked(layout="dense", depth=18, grow_to=(35,)), "differ"),
-    ):
-        probe = growth.Growth(*ready(trial), trial)
-        probe.at_end()
-        assert reason in probe.found["skipped"]
-        assert probe.found["steps"] == []
 
 
 def test_the_gradient_is_the_sum_over_all_paths() -> None:

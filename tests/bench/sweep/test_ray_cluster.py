@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,10 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[3]
 
-# In a process of its own: Ray installs handlers and threads that would outlive the test.
+# In a process of its own: Ray installs handlers and threads that would outlive the test. One cluster for both sweeps:
+# its start takes longer than they do, and the one that loses a node comes last.
 CLUSTER = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from tests.harness import rehearsal
 from bench.sweep import display as progress
@@ -39,14 +41,27 @@ removed = []
 # The sweep's own node has no cores: all trials run on the two others.
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
 first, second = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-import os
 os.environ["RAY_ADDRESS"] = cluster.address
-machine = rehearsal.RehearsalMachine(step_s=0.05, threads=1)
-faults = tuple(map(rehearsal.faults.parse, sys.argv[2:]))
-options = rehearsal.options(Path(sys.argv[1]), executor="ray", machine=machine, faults=faults, trial_time_limit_s=20)
-summary = sweep.run(rehearsal.small_study(), options, Removes())
-print("SUMMARY", json.dumps([summary.code, {str(k): v for k, v in summary.ended.items()}, removed]))
+machine = rehearsal.RehearsalMachine(step_s=0.02, threads=1)
+
+def swept(name, display, *faults):
+    options = rehearsal.options(Path(sys.argv[1]) / name, executor="ray", machine=machine, trial_time_limit_s=20,
+                                faults=tuple(map(rehearsal.faults.parse, faults)))
+    summary = sweep.run(rehearsal.small_study(), options, display)
+    return [summary.code, {str(status): number for status, number in summary.ended.items()}]
+
+found = {"faulty": swept("faulty", progress.Plain(), "kill@1:3", "raise@4:2"), "lost": swept("lost", Removes())}
+print("SUMMARY", json.dumps({**found, "removed": removed}))
 cluster.shutdown()
+"""
+REZERO = """
+title = "A block of one's own"
+architecture = "rezero:rezero"
+depth = 18
+seed = 0
+purpose = "train"
+epochs = 1
+lr = 0.1
 """
 
 
@@ -55,51 +70,53 @@ def environment() -> dict[str, str]:
     return {**os.environ, **auth, "PYTHONPATH": str(ROOT)}
 
 
-def on_cluster(folder: Path, *faults: str) -> list[Any]:
-    command = [sys.executable, "-c", CLUSTER, str(folder), *faults]
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folders of two sweeps over two nodes, and what became of them."""
+    folder = tmp_path_factory.mktemp("cluster")
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300, check=False
-    )
+        [sys.executable, "-c", CLUSTER, str(folder)],
+        capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300, check=False,
+    )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("SUMMARY ")]
     assert lines, done.stdout[-2000:] + done.stderr[-2000:]
-    found: list[Any] = json.loads(lines[0].removeprefix("SUMMARY "))
-    return found
+    return folder, json.loads(lines[0].removeprefix("SUMMARY "))
 
 
-def test_two_nodes_one_removed_mid_sweep(tmp_path: Path) -> None:
-    expected = chaos.reference(tmp_path / "inline")
-    code, ended, removed = on_cluster(tmp_path / "ray")
-    assert (code, ended, removed) == (0, {"ok": 12}, [True])
-    assert rehearsal.table(tmp_path / "ray") == expected
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return chaos.reference(tmp_path_factory.mktemp("inline"))
 
 
-def test_a_trial_that_kills_its_worker_is_not_tried_elsewhere(tmp_path: Path) -> None:
-    expected = chaos.reference(tmp_path / "inline")
-    code, ended, _ = on_cluster(tmp_path / "ray", "kill@1:3", "raise@4:2")
-    assert (code, ended) == (1, {"ok": 10, "error": 2})
-    table = rehearsal.table(tmp_path / "ray")
+def test_two_nodes_one_removed_mid_sweep(cluster: tuple[Path, dict[str, Any]], expected: dict[str, str]) -> None:
+    folder, found = cluster
+    assert (found["lost"], found["removed"]) == ([0, {"ok": 12}], [True])
+    assert rehearsal.table(folder / "lost") == expected
+
+
+def test_a_trial_that_kills_its_worker_is_not_tried_elsewhere(
+    cluster: tuple[Path, dict[str, Any]], expected: dict[str, str]
+) -> None:
+    folder, found = cluster
+    assert found["faulty"] == [1, {"ok": 10, "error": 2}]
+    table = rehearsal.table(folder / "faulty")
     assert sum(table[name] != expected[name] for name in expected) == 2
 
 
-def test_a_local_ray_through_the_command(tmp_path: Path) -> None:
-    command = chaos.command(tmp_path / "ray", "--executor", "ray", "--workers", "2", "--step", "0.005")
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert rehearsal.table(tmp_path / "ray") == chaos.reference(tmp_path / "inline")
-
-
 def test_a_block_of_ones_own_is_found_on_a_ray_of_this_machine(tmp_path: Path) -> None:
-    study = ROOT / "examples" / "rezero.toml"
-    command = [sys.executable, "-m", "bench", "run", str(study), "--depths", "18", "--rehearse", "--executor", "ray"]
+    """Beside its study, from another folder, by preflight and trial: each has a process of its own."""
+    (tmp_path / "study").mkdir()
+    study = tmp_path / "study" / "rezero.toml"
+    study.write_text(REZERO)
+    shutil.copy(ROOT / "examples" / "rezero.py", study.parent)
+    command = [sys.executable, "-m", "bench", "run", str(study), "--rehearse", "--executor", "ray", "--workers", "2"]
     done = subprocess.run(
-        [*command, "--workers", "2", "--records", str(tmp_path / "records")],
+        [*command, "--records", str(tmp_path / "records")],
         capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    kept = list((tmp_path / "rehearsal" / "rezero").glob("*.json"))
-    assert any("rezero" in path.name for path in kept)
+    (kept,) = (tmp_path / "rehearsal" / "rezero").glob("*.json")
+    assert "rezero" in kept.name
     assert "error" not in done.stdout.splitlines()[-1]
 
 

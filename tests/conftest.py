@@ -1,0 +1,22 @@
+"""The order of the files: those that take longest come first, or `make test` would end with one process at work."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+# Over twenty seconds each. Whole files are given out in this order, then the others as they lie in their folders.
+LONGEST = (
+    "harness/ghost/test_ghost.py", "reports/page/test_browser.py", "reports/page/test_in_use.py",
+    "bench/test_own_trials.py", "reports/page/test_page.py", "bench/test_faults.py", "bench/test_cli.py",
+    "bench/test_own_process.py", "bench/test_tables.py", "reports/test_any_records.py", "bench/train/test_graph.py",
+    "test_imports.py", "bench/sweep/test_executors.py", "results/test_files.py", "bench/cost/test_trace.py",
+    "bench/cost/test_measure.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if gone := [name for name in LONGEST if not (TESTS / name).is_file()]:
+        raise pytest.UsageError(f"tests/conftest.py names what is not there: {', '.join(gone)}")
+    rank = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
