@@ -37,7 +37,7 @@ class Study:
         title: A line for the page.
         description: A few sentences for the page.
         claims: Ids of the claims that this study decides; empty means every claim that its records can feed.
-        trials: Sorted by seed; within a seed as the file gives them. `runner.order` decides what runs first.
+        trials: Sorted by seed; within a seed as the file gives them. What runs first is `order` in `bench.sweep.run`.
         include: Names of studies whose trials are part of this one (each keeps its own records folder).
         varied: Names of the trial fields that differ between trials.
         search: Trials that a learning rate is chosen by; never among `trials`, and run only when asked for.

@@ -1,7 +1,7 @@
 """Runs a study: which trials are still to do, in what order, and what to make of their ends.
 
-The only writer of records. Trials run elsewhere (`executors.py`); what counts as done is `resume.py`'s
-business; how it looks while it runs is `progress.py`'s.
+The only writer of records. Trials run elsewhere (`executors.py`); what counts as done is the business of
+`Folder` in `bench/store/folder.py`; how it looks while it runs is `display.py`'s.
 """
 
 import dataclasses

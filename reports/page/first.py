@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports.claims import Claim, Finding, Verdict
-from reports.finding import ArmRow, GrowthRow, LesionRow, SeedRow, TwinRow
+from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, SeedRow, TwinRow
 from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
@@ -108,7 +108,7 @@ def cell(findings: list[Finding], name: str) -> Cell | None:
     for found in findings:
         rows = [row for row in found.details if isinstance(row, SeedRow | TwinRow) and row.subject == name]
         if rows:
-            return Cell(_rows(rows))
+            return Cell(f"({_rows(rows)})")
     return None
 
 
@@ -127,7 +127,11 @@ def _number(finding: Finding) -> str:
         deepest = max(lesions, key=lambda row: row.depth)
         return f"{number(deepest.effective_depth)} of {deepest.depth}"
     if finding.effect is not None:
-        return short_effect(finding)
+        open_ends = (
+            [row for row in rows if isinstance(row, DepthRow)][-1:] if finding.verdict == Verdict.INCONCLUSIVE else []
+        )
+        slow = any(row.convergence == "not converged" for row in open_ends)
+        return f"{short_effect(finding)}{' error' * (finding.unit == '%')}{', still learning' * slow}"
     if any(isinstance(row, GrowthRow) and row.change > SAME_FUNCTION for row in rows):
         return "changes"
     twins = [row for row in rows if isinstance(row, TwinRow) and row.subject == network(finding)]
@@ -136,7 +140,7 @@ def _number(finding: Finding) -> str:
     deep = [row for row in rows if hasattr(row, "depth")]
     last = max(deep, key=lambda row: row.depth, default=None)
     if last is not None and last.lost and not isinstance(last, ArmRow):
-        return "diverged" if getattr(last, "diverged", 0) else "failed"
+        return f"{last.depth:g} {'diverge' if getattr(last, 'diverged', 0) else 'fail'}"
     return NOTHING
 
 
@@ -256,7 +260,7 @@ def _clause(claim: Claim, found: list[Finding], names: list[str], labels: dict[s
 
 def _twin_lost(found: list[Finding], name: str) -> bool:
     shown = cell(found, name)
-    return shown is not None and shown.finding is None and shown.text == "diverged"
+    return shown is not None and shown.finding is None and shown.text == "(diverged)"
 
 
 def _nets(names: list[str], labels: dict[str, str]) -> str:

@@ -129,8 +129,9 @@ def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 _LADDER = (
     "The share of training images that the finished net gets wrong, against depth. One mark per trained network (one"
-    " seed); lines join means of those that ended; bars are two-sided 95 % intervals."
+    " seed); lines join means of those that ended; bars are two-sided 95 % intervals; the axis of depth is logarithmic."
 )
+_APART = " Nets in different panels were trained for different numbers of steps: do not rank them against each other."
 
 
 def _main(
@@ -157,7 +158,7 @@ def _main(
         words = f"{title}. {context.error_words(part_frames, 'train_error')}"
         figure = ladder(trials, cells, title, len(panels) == 1)
         entries.append(_entry(figure, f"main-{i}", f"Training error against depth, {title}", words))
-    return entries, _LADDER if entries else ""
+    return entries, (_LADDER + (_APART if len(entries) > 1 else "")) if entries else ""
 
 
 def _again(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:

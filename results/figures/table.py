@@ -62,7 +62,7 @@ FIGURES: dict[str, Chart] = {
         "errors",
         "Test error against depth",
         "As training error, on images that were not trained on. Intervals include the sampling of the test set."
-        " Published points (stars) stand only on plots of the same data.",
+        " Published points, where there are some on the same data, are stars.",
         "training trials",
         "digits",
         error_chart("test_error"),
@@ -88,8 +88,8 @@ FIGURES: dict[str, Chart] = {
         "errors",
         "Best learning rate against depth",
         "The rate with the lowest mean training loss over the search's seeds, by a parabola in log rate. Lines: the"
-        " power of depth through the rates inside their grids, with its 95 % bootstrap interval where there are three"
-        " seeds. A small arrow: at the edge of what was tried. Crossed out: a net that no rate tried trains.",
+        " power of depth through the rates inside their grids; where there are three seeds, with its 95 % bootstrap"
+        " interval. A small arrow marks a rate at the edge of what was tried, a cross a net that no rate tried trains.",
         "a search for learning rates, or trials at several of them",
         "digits-lr",
         best_rates,
@@ -98,7 +98,7 @@ FIGURES: dict[str, Chart] = {
         "errors",
         "Training error against steps",
         "Nets that were trained for several lengths, each at its own best rate where one was searched; means over the"
-        " seeds that ended with two-sided 95 % intervals. A line that stays high is a net that more steps do not mend.",
+        " seeds that ended with two-sided 95 % intervals. Where a line stays high, these further steps did not help.",
         "trials of several lengths (epochs = [N, 2N, 4N])",
         "digits",
         error_by_steps,
@@ -176,7 +176,7 @@ FIGURES: dict[str, Chart] = {
     "accuracy-price": Chart(
         "cost",
         "What a point of accuracy costs",
-        "Each mark is a setting, with its depth; the dashed line is the front that no other setting beats in both."
+        "Each mark is a setting, with its depth; a dashed line joins the settings that no other beats in both."
         " A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, and"
         " the time is that until they failed.",
         "training trials",
