@@ -36,6 +36,26 @@ GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subs
 UNKNOWN := $(filter-out $(KNOWN) RAY_%,$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN); any other stands before make: NAME=VALUE make))
 
+# So would one that a target does not take. `help` takes any.
+RUN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS
+TAKES_help := $(KNOWN)
+TAKES_ablation := $(RUN)
+TAKES_taste := $(RUN)
+TAKES_robustness := $(RUN)
+TAKES_tune := $(filter-out SEEDS DEPTHS,$(RUN))
+TAKES_show := STUDY SEEDS DEPTHS
+TAKES_summary := ARCHITECTURE DEPTH
+TAKES_report := STUDY
+TAKES_tensorboard := STUDY
+TAKES_profile := DEPTH DEVICE
+TAKES_bench := DEVICE
+TAKES_bench-compare := BASE DEVICE
+TAKES_faults := TRIES
+# For a goal and a variable: says no.
+refuse = $(error make $(1) does not take $(2); it takes: $(TAKES_$(1)) PYTHON VENV)
+$(foreach goal,$(or $(MAKECMDGOALS),help),$(foreach name,$(filter $(KNOWN),$(GIVEN)),\
+	$(if $(filter $(name),$(TAKES_$(goal)) PYTHON VENV),,$(call refuse,$(goal),$(name)))))
+
 # One word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
 option = $(if $($(2)),$(1) $(call quoted,$($(2))))
@@ -93,11 +113,11 @@ reports-published: $(READY)  ### rebuild reports/published from results/publishe
 	@$(PY) -m reports --published
 
 bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
-	@$(PY) -m tests.regressions.gate
+	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE)
 
-bench-compare: $(READY)  ## fail where a benchmark is 25 % slower than BASE
+bench-compare: $(READY)  ## fail where a benchmark is slower than BASE, by turns
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
-	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE))
+	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE)
 
 bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
 	@$(PY) -m tests.speed.cpu_table

@@ -58,10 +58,43 @@ def test_every_variable_that_the_makefile_reads_is_known() -> None:
     read = set(re.findall(r"\$\((?:or \$\()?([A-Z_]+)[),]", text)) | set(
         re.findall(r"^([A-Z_]+) \?=", text, re.MULTILINE)
     )
-    assert read - known <= {"PY", "READY", "RUN_OPTIONS", "TUNE_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "MAKEOVERRIDES"}
+    assert read - known <= {
+        *("PY", "READY", "RUN_OPTIONS", "TUNE_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "MAKEOVERRIDES", "RUN"),
+        "MAKECMDGOALS",
+    }
     assert (
         make("help", *(f"{name}=x y" for name in known - {"VENV", "PYTHON"}), "RAY_ADDRESS=HEAD:6379").returncode == 0
     )
+
+
+@pytest.mark.parametrize(
+    "words", ["bench STUDY=digits", "bench-cpu DEVICE=cuda", "test WORKERS=2", "ablation bench SEEDS=1"]
+)
+def test_a_variable_that_a_target_does_not_take_is_refused_with_those_that_it_takes(words: str) -> None:
+    *_, target, given = words.split()
+    done = make(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"make {target} does not take {given.partition('=')[0]}; it takes: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def takes() -> list[tuple[str, str]]:
+    """Every target, and a variable that it takes."""
+    text = (ROOT / "Makefile").read_text()
+    run = re.findall(r"^RUN := (.*)$", text, re.MULTILINE)[0]
+    rows = dict(re.findall(r"^TAKES_([a-z-]+) := (.*)$", text, re.MULTILINE))
+    del rows["help"]
+    rows["tune"] = run.replace("SEEDS DEPTHS ", "")
+    return [(target, name) for target, names in rows.items() for name in names.replace("$(RUN)", run).split()]
+
+
+@pytest.mark.parametrize(("target", "name"), takes())
+def test_a_variable_that_a_target_takes_is_passed_on(target: str, name: str) -> None:
+    needed = {"tune": "STUDY", "bench-compare": "BASE"}.get(target, name)
+    done = make(target, f"{name}=1357", *([f"{needed}=2468"] if needed != name else []))
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.replace("2468", "")
+    assert "1357" in shown or (name == "DOWNLOAD" and "--download" in shown)
 
 
 @pytest.mark.parametrize("value", ["0, 1", "0;touch HACK", "it's", '"$$(id)"', "a  b", "`id`", "~/x"])

@@ -1,146 +1,191 @@
-"""Has something become slower? Runs the benchmarks of tests/regressions, keeps baselines, and gates on them. No torch.
+"""Has something become slower? Compares two sides by turns, or this one with a saved baseline. No torch.
 
-    python -m tests.regressions.gate                         saves a baseline where there is none, else compares
-    python -m tests.regressions.gate --base FILE             compares with that file; exit code 1 where something slowed
+    python -m tests.regressions.gate                         saves a baseline where there is none, else compares with it
+    python -m tests.regressions.gate --base FILE             compares with that file
     python -m tests.regressions.gate --against PYTHON|DIR    takes turns with another interpreter or checkout
 
-Machines are noisy and two runs are seldom alike. So each benchmark has a calibration workload between its rounds, its
-fastest round is divided by the fastest of these, and whatever seems slower is measured again before the gate speaks.
+Two clocks are judged: the wall's, since waiting is slow too, and the processor's, which neighbours lengthen less. By
+turns is the sharper way: each round of one side stands beside a round of the other that met the same neighbours. What
+the machine does between a baseline and today no interval knows, so a baseline has the wider threshold. Whatever seems
+slower is measured again, longer and by fresh processes, and fails if the interval of that says so.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
 import re
+import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = "tests/regressions/test_depth.py"
-# A quarter: one run against another of the same code, 24 benchmarks, differed by up to 15 % (2 cores of an AMD EPYC).
-THRESHOLD = 0.25
-# Runs that make a baseline, and of each side when two are interleaved; the fastest round of all counts.
-PASSES = 2
-# How often what seems slower is measured again. Noise makes a time longer, never shorter: a change stays, noise goes.
-AGAIN = 3
-# What must agree for two runs to be comparable; torch and Python may differ, that is the question.
-DEVICE = ("device", "device_name", "cores", "timer", "calibration")
-# What pytest-benchmark writes, as far as it is read here.
-Content = dict[str, Any]
+SIDE = "tests/regressions/side.py"
+BENCHMARKS = "tests.regressions.benchmarks:BENCHMARKS"
+# A benchmark is looked at again when its ratio is above 1 + this, and fails when then the whole interval is. What these
+# find was measured: docs/performance.md.
+BY_TURNS = 0.04
+BASELINE = 0.15
+# One-sided, for each bound of the median: the order of the ratios gives it, whatever their distribution.
+CONFIDENCE = 0.95
+# Rounds of a benchmark: as many as fit into so many seconds of one side, within these; so many times more when it is
+# looked at again.
+LEAST, MOST, BUDGET_S, AGAIN = 12, 40, 8.0, 3
+# What may be missed by turns is told from here on.
+WORTH_KNOWING = 0.10
+# A machine is noisy where a calibration got less of a processor than this, or where its processor time differs by more.
+SHARE, PACE = 0.9, 1.3
+# Where the other side got less than that share, the wall's clock fails from 1 + this on: equal code was seen at 1.17.
+BUSY = 0.25
+# What must agree for two sides to be comparable; torch and Python may differ, that is the question.
+DEVICE = ("device", "device_name", "cores", "calibration")
+
+
+class Round(NamedTuple):
+    """Seconds of one round, and of the calibration before it (0 where there was none)."""
+
+    wall: float
+    processor: float
+    pace_wall: float = 0.0
+    pace_processor: float = 0.0
+
+
+Pair = tuple[Round, Round]
+CLOCKS = ("wall", "processor")
 
 
 @dataclass(frozen=True)
-class Run:
-    """The times of one run, or of several merged.
-
-    Attributes:
-        machine: Device kind and name, cores, versions, digest of the calibration workload.
-        times: By benchmark, its fastest round over the fastest calibration between its rounds.
-        unit_s: Seconds of the fastest calibration of all.
-    """
+class Saved:
+    """A baseline: what it ran on, its rounds by benchmark, and in words why it was noisy, if it was."""
 
     machine: dict[str, Any]
-    times: dict[str, float]
-    unit_s: float
+    rounds: dict[str, list[Round]]
+    noise: list[str]
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps({"machine": self.machine, "rounds": self.rounds, "noise": self.noise}))
 
 
-@dataclass
-class Comparison:
-    """What a comparison found: a row a benchmark, and the reasons why it fails; none is a pass.
-
-    Attributes:
-        rows: Name, time before and now, and their ratio.
-        faults: A line each.
-        slower: The benchmarks that a fault is about and that could be measured again.
-    """
-
-    rows: list[tuple[str, float, float, float]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    slower: list[str] = field(default_factory=list)
-
-
-def read(path: Path) -> Content:
-    """A saved run.
+def read(path: Path) -> Saved:
+    """A saved baseline.
 
     Raises:
         ValueError: One line: the file is missing or is none of ours.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        times(content)
+        rounds = {str(name): [Round(*map(float, each)) for each in found] for name, found in content["rounds"].items()}
+        return Saved(dict(content["machine"]), rounds, list(map(str, content["noise"])))
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path} is not a run of these benchmarks, or one of an earlier version") from None
-    return dict(content)
 
 
-def times(content: Content) -> Run:
-    """What is compared of a saved run."""
-    found, paces = {}, []
-    for benchmark in content["benchmarks"]:
-        paces.append(min(benchmark["extra_info"]["calibration_s"]))
-        found[str(benchmark["name"])] = float(benchmark["stats"]["min"]) / paces[-1]
-    return Run(dict(content["machine_info"]["suite"]), found, min(paces, default=math.nan))
-
-
-def merged(contents: Sequence[Content]) -> Content:
-    """Several runs of one side as one: of each benchmark the run that was fastest in calibrated time."""
-    best: Content = {}
-    for content in contents:
-        calibrated = times(content).times
-        for benchmark in content["benchmarks"]:
-            name = benchmark["name"]
-            if name not in best or calibrated[name] < best[name][0]:
-                best[name] = (calibrated[name], benchmark)
-    return {**contents[0], "benchmarks": [benchmark for _, benchmark in best.values()]}
-
-
-def compare(base: Run, new: Run, threshold: float = THRESHOLD, seconds: bool = False) -> Comparison:
-    """Compares two runs.
-
-    Args:
-        base: What it was.
-        new: What it is.
-        threshold: A benchmark fails when its time rose by more than this fraction.
-        seconds: Compare seconds at each side's own fastest pace instead of units of the calibration. For two sides
-            that took turns: both met the machine at its best, and a faster Python would change the unit itself.
-
-    Returns:
-        Rows of name, time before and now, and their ratio; and every reason to fail.
-    """
-    found = Comparison()
-    for name in DEVICE:
-        if base.machine.get(name) != new.machine.get(name):
-            found.faults.append(f"unlike devices: {name} {base.machine.get(name)!r} and {new.machine.get(name)!r}")
-    if found.faults:
-        return found
-    for name in sorted(base.times):
-        if name not in new.times:
-            found.faults.append(f"{name} vanished")
-            continue
-        old = base.times[name] * (base.unit_s if seconds else 1)
-        fresh = new.times[name] * (new.unit_s if seconds else 1)
-        ratio = fresh / old if old > 0 else math.nan
-        found.rows.append((name, old, fresh, ratio))
-        if not ratio <= 1 + threshold:
-            found.faults.append(f"{name} is {ratio:.2f} times what it was")
-            found.slower.append(name)
-    if not found.rows:
-        found.faults.append("nothing was compared")
-    return found
-
-
-def file_name(machine: dict[str, Any]) -> str:
-    """Of a saved run: device and versions, as file systems take it."""
+def file_name(machine: Mapping[str, Any]) -> str:
+    """Of a baseline: device and versions, as file systems take it."""
     words = f"{machine['device']}-{machine['device_name']}-torch-{machine['torch']}-python-{machine['python']}"
     return re.sub(r"[^A-Za-z0-9.+_-]+", "_", words) + ".json"
+
+
+def noise(rounds: Mapping[str, Sequence[Round]]) -> list[str]:
+    """In words, what else the machine did while these were measured; empty on a quiet one."""
+    found = [each for rows in rounds.values() for each in rows if each.pace_wall > 0]
+    if len(found) < LEAST:
+        return []
+    said = []
+    share = statistics.median(each.pace_processor / each.pace_wall for each in found)
+    if share < SHARE:
+        said.append(f"the benchmarks had {share:.0%} of a processor")
+    tenths = statistics.quantiles((each.pace_processor for each in found), n=10)
+    if tenths[-1] / tenths[0] > PACE:
+        said.append(f"its pace changed by {tenths[-1] / tenths[0]:.1f}x meanwhile")
+    return said
+
+
+# ---- judging
+
+
+@dataclass(frozen=True)
+class Row:
+    """A benchmark by one clock: its usual time before and now, their ratio, that ratio's one-sided bounds, and whether
+    neighbours took a part of the processor before."""
+
+    name: str
+    clock: str
+    before: float
+    now: float
+    ratio: float
+    low: float
+    high: float
+    busy: bool
+
+    def limit(self, threshold: float) -> float:
+        """The ratio from which on it is slower."""
+        return 1 + (max(threshold, BUSY) if self.busy and self.clock == "wall" else threshold)
+
+
+@dataclass
+class Comparison:
+    """What a comparison found: rows, and the reasons why it fails; none is a pass."""
+
+    rows: list[Row] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Why two sides cannot be compared."""
+    return [
+        f"unlike devices: {n} {theirs.get(n)!r} and {ours.get(n)!r}" for n in DEVICE if ours.get(n) != theirs.get(n)
+    ]
+
+
+def judge(pairs: Mapping[str, Sequence[Pair]], calibrated: bool) -> list[Row]:
+    """The rows of what was measured.
+
+    Args:
+        pairs: By benchmark, rounds before and now.
+        calibrated: Compare units of the calibration before each round, for sides that did not take turns.
+    """
+    rows = []
+    for name, found in pairs.items():
+        old = [pair[0] for pair in found]
+        share = statistics.median(
+            each.pace_processor / each.pace_wall if calibrated else each.processor / each.wall for each in old
+        )
+        for clock in CLOCKS:
+            before, now = ([_time(each, clock, calibrated) for each in side] for side in zip(*found, strict=True))
+            ratios = [b / a if a > 0 else math.nan for a, b in zip(before, now, strict=True)]
+            low, high = _bounds(ratios)
+            rows.append(Row(name, clock, *map(statistics.median, (before, now, ratios)), low, high, share < SHARE))
+    return rows
+
+
+def _time(found: Round, clock: str, calibrated: bool) -> float:
+    seconds: float = getattr(found, clock)
+    pace: float = getattr(found, f"pace_{clock}")
+    return seconds / pace if calibrated else seconds
+
+
+def _bounds(ratios: Sequence[float]) -> tuple[float, float]:
+    if not all(map(math.isfinite, ratios)):
+        return math.nan, math.nan
+    # An upper bound belongs to the test against "less", a lower one to "greater".
+    low, high = (
+        stats.quantile_test(ratios, alternative=side).confidence_interval(CONFIDENCE) for side in ("greater", "less")
+    )
+    return float(low.low), float(high.high)
+
+
+# ---- measuring
 
 
 @dataclass(frozen=True)
@@ -151,39 +196,109 @@ class Side:
     checkout: Path
     device: str
 
-    def run(self, only: str = "", names: Sequence[str] = ()) -> Content:
-        """Runs the benchmarks once and reads what they wrote.
-
-        Args:
-            only: Only those whose name holds this.
-            names: Only these.
+    @contextmanager
+    def sitting(self) -> "Iterator[Sitting]":
+        """A process that runs its rounds, until the context ends.
 
         Raises:
-            ValueError: One line: they did not run through.
+            ValueError: One line: it does not start.
         """
-        which = [f"{BENCHMARKS}::{name}" for name in names] or [BENCHMARKS, *(["-k", only] if only else [])]
         environment = {
-            **os.environ, "DEPTH_BENCH": self.device, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.checkout)
+            **os.environ, "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(self.checkout), str(self.checkout / "tests")]),
         }  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / "run.json"
-            # The collector's passes made one build up to 1.5 times longer than the next, by what earlier ones left.
-            command = [self.python, "-m", "pytest", *which, "-q", "-p", "no:cacheprovider", "--benchmark-enable",
-                       "--benchmark-disable-gc", f"--benchmark-json={target}"]  # fmt: skip
-            if self.device == "cpu":
-                # CPU time: on a shared machine wall times of one and the same step differed fivefold.
-                command.append("--benchmark-timer=time.process_time")
+        command = [self.python, "-m", "tests.regressions.side", self.device, BENCHMARKS]
+        try:
+            process = subprocess.Popen(
+                command, cwd=self.checkout, env=environment, text=True, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:
+            words = "is no saved run (.json), no folder of a checkout, and no interpreter that starts"
+            raise ValueError(f"{self.python} {words}: {error.strerror}") from None
+        with process:
             try:
-                done = subprocess.run(command, cwd=self.checkout, env=environment, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, text=True)  # fmt: skip
-            except OSError as error:
-                words = "is no saved run (.json), no folder of a checkout, and no interpreter that starts"
-                raise ValueError(f"{self.python} {words}: {error.strerror}") from None
-            if done.returncode != 0:
-                tail = done.stdout.strip().splitlines()[-1:] or ["no output"]
-                print(done.stdout, file=sys.stderr)
-                raise ValueError(f"benchmarks failed in {self.checkout} with {self.python}: {tail[0]}")
-            return read(target)
+                yield Sitting(self, process)
+            finally:
+                process.kill()
+
+
+class Sitting:
+    """The near side of a process that holds one benchmark at a time.
+
+    Attributes:
+        machine: Device kind and name, cores, versions, digest of the calibration.
+        names: Its benchmarks.
+    """
+
+    def __init__(self, side: Side, process: "subprocess.Popen[str]") -> None:
+        self._side, self._process = side, process
+        said = self._answer()
+        self.machine: dict[str, Any] = said["machine"]
+        self.names: list[str] = said["names"]
+
+    def hold(self, name: str) -> None:
+        """Makes a benchmark ready, and runs what is not measured of it."""
+        self._ask(hold=name)
+
+    def round(self, calibrated: bool) -> Round:
+        """Runs and times a round of what is held."""
+        return Round(*self._ask(round=calibrated)["round"])
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # what it said last tells why
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        line = self._process.stdout.readline()
+        if not line:
+            said = self._process.stderr.read().strip().splitlines()
+            where = f"{self._side.checkout} with {self._side.python}"
+            raise ValueError(f"the benchmarks ended in {where}: {said[-1] if said else 'no output'}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def _enough(walls: Sequence[float], patience: int) -> bool:
+    return len(walls) >= patience * LEAST and (len(walls) >= patience * MOST or sum(walls) >= patience * BUDGET_S)
+
+
+def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str], patience: int) -> dict[str, list[Pair]]:
+    """Rounds of both sides in turns; who is first changes from pair to pair."""
+    found: dict[str, list[Pair]] = {}
+    for name in names:
+        theirs.hold(name)
+        ours.hold(name)
+        pairs = found[name] = []
+        while not _enough([pair[1].wall for pair in pairs], patience):
+            if len(pairs) % 2:
+                now = ours.round(calibrated=False)
+                pairs.append((theirs.round(calibrated=False), now))
+            else:
+                before = theirs.round(calibrated=False)
+                pairs.append((before, ours.round(calibrated=False)))
+    return found
+
+
+def alone(side: Sitting, names: Sequence[str], patience: int) -> dict[str, list[Round]]:
+    """Rounds of one side, each with a calibration before it: the machine's pace changes within seconds."""
+    found: dict[str, list[Round]] = {}
+    for name in names:
+        side.hold(name)
+        rounds = found[name] = []
+        while not _enough([each.wall for each in rounds], patience):
+            rounds.append(side.round(calibrated=True))
+    return found
+
+
+# ---- the command
 
 
 def interpreter_and_checkout(other: str) -> tuple[str, Path]:
@@ -195,9 +310,79 @@ def interpreter_and_checkout(other: str) -> tuple[str, Path]:
     path = Path(other)
     if not path.is_dir():
         return other, ROOT
-    if not (path / BENCHMARKS).is_file():
-        raise ValueError(f"{path} has no {BENCHMARKS}")
+    if not (path / SIDE).is_file():
+        raise ValueError(f"{path} has no {SIDE}")
     return sys.executable, path.resolve()
+
+
+def against(theirs: Side, ours: Side, only: str, threshold: float) -> Comparison:
+    """Compares two sides by turns: all, and once more by fresh processes what seems slower."""
+
+    def measured(names: Sequence[str], patience: int) -> Comparison:
+        with theirs.sitting() as before, ours.sitting() as now:
+            if faults := unlike(now.machine, before.machine):
+                return Comparison(faults=faults)
+            asked = names or [name for name in before.names if only in name]
+            there = [name for name in asked if name in now.names]
+            faults = [f"{name} vanished" for name in asked if name not in there]
+            return Comparison(judge(by_turns(before, now, there, patience), calibrated=False), faults)
+
+    return _confirmed(measured, threshold)
+
+
+def since(base: Saved, ours: Side, only: str, threshold: float) -> tuple[Comparison, Saved]:
+    """Compares with a baseline; also gives what was measured."""
+    kept: list[Saved] = []
+
+    def measured(names: Sequence[str], patience: int) -> Comparison:
+        with ours.sitting() as now:
+            if faults := unlike(now.machine, base.machine):
+                return Comparison(faults=faults)
+            rounds = alone(now, names or [name for name in now.names if only in name], patience)
+            kept.append(Saved(now.machine, rounds, noise(rounds)))
+            faults = [f"{name} vanished" for name in base.rounds if only in name and name not in now.names]
+            # The longer side is cut: rounds of two days are no pairs, and any order of them will do.
+            pairs = {
+                n: list(zip(base.rounds[n], found, strict=False)) for n, found in rounds.items() if n in base.rounds
+            }
+            return Comparison(judge(pairs, calibrated=True), faults)
+
+    found = _confirmed(measured, threshold)
+    return found, kept[0] if kept else base
+
+
+def _confirmed(measured: Callable[[Sequence[str], int], Comparison], threshold: float) -> Comparison:
+    """A first look at all, and a second one at what seems slower, which decides."""
+    found = measured((), 1)
+    if not found.rows and not found.faults:
+        found.faults.append("nothing was compared")
+    suspects = list(dict.fromkeys(row.name for row in found.rows if not row.ratio <= row.limit(threshold)))
+    if not suspects:
+        return found
+    print(f"measured again: {', '.join(suspects)}", flush=True)
+    again = measured(suspects, AGAIN)
+    found.rows = [row for row in found.rows if row.name not in suspects] + again.rows
+    found.faults += [
+        f"{row.name} takes {row.ratio:.2f} times as long as it did ({row.clock} time)"
+        for row in again.rows
+        if not row.low <= row.limit(threshold)
+    ]
+    return found
+
+
+def baseline(ours: Side) -> Saved:
+    """Measures a baseline in two processes, since one may have a bad place in memory; their rounds alternate."""
+    sittings = []
+    for _ in range(2):
+        with ours.sitting() as now:
+            sittings.append(alone(now, now.names, 1))
+            machine = now.machine
+    first, second = sittings
+    rounds = {
+        name: [each for pair in itertools.zip_longest(first[name], second[name]) for each in pair if each]
+        for name in first
+    }
+    return Saved(machine, rounds, noise(rounds))
 
 
 def main() -> None:
@@ -205,10 +390,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.regressions.gate", description="Has something become slower?"
     )
-    parser.add_argument("--base", help="a saved run to compare with")
+    parser.add_argument("--base", help="a saved baseline to compare with")
     parser.add_argument("--against", help="another interpreter, or the folder of another checkout")
-    parser.add_argument("--threshold", type=float, default=THRESHOLD, help="fraction that a ratio may rise by")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threshold", type=float, help=f"fraction of slowing that is let pass ({BY_TURNS} by turns, "
+                        f"else {BASELINE})")  # fmt: skip
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--only", default="", help="only benchmarks whose name holds this")
     parser.add_argument("--dir", type=Path, default=Path(".benchmarks"), help="where baselines lie")
     options = parser.parse_args()
@@ -223,61 +409,49 @@ def _serve(options: argparse.Namespace) -> int:
     ours = Side(sys.executable, ROOT, options.device)
     if options.against:
         theirs = Side(*interpreter_and_checkout(options.against), options.device)
-        sides: tuple[list[Content], list[Content]] = ([], [])
-        for _ in range(PASSES):
-            sides[0].append(theirs.run(options.only))
-            sides[1].append(ours.run(options.only))
-        found = _patient(sides, (theirs, ours), options.threshold, seconds=True)
-        return tell(found, options.against, seconds=True)
+        found = against(theirs, ours, options.only, BY_TURNS if options.threshold is None else options.threshold)
+        return tell(found, f"{options.against}, by turns", "ms", 1e3)
     try:
         options.dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot make the folder {options.dir}: {error.strerror}") from None
-    base = read(Path(options.base)) if options.base else None
-    if options.only and not base and not any(options.dir.glob("*-torch-*.json")):
+    if options.base:
+        base, name = read(Path(options.base)), options.base
+    else:
+        with ours.sitting() as now:
+            kept = options.dir / file_name(now.machine)
+        if not kept.exists():
+            return _save(ours, kept, options.only)
+        base, name = read(kept), str(kept)
+    found, latest = since(base, ours, options.only, BASELINE if options.threshold is None else options.threshold)
+    latest.write(options.dir / "latest.json")
+    for which, saved in (("the baseline", base), ("this run", latest)):
+        if saved.noise:
+            print(f"{which} is noisy: {'; '.join(saved.noise)}")
+    return tell(found, name, "units of the calibration before each round", 1)
+
+
+def _save(ours: Side, path: Path, only: str) -> int:
+    if only:
         raise ValueError("a baseline of a part would hide what it lacks: leave --only out")
-    first = ours.run(options.only)
-    kept = options.dir / file_name(times(first).machine)
-    if base is None and not kept.exists():
-        if options.only:
-            raise ValueError("a baseline of a part would hide what it lacks: leave --only out")
-        whole = merged([first, *(ours.run() for _ in range(PASSES - 1))])
-        kept.write_text(json.dumps(whole), encoding="utf-8")
-        print(f"baseline saved: {kept} ({len(whole['benchmarks'])} benchmarks)")
-        return 0
-    base = base or read(kept)
-    if options.only:
-        base = {**base, "benchmarks": [b for b in base["benchmarks"] if options.only in b["name"]]}
-    runs = ([base], [first])
-    found = _patient(runs, (None, ours), options.threshold)
-    (options.dir / "latest.json").write_text(json.dumps(merged(runs[1])), encoding="utf-8")
-    return tell(found, options.base or str(kept))
+    saved = baseline(ours)
+    saved.write(path)
+    print(f"baseline saved: {path} ({len(saved.rounds)} benchmarks)")
+    if saved.noise:
+        print(f"it is noisy, and comparisons will say so: {'; '.join(saved.noise)}. Save another in quiet.")
+    return 0
 
 
-def _patient(
-    runs: tuple[list[Content], list[Content]],
-    sides: tuple[Side | None, Side],
-    threshold: float,
-    seconds: bool = False,
-) -> Comparison:
-    """Compares, and measures again what seems slower, on every side that can be, before it says so."""
-    for left in reversed(range(AGAIN + 1)):
-        found = compare(times(merged(runs[0])), times(merged(runs[1])), threshold, seconds)
-        if not found.slower or not left:
-            break
-        print(f"measured again: {', '.join(found.slower)}", flush=True)
-        for kept, side in zip(runs, sides, strict=True):
-            if side:
-                kept.append(side.run(names=found.slower))
-    return found
-
-
-def tell(found: Comparison, base: str, seconds: bool = False) -> int:
+def tell(found: Comparison, base: str, unit: str, scale: float) -> int:
     """Prints a comparison, slowest ratio first, and gives the exit code."""
-    unit = "seconds, in turns" if seconds else "units of the calibration workload run between the rounds"
-    print(f"compared with {base}; times in {unit}")
-    for name, before, now, ratio in sorted(found.rows, key=lambda row: -row[3]):
-        print(f"{name:<44} {before:>9.4f} {now:>9.4f} {ratio:>7.2f}x")
+    print(f"compared with {base}; {unit}; ratio with {CONFIDENCE:.0%} bounds")
+    for row in sorted(found.rows, key=lambda row: -row.ratio):
+        bounds = f"[{row.low:.2f}, {row.high:.2f}]"
+        times = f"{scale * row.before:>9.2f} {scale * row.now:>9.2f}"
+        print(f"{row.name:<24} {row.clock:<9} {times} {row.ratio:>6.2f}x {bounds}")
+    failed = {fault.partition(" takes ")[0] for fault in found.faults}
+    if unsure := sorted({r.name for r in found.rows if r.high > 1 + WORTH_KNOWING and r.name not in failed}):
+        print(f"too noisy to tell whether they are {WORTH_KNOWING:.0%} slower: {', '.join(unsure)}")
     for fault in found.faults:
         print(f"FAILED: {fault}", file=sys.stderr)
     return 1 if found.faults else 0

@@ -1,97 +1,256 @@
-"""The gate's own logic, on runs made up for it; the benchmarks themselves are not run here."""
+"""The gate's own logic, on rounds made up for it; the benchmarks themselves are not run here, but for a tiny one."""
 
-import json
+import dataclasses
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.regressions import gate as regressions
-from tests.regressions.gate import Content, Run, Side, compare, file_name, interpreter_and_checkout, merged, read, times
+from tests.regressions import gate
+from tests.regressions.gate import Round, Saved, Side, file_name, interpreter_and_checkout, judge, noise, read, unlike
 
 MACHINE = {
-    "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "timer": "perf_counter", "calibration": "5f3c",
-    "torch": "2.15.0", "python": "3.11.7",
+    "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "calibration": "5f3c", "torch": "2.15.0",
+    "python": "3.11.7",
 }  # fmt: skip
+# Of a side, the number of its sitting and a benchmark: seconds by the wall and of the processor.
+Measure = Callable[[str, int, str], tuple[float, float]]
 
 
-def run(machine: dict[str, Any] | None = None, unit_s: float = 1.0, **in_units: float) -> Run:
-    return Run({**MACHINE, **(machine or {})}, in_units, unit_s)
+class Planted:
+    """A sitting whose rounds are made up."""
+
+    def __init__(
+        self, python: str, turn: int, names: list[str], measure: Measure, asked: list[tuple[str, str]]
+    ) -> None:
+        self.machine, self.names = MACHINE, names
+        self._python, self._turn, self._measure, self._asked = python, turn, measure, asked
+
+    def hold(self, name: str) -> None:
+        self._name = name
+        self._asked.append((self._python, name))
+
+    def round(self, calibrated: bool) -> Round:
+        return Round(*self._measure(self._python, self._turn, self._name), *((1.0, 1.0) if calibrated else ()))
 
 
-def content(calibrations: Sequence[float] = (1.0, 7.0), **seconds: float) -> Content:
-    """As pytest-benchmark writes it, as far as it is read."""
-    benchmarks = [
-        {"name": n, "stats": {"min": s, "mean": 9.0}, "extra_info": {"calibration_s": list(calibrations)}}
-        for n, s in seconds.items()
-    ]
-    return {"machine_info": {"node": "x", "suite": MACHINE}, "benchmarks": benchmarks}
+@dataclasses.dataclass
+class Served:
+    code: int
+    asked: list[tuple[str, str]]
+
+
+def serve(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    measure: Measure,
+    *arguments: str,
+    names: tuple[str, ...] = ("step", "build"),
+) -> Served:
+    """The command with planted rounds: its exit code, and which interpreter was asked for which benchmark, in order."""
+    asked: list[tuple[str, str]] = []
+    turns: dict[str, int] = {}
+
+    @contextmanager
+    def sitting(self: Side) -> Iterator[Planted]:
+        turn = turns[self.python] = turns.get(self.python, -1) + 1
+        yield Planted(self.python, turn, list(names), measure, asked)
+
+    monkeypatch.setattr(Side, "sitting", sitting)
+    monkeypatch.setattr(sys, "argv", ["gate", "--dir", str(folder), *arguments])
+    with pytest.raises(SystemExit) as caught:
+        gate.main()
+    return Served(int(caught.value.code or 0), asked)
+
+
+def steady(**seconds: float) -> Measure:
+    return lambda python, turn, name: (seconds.get(name, 1.0),) * 2
+
+
+def noisy(rng: random.Random, factor: Callable[[str], tuple[float, float]] = lambda _: (1.0, 1.0)) -> Measure:
+    """As on a shared machine, and worse: 4 % of jitter, by the wall's clock up to threefold in one round of four."""
+
+    def measure(python: str, turn: int, name: str) -> tuple[float, float]:
+        wall, processor = factor(python)
+        jitter = rng.lognormvariate(0.0, 0.04)
+        neighbour = rng.uniform(1.0, 3.0) if rng.random() < 0.25 else 1.0
+        return wall * jitter * neighbour, processor * jitter * (1.0 + 0.1 * (neighbour - 1.0))
+
+    return measure
+
+
+# ---- judging
+
+
+def test_the_bounds_of_a_ratio_hold_as_often_as_they_say() -> None:
+    """Of rounds without a law of their own: long ones on one side, unlike spreads."""
+    rng = random.Random(0)
+    outside = [0, 0]
+    for _ in range(300):
+        pairs = [(Round(1.0, 1.0), Round(r, r)) for r in (rng.choice((rng.uniform(0.9, 1.1), rng.uniform(0.5, 1.0),
+                 rng.uniform(1.0, 9.0))) for _ in range(15))]  # fmt: skip
+        row = judge({"step": pairs}, calibrated=False)[0]
+        outside[0] += row.low > 1.0
+        outside[1] += row.high < 1.0
+    assert max(outside) < 25  # 5 % of 300, and what chance adds to it
 
 
 def test_same_pace_passes_on_a_machine_twice_as_slow() -> None:
-    fast, slow = content(step=3.0, build=1.0), content((2.0, 9.0), step=6.0, build=2.1)
-    found = compare(times(fast), times(slow))
-    assert found.faults == []
-    assert [(name, round(ratio, 3)) for name, _, _, ratio in found.rows] == [("build", 1.05), ("step", 1.0)]
-
-
-def test_a_quarter_more_fails_and_just_under_passes() -> None:
-    assert compare(run(step=1.0), run(step=1.249)).faults == []
-    found = compare(run(step=1.0), run(step=1.26))
-    assert (found.faults, found.slower) == (["step is 1.26 times what it was"], ["step"])
-    assert compare(run(step=1.0), run(step=1.26), threshold=0.3).faults == []
-
-
-def test_a_slowdown_is_seen_though_the_whole_machine_was_faster() -> None:
-    found = compare(times(content(step=1.0)), times(content((0.5, 0.7), step=0.9)))
-    assert found.faults == ["step is 1.80 times what it was"]
-
-
-def test_sides_that_took_turns_are_compared_in_seconds_at_their_best() -> None:
-    """The other side's Python runs the calibration in half the time: its unit is smaller, its step is not faster."""
-    theirs, ours = run(unit_s=0.5, step=6.0), run(unit_s=1.0, step=3.0)
-    assert compare(theirs, ours, seconds=True).rows == [("step", 3.0, 3.0, 1.0)]
-    assert compare(ours, theirs).faults
-
-
-def test_a_benchmark_that_vanished_fails_and_a_new_one_does_not() -> None:
-    found = compare(run(step=1.0, build=1.0), run(step=1.0, forward=1.0))
-    assert (found.faults, found.slower) == (["build vanished"], [])
-    assert [row[0] for row in found.rows] == ["step"]
-
-
-def test_comparing_nothing_fails() -> None:
-    assert compare(run(), run(step=1.0)).faults == ["nothing was compared"]
+    pairs = [(Round(3.0, 3.0, 1.0, 1.0), Round(6.0, 6.0, 2.0, 2.0))] * 8
+    assert {row.ratio for row in judge({"step": pairs}, calibrated=True)} == {1.0}
+    assert {row.ratio for row in judge({"step": pairs}, calibrated=False)} == {2.0}
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"device_name": "NVIDIA H100"}, {"device": "cpu"}, {"cores": 8}, {"timer": "process_time"}, {"calibration": "0"}],
+    "other", [{"device_name": "NVIDIA H100"}, {"device": "cpu"}, {"cores": 8}, {"calibration": "0"}]
 )
 def test_unlike_devices_are_refused(other: dict[str, Any]) -> None:
-    found = compare(run(step=1.0), run(other, step=1.0))
-    assert len(found.faults) == 1
-    assert found.faults[0].startswith("unlike devices")
-    assert found.rows == []
+    (fault,) = unlike(MACHINE, {**MACHINE, **other})
+    assert fault.startswith("unlike devices")
 
 
 def test_another_torch_on_the_same_device_is_compared() -> None:
-    assert compare(run(step=1.0), run({"torch": "2.16.0", "python": "3.12.1"}, step=1.0)).faults == []
+    assert unlike(MACHINE, {**MACHINE, "torch": "2.16.0", "python": "3.12.1"}) == []
 
 
-def test_not_a_number_fails() -> None:
-    assert compare(run(step=1.0), run(step=float("nan"))).faults
+# ---- by turns
 
 
-def test_of_several_runs_the_fastest_in_calibrated_time_counts() -> None:
-    """The second met a machine half as fast, and was the faster: its pace, not its seconds, is what counts."""
-    both = merged([content(step=3.3, build=1.0), content((2.0,), step=6.0)])
-    assert times(both).times == {"step": 3.0, "build": 1.0}
-    assert times(both).unit_s == 1.0
+def test_two_interpreters_take_turns_and_what_seems_slower_is_asked_of_both_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = sys.executable
+
+    def slow_here(python: str, turn: int, name: str) -> tuple[float, float]:
+        return (1.2, 1.2) if python == here and name == "step" else (1.0, 1.0)
+
+    found = serve(monkeypatch, tmp_path, slow_here, "--against", "other")
+    assert found.code == 1
+    assert found.asked == [(side, name) for name in ("step", "build", "step") for side in ("other", here)]
+    said = capsys.readouterr()
+    assert "step takes 1.20 times as long as it did (wall time)" in said.err
+    assert "build takes" not in said.err
+    assert (
+        serve(monkeypatch, tmp_path, lambda p, t, n: (1.0, 1.0) if p == here else (1.2, 1.2), "--against", "other").code
+        == 0
+    )
+
+
+def test_a_process_with_a_bad_place_in_memory_is_no_slowdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def once(python: str, turn: int, name: str) -> tuple[float, float]:
+        return (1.3, 1.3) if python == sys.executable and turn == 0 else (1.0, 1.0)
+
+    assert serve(monkeypatch, tmp_path, once, "--against", "other").code == 0
+
+
+def test_waiting_is_slow_though_it_takes_no_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = lambda python, turn, name: (2.0, 1.0) if python == sys.executable else (1.0, 1.0)  # noqa: E731
+    assert serve(monkeypatch, tmp_path, waits, "--against", "other").code == 1
+    said = capsys.readouterr().err
+    assert "(wall time)" in said
+    assert "(processor time)" not in said
+
+
+def test_by_turns_a_tenth_is_found_and_equal_code_raises_no_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine whose noise is 4 % and, by the wall's clock, threefold in a quarter of the rounds."""
+    rng, alarms, found = random.Random(1), 0, 0
+    names = tuple(f"b{i}" for i in range(25))
+    for _ in range(20):
+        alarms += serve(monkeypatch, tmp_path, noisy(rng), "--against", "other", names=names).code
+        slower = noisy(rng, lambda python: (1.1, 1.1) if python == sys.executable else (1.0, 1.0))
+        found += serve(monkeypatch, tmp_path, slower, "--against", "other", names=("step",)).code
+    assert alarms == 0
+    assert found >= 18
+
+
+@pytest.mark.parametrize(("wall", "code"), [(1.2, 0), (1.4, 1)])
+def test_where_neighbours_take_the_processor_only_longer_waiting_fails(
+    wall: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a processor for both sides: by the wall's clock, equal code was then seen at 1.17 times."""
+    shared = lambda python, turn, name: (2.0 * wall if python == sys.executable else 2.0, 1.0)  # noqa: E731
+    assert serve(monkeypatch, tmp_path, shared, "--against", "other").code == code
+
+
+def test_what_noise_hides_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(2)
+    wild = lambda python, turn, name: (rng.uniform(1.0, 2.0), 1.0) if name == "step" else (1.0, 1.0)  # noqa: E731
+    assert serve(monkeypatch, tmp_path, wild, "--against", "other").code == 0
+    assert "too noisy to tell whether they are 10% slower: step\n" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_vanished_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, tmp_path, steady())
+    assert serve(monkeypatch, tmp_path, steady(), names=("step", "more")).code == 1
+    assert serve(monkeypatch, tmp_path, steady(), names=("step", "build", "more")).code == 0
+
+
+def test_comparing_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert serve(monkeypatch, tmp_path, steady(), "--against", "other", "--only", "nonsense").code == 1
+
+
+def test_not_a_number_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = lambda python, turn, name: (float("nan"),) * 2 if python == sys.executable else (1.0, 1.0)  # noqa: E731
+    assert serve(monkeypatch, tmp_path, broken, "--against", "other").code == 1
+
+
+# ---- baselines
+
+
+def test_first_run_saves_a_baseline_and_later_ones_are_held_against_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert serve(monkeypatch, tmp_path, steady(step=1.0, build=2.0)).code == 0
+    kept = tmp_path / file_name(MACHINE)
+    before = read(kept)
+    assert (before.machine, before.noise, set(before.rounds)) == (MACHINE, [], {"step", "build"})
+    assert serve(monkeypatch, tmp_path, steady(step=1.1, build=2.0)).code == 0
+    assert serve(monkeypatch, tmp_path, steady(step=1.5, build=2.0)).code == 1
+    assert read(kept) == before
+    assert read(tmp_path / "latest.json").rounds["step"][0].wall == 1.5
+    assert serve(monkeypatch, tmp_path, steady(step=1.5, build=2.0), "--threshold", "0.6").code == 0
+
+
+@pytest.mark.parametrize(
+    ("paces", "words"),
+    [
+        ([(0.015, 0.015)] * 20, ""),
+        ([(0.030, 0.015)] * 20, "the benchmarks had 50% of a processor"),
+        ([(0.015, 0.015)] * 12 + [(0.030, 0.030)] * 8, "its pace changed by 2.0x meanwhile"),
+    ],
+)
+def test_a_baseline_knows_that_it_was_noisy_and_each_comparison_says_so(
+    paces: list[tuple[float, float]], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rounds = {"step": [Round(1.0, 1.0, *pace) for pace in paces]}
+    assert noise(rounds) == ([words] if words else [])
+    Saved(MACHINE, {"step": [Round(1.0, 1.0, 1.0, 1.0)] * 8}, noise(rounds)).write(tmp_path / "base.json")
+    assert serve(monkeypatch, tmp_path, steady(), "--base", str(tmp_path / "base.json")).code == 0
+    assert ("the baseline is noisy" in capsys.readouterr().out) == bool(words)
+
+
+def test_part_is_held_against_that_part_and_is_no_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve(monkeypatch, tmp_path, steady(), "--only", "step").code == 2
+    assert "leave --only out" in capsys.readouterr().err
+    assert list(tmp_path.glob("*-torch-*.json")) == []
+    serve(monkeypatch, tmp_path, steady())
+    found = serve(monkeypatch, tmp_path, steady(), "--only", "step")
+    assert (found.code, {name for _, name in found.asked}) == (0, {"step"})
+    assert "vanished" not in capsys.readouterr().err
 
 
 def test_file_name_holds_device_and_versions_and_no_folder() -> None:
@@ -99,16 +258,9 @@ def test_file_name_holds_device_and_versions_and_no_folder() -> None:
     assert name == "cuda-AMD_EPYC_9_x_ES_-torch-2.15.0+cu132-python-3.11.7.json"
 
 
-def test_read_takes_the_fastest_round_and_the_fastest_calibration(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(content((4.0, 0.5), step=0.25)))
-    assert times(read(path)) == run(unit_s=0.5, step=0.5)
-
-
-OLD = '{"benchmarks": [{"name": "step", "stats": {"min": 1}}], "machine_info": {"suite": {}}}'
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"benchmarks": [], "machine_info": {}}', OLD])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"rounds": [], "machine": {}}', '{"rounds": {"a": [["x"]]}, "machine": {}}']
+)
 def test_read_refuses_other_files_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "b.json"
     path.write_text(text)
@@ -119,135 +271,52 @@ def test_read_refuses_other_files_in_one_line(tmp_path: Path, text: str) -> None
         read(tmp_path / "none.json")
 
 
-def serve(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, measure: Callable[[str, int], dict[str, float]], *arguments: str
-) -> tuple[int, list[tuple[str, tuple[str, ...]]]]:
-    """The command with the benchmarks' times planted.
-
-    Args:
-        measure: Of the interpreter and the number of its runs so far, the seconds by benchmark.
-
-    Returns:
-        The exit code, and which interpreters ran in what order, with the benchmarks that they were asked for.
-    """
-    used: list[tuple[str, tuple[str, ...]]] = []
-
-    def planted(side: Side, only: str = "", names: Sequence[str] = ()) -> Content:
-        seconds = measure(side.python, sum(python == side.python for python, _ in used))
-        used.append((side.python, tuple(names)))
-        return content(**{n: s for n, s in seconds.items() if only in n and n in (names or seconds)})
-
-    monkeypatch.setattr(Side, "run", planted)
-    monkeypatch.setattr(sys, "argv", ["regressions", "--dir", str(folder), *arguments])
-    with pytest.raises(SystemExit) as caught:
-        regressions.main()
-    return int(caught.value.code or 0), used
-
-
-def test_first_run_saves_a_baseline_and_later_ones_are_held_against_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, used = serve(monkeypatch, tmp_path, lambda _, turn: {"step": 1.1 - 0.1 * turn, "build": 2.0})
-    assert (code, len(used)) == (0, regressions.PASSES)
-    kept = tmp_path / file_name(MACHINE)
-    assert times(read(kept)) == run(step=1.0, build=2.0)
-    assert serve(monkeypatch, tmp_path, lambda _, turn: {"step": 1.1, "build": 2.0})[0] == 0
-    assert serve(monkeypatch, tmp_path, lambda _, turn: {"step": 1.5, "build": 2.0})[0] == 1
-    assert times(read(kept)) == run(step=1.0, build=2.0)
-    assert times(read(tmp_path / "latest.json")).times == {"step": 1.5, "build": 2.0}
-    assert serve(monkeypatch, tmp_path, lambda _, turn: {"step": 1.5, "build": 2.0}, "--threshold", "0.6")[0] == 0
-
-
-def test_what_seems_slower_is_measured_again_and_only_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve(monkeypatch, tmp_path, lambda *_: {"step": 1.0, "build": 1.0})
-    noise = serve(monkeypatch, tmp_path, lambda _, turn: {"step": [1.9, 1.4, 1.1][turn], "build": 1.0})
-    assert noise == (0, [(sys.executable, ()), (sys.executable, ("step",)), (sys.executable, ("step",))])
-    slower = serve(monkeypatch, tmp_path, lambda *_: {"step": 1.5, "build": 1.0})
-    assert slower[0] == 1
-    assert len(slower[1]) == 1 + regressions.AGAIN
-
-
-def test_part_is_held_against_that_part_and_is_no_baseline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    both = {"step": 1.0, "build": 1.0}
-    assert serve(monkeypatch, tmp_path, lambda *_: both, "--only", "step")[0] == 2
-    assert "leave --only out" in capsys.readouterr().err
-    assert list(tmp_path.glob("*-torch-*.json")) == []
-    serve(monkeypatch, tmp_path, lambda *_: both)
-    assert serve(monkeypatch, tmp_path, lambda *_: both, "--only", "step")[0] == 0
-    assert "vanished" not in capsys.readouterr().err
-
-
-def test_gate_knows_noise_from_a_slowdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty benchmarks, each up to 1.8 times too long in one run of eight: as on a shared machine, and worse.
-
-    Over twenty days no false alarm; and the one that a change made half as slow again is found on each of them.
-    """
-    rng = random.Random(1)
-    true = {f"b{i:02}": 1.0 + i for i in range(40)}
-
-    def measured(slower: dict[str, float]) -> dict[str, float]:
-        noise = {n: 1.0 + 0.05 * rng.random() + (0.8 * rng.random() if rng.random() < 0.125 else 0.0) for n in true}
-        return {n: s * noise[n] * slower.get(n, 1.0) for n, s in true.items()}
-
-    alarms, found = 0, 0
-    for day in range(20):
-        folder = tmp_path / str(day)
-        assert serve(monkeypatch, folder, lambda *_: measured({}))[0] == 0
-        alarms += serve(monkeypatch, folder, lambda *_: measured({}))[0]
-        found += serve(monkeypatch, folder, lambda *_: measured({"b07": 1.5}))[0]
-    assert (alarms, found) == (0, 20)
-
-
 def test_named_baseline_that_is_missing_is_refused_before_any_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, used = serve(monkeypatch, tmp_path, lambda *_: {}, "--base", str(tmp_path / "none.json"))
-    assert (code, used) == (2, [])
+    found = serve(monkeypatch, tmp_path, steady(), "--base", str(tmp_path / "none.json"))
+    assert (found.code, found.asked) == (2, [])
     assert capsys.readouterr().err.startswith("error: cannot read")
 
 
-def test_two_interpreters_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = sys.executable
-
-    def slow_here(python: str, turn: int) -> dict[str, float]:
-        return {"step": 1.4 if python == here else 1.0, "build": 1.0}
-
-    code, used = serve(monkeypatch, tmp_path, slow_here, "--against", "other")
-    assert code == 1
-    turns = regressions.PASSES, regressions.AGAIN
-    assert used == [("other", ()), (here, ())] * turns[0] + [("other", ("step",)), (here, ("step",))] * turns[1]
-
-    def slow_there(python: str, turn: int) -> dict[str, float]:
-        return {"step": 1.0 if python == here else 1.4, "build": 1.0}
-
-    assert serve(monkeypatch, tmp_path, slow_there, "--against", "other")[0] == 0
+# ---- the two processes
 
 
 def test_folder_is_another_checkout_if_it_has_the_benchmarks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no tests/regressions"):
         interpreter_and_checkout(str(tmp_path))
-    assert interpreter_and_checkout(str(regressions.ROOT)) == (sys.executable, regressions.ROOT)
+    assert interpreter_and_checkout(str(gate.ROOT)) == (sys.executable, gate.ROOT)
+
+
+def test_a_side_runs_rounds_by_both_clocks_and_says_why_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Side(sys.executable, gate.ROOT, "cpu").sitting() as side:
+        assert side.machine["device"] == "cpu"
+        side.hold("build 18 plain")
+        found = side.round(calibrated=True)
+        assert min(found) > 0
+        assert found.processor < 2 * found.wall
+        assert side.round(calibrated=False)[2:] == (0.0, 0.0)
+        with pytest.raises(ValueError, match=r"the benchmarks ended in .*: KeyError: 'nonsense'"):
+            side.hold("nonsense")
 
 
 def test_command_helps_without_torch() -> None:
     lines = (
         "import sys",
         "sys.argv = ['x', '--help']",
-        "import tests.regressions.gate as regressions",
-        "try: regressions.main()",
+        "import tests.regressions.gate as gate",
+        "try: gate.main()",
         "except SystemExit: pass",
         "assert 'torch' not in sys.modules",
     )
     command = [sys.executable, "-c", "\n".join(lines)]
-    assert subprocess.run(command, capture_output=True, cwd=regressions.ROOT, check=False).returncode == 0
+    assert subprocess.run(command, capture_output=True, cwd=gate.ROOT, check=False).returncode == 0
 
 
 def test_what_is_no_interpreter_and_no_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (["--against", "/no/such/dir"], ["--dir", str(tmp_path / "file")]):
         command = [sys.executable, "-m", "tests.regressions.gate", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=regressions.ROOT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=gate.ROOT, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert done.stderr.startswith("error: ")

@@ -1,0 +1,119 @@
+"""What is benchmarked: forward pass, step, build and first step by depth and family; and a page of 1,008 records.
+
+Each benchmark is a context: it makes what is measured and gives the call that is one round of it.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import made_up
+import torch
+from torch import nn
+
+from bench.data import datasets as data
+from bench.data.images import Images
+from bench.plan.trial import Trial
+from bench.train.execution import numerics, usual
+from bench.train.loop import mode
+from bench.train.step import Step
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec
+
+DEPTHS = (18, 130, 1002)
+FAMILIES = ("plain", "preact")
+Call = Callable[[], object]
+
+
+def _images(family: str, depth: int, device: str) -> tuple[Trial, Images]:
+    trial = Trial("bench", ARCHITECTURES[family], depth, 0, epochs=100, lr=1e-4, schedule="constant")
+    return trial, Images(data.load(trial.dataset).to(device), trial)
+
+
+def _network(trial: Trial, images: Images, device: str) -> nn.Module:
+    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
+    return build(spec, trial.seed, device).to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def forward(family: str, depth: int, device: str) -> Iterator[Call]:
+    trial, images = _images(family, depth, device)
+    network = _network(trial, images, device)
+    x = images.prepare(images.data.train_images[: trial.batch_size])
+    with mode(network, training=False), torch.inference_mode():
+        yield lambda: network(x)
+
+
+@contextmanager
+def step(family: str, depth: int, device: str) -> Iterator[Call]:
+    trial, images = _images(family, depth, device)
+    execution = usual(trial, device)
+    with numerics(trial.precision, execution.exact):
+        made = Step(_network(trial, images, device), images, trial, device, execution)
+        yield made
+        made.close()
+
+
+@contextmanager
+def construction(family: str, depth: int, device: str) -> Iterator[Call]:
+    trial, images = _images(family, depth, device)
+    yield lambda: _network(trial, images, device)
+
+
+@contextmanager
+def first_step(family: str, depth: int, device: str) -> Iterator[Call]:
+    trial, images = _images(family, depth, device)
+    execution = usual(trial, device)
+
+    def first() -> None:
+        made = Step(_network(trial, images, device), images, trial, device, execution)
+        made()
+        made.close()
+
+    with numerics(trial.precision, execution.exact):
+        yield first
+
+
+STUDY = """
+title = "A thousand records"
+architecture = ["plain", "resnet", "preact"]
+depth = [18, 34, 66, 130, 258, 514, 1002]
+seed = {seeds}
+epochs = 5
+lr = 0.05
+warmup_epochs = 1.0
+"""
+
+
+@contextmanager
+def page(device: str) -> Iterator[Call]:
+    """47 seeds of three arms at seven depths, and their costs: 1,008 records, read, judged and drawn."""
+    from reports import __main__ as reports
+    from reports.page import render
+
+    seeds = list(range(47))
+    records = made_up.study_records(seeds=seeds, study="thousand")
+    assert len(records) == 1008
+    with tempfile.TemporaryDirectory() as folder:
+        made_up.write(Path(folder) / "records" / "thousand", records)
+        study = Path(folder) / "thousand.toml"
+        study.write_text(STUDY.format(seeds=seeds))
+        yield lambda: render.page(reports.gather(str(study), Path(folder) / "records"))
+
+
+BENCHMARKS: Mapping[str, Callable[[str], AbstractContextManager[Call]]] = {
+    **{
+        f"{name} {depth} {family}": partial(benchmark, family, depth)
+        for name, benchmark in (
+            ("forward", forward),
+            ("step", step),
+            ("build", construction),
+            ("first step", first_step),
+        )
+        for depth in DEPTHS
+        for family in FAMILIES
+    },
+    "page of 1,008 records": page,
+}
