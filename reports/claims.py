@@ -101,11 +101,11 @@ CLAIMS: dict[str, Claim] = {
             "Plain nets degrade with depth",
             "As a network gets deeper, training can go astray: performance may not rise.",
             "the document; He et al. 2015, figure 1",
-            "Supported: Page's trend test over depth gives p under 0.05 (exact, seeds as blocks, errors in steps of "
-            f"{points(MARGIN)}, failures tied at the worst rank), and the deepest is more than {points(MARGIN)} "
-            f"worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much worse, by the upper "
-            f"bound. Where learning rates were searched, each depth stands at its own best. {_BADLY} {_ONE_RATE} "
-            f"Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
+            "Supported: Page's trend test over depth gives p under 0.05 (exact, seeds as blocks, errors within "
+            f"{points(MARGIN)} of each other tied, failures tied at the worst rank), and the deepest is more than "
+            f"{points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much "
+            "worse, by the upper bound. Where learning rates were searched, each depth stands at its own best. "
+            f"{_BADLY} {_ONE_RATE} Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
             ("digits-lr", "digits-long", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),

@@ -200,8 +200,11 @@ class Trend:
     reason: str = ""
 
 
-def rising(blocks: ArrayLike) -> Trend:
+def rising(blocks: ArrayLike, alike: float = 0.0) -> Trend:
     """Page's test that the columns rise from left to right, rows as blocks; ties share the mean rank.
+
+    Values of a row that differ by no more than `alike` tie. That is asked of each pair: on a grid of such steps, equal
+    values could fall on either side of an edge, and their noise would decide.
 
     p is the exact one over all orders of the ranks as they are, ties included (of up to `MOST_ORDERED` columns; beyond,
     scipy's normal one): three seeds whose only net that trains is the shallowest of three have p = 1/27, where scipy,
@@ -209,10 +212,11 @@ def rising(blocks: ArrayLike) -> Trend:
 
     Args:
         blocks: Shape (seeds, depths), depths in rising order. Failures must already hold the worst value.
+        alike: In the unit of the values.
 
     Source: E. B. Page, Ordered hypotheses for multiple treatments, JASA 1963; `scipy.stats.page_trend_test`.
     """
-    from scipy.stats import page_trend_test, rankdata
+    from scipy.stats import page_trend_test
 
     data = np.asarray(blocks, dtype=float)
     n = data.shape[0] if data.ndim == 2 else 0
@@ -224,9 +228,11 @@ def rising(blocks: ArrayLike) -> Trend:
         return Trend(math.nan, n, "a value is missing")
     if (np.ptp(data, axis=1) == 0).all():
         return Trend(math.nan, n, "all values are equal")
+    apart = data[:, :, None] - data[:, None, :]
+    # Doubled, so that they are whole numbers: a tie adds one half to each of the two.
+    ranks = data.shape[1] + 1 + (apart > alike).sum(axis=2) - (apart < -alike).sum(axis=2)
     if data.shape[1] > MOST_ORDERED:
-        return Trend(float(page_trend_test(data).pvalue), n)
-    ranks = np.rint(2 * rankdata(data, axis=1)).astype(int)
+        return Trend(float(page_trend_test(ranks).pvalue), n)
     total = int((ranks * np.arange(1, data.shape[1] + 1)).sum())
     null = np.ones(1)
     for row in np.sort(ranks, axis=1).tolist():

@@ -228,6 +228,7 @@ def _trainable(ladder: Ladder) -> str:
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
+    In the trend, errors of a seed within the margin of each other tie: a rise that no verdict counts as one is none.
     Supported: both (the intersection needs no correction), and nothing of `badly.doubt` speaks against the deepest.
     Refuted: no depth, tried up to `DEEP` layers or more, is worse than the shallowest by the margin (as `no_harm`), and
     the shallowest trains itself. A rise may be shown by shallower nets alone.
@@ -235,9 +236,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     base = start(claim, measure, ladder)
     if reason := cannot(ladder, deep=0):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
-    # In steps of the margin: a rise that no verdict counts as one is none.
-    steps = np.rint(ladder.errors / MARGIN)
-    trend = stats.rising(steps) if np.ptp(steps, axis=1).any() else stats.Trend(1.0, len(steps))
+    trend = stats.rising(ladder.errors, MARGIN)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
     when = at_steps(ladder)

@@ -29,10 +29,11 @@ class Truth:
     Attributes:
         claim: Whose rule judges it.
         words: What is true in it.
-        answer: The verdict that must come in `LEAST_POWER` of the draws; None where the truth lies on the threshold, or
+        answer: The verdict that must come in `least` of the draws; None where the truth lies on the threshold, or
             against the claim, and the false verdict may come in `MOST_FALSE` of the draws only.
         draw: Makes one study and judges it.
         false: That verdict.
+        least: Share of the draws, in 0..1.
     """
 
     claim: str
@@ -40,6 +41,7 @@ class Truth:
     answer: Verdict | None
     draw: Draw
     false: Verdict = Verdict.SUPPORTED
+    least: float = 0.9
 
 
 def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequence[int] = DEPTHS, **more: Any) -> Ladder:
@@ -270,6 +272,10 @@ _CREEP = [0.05 + 0.1 * MARGIN * i for i in range(len(DEPTHS))]
 _UNEVEN = (0.002, 0.0, 0.005, 0.01, 0.02, 0.05, 0.10)
 _ONE_BIG = (0.002,) * 6 + (0.10,)
 _SMALL_UNEVEN = (0.0005, 0.0, 0.001, 0.002, 0.003, 0.005, 0.01)
+# Plain nets whose error stands up to 130 layers, and jumps at 258.
+_TO_258 = DEPTHS[:5]
+_STEP = [0.05] * 4 + [0.35]
+_CLIMB = [0.05] + [0.35] * (len(DEPTHS) - 1)
 _UP = [0.05, 0.06, 0.08, 0.10, 0.12, 0.14]
 S, R, I = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE  # noqa: E741
 
@@ -307,6 +313,14 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("plain-degrades", "error rises to 14 points", S, _degrades([*_UP, 0.14], NOISY)),
     Truth("plain-degrades", "it rises by a tenth of the margin a depth", None, _degrades(_CREEP, 0.0005)),
     Truth("plain-degrades", "it trains up to 34 of nine depths, and not from 66 on", S, _degrades(_CLIFF, NOISY, FINE)),
+    Truth(
+        "plain-degrades",
+        "equal up to 130 layers, 30 points worse at 258",
+        S,
+        _degrades(_STEP, 0.003, _TO_258),
+        least=0.99,
+    ),
+    Truth("plain-degrades", "18 layers train, and all deeper ones stand 30 points worse", S, _degrades(_CLIMB, NOISY)),
     Truth("plain-degrades", "the deepest three diverge", S, _degrades([0.05, 0.1, 0.3, 0.9, 1, 1, 1], 0.0)),
     Truth("thousand-layers", "mean error on the threshold", None, _trains(TRAINED, 0.9, 0.02)),
     Truth("thousand-layers", "the plain twin's mean on its threshold", None, _trains(0.05, NOT_TRAINED, 0.02)),

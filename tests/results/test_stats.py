@@ -94,6 +94,21 @@ def test_trend_with_ties_counts_every_order():
     assert stats.rising(blocks).p == pytest.approx(share)
 
 
+def test_trend_ties_what_is_alike_wherever_it_lies():
+    """A step at the last depth above noise: the noise has no say, be it on one side of a round number or on both."""
+    noise = np.array([[0.004, -0.003, 0.002, -0.001], [-0.002, 0.003, -0.004, 0.001], [0.003, -0.001, -0.002, 0.004]])
+    for base in np.arange(0.02, 0.06, 0.0025):
+        blocks = np.column_stack([base + noise, [0.35, 0.34, 0.36]])
+        assert stats.rising(blocks, alike=0.02).p == pytest.approx(1 / 5**3)
+    assert stats.rising(blocks).p > stats.ALPHA
+
+
+def test_trend_counts_a_rise_that_no_two_neighbours_show():
+    blocks = [[0.05, 0.065, 0.08, 0.095, 0.11]] * 3
+    assert stats.rising(blocks, alike=0.02).p < 0.001
+    assert stats.rising(blocks, alike=0.1).p == 1.0
+
+
 def test_trend_over_ten_depths_with_ties_is_as_drawing_orders_says():
     rng = np.random.default_rng(3)
     blocks = np.rint(4 * rng.random((3, 10)) + 0.1 * np.arange(10))
