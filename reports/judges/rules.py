@@ -127,7 +127,8 @@ def told_apart(ladder: Ladder) -> bool:
     if cannot(ladder, ladder.depths[-1]) or _untrained(ladder, "train_error"):
         return False
     deeper = range(1, len(ladder.depths))
-    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < stats.ALPHA for j in deeper)
+    level = stats.level(len(ladder.seeds))
+    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < level for j in deeper)
 
 
 def _losses(ladder: Ladder) -> str:
@@ -141,7 +142,7 @@ def _losses(ladder: Ladder) -> str:
 def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] = ()) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
-    Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
+    Supported: the one-sided upper bound of the rise is under the margin at every depth. Refuted: at some depth
     most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
     nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
     Errors that are all equal at the floor support it where the test can fail: where it does on one of the `others`.
@@ -158,7 +159,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] =
     adjusted = stats.holm([found.p_above(MARGIN) for found, _ in compared])
     rows = []
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
-        worse = mostly_diverged(ladder, j) or p < stats.ALPHA
+        worse = mostly_diverged(ladder, j) or p < stats.level(found.n)
         state = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
         if worse and badly.doubt(ladder, j, badly.rise(ladder, j)):
             state = "in doubt"
@@ -185,12 +186,24 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
         why = f"the interval reaches over the margin of {points(MARGIN)}"
         if row.low > MARGIN:
             why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row.holm_p:.2g})"
-        return base.but(reason=f"{said}: {why}, {when}")
+        return _open(base, f"{said}: {why}", said, ladder, row)
     return base.but(
         verdict=SUPPORTED,
         reason=f"at every depth from {rows[0].depth} to {rows[-1].depth} layers the {words} is less than "
         f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row.high)}), {when}",
     )
+
+
+def _open(base: Finding, told: str, said: str, ladder: Ladder, row: DepthRow) -> Finding:
+    """The interval of a depth reaches over the margin. More seeds may decide, unless its net doing badly is in doubt.
+
+    Args:
+        told: Why it is open; `said`: what there is to say of the depth, in doubt or not.
+    """
+    j = ladder.depths.index(row.depth)
+    if row.effect > MARGIN and (reason := badly.unfit(ladder, j)):
+        return base.but(reason=badly.in_doubt(said, ladder, j, reason))
+    return base.unclear(f"{told}, {at_steps(ladder)}")
 
 
 def measure_words(measure: str) -> str:
@@ -252,7 +265,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     compared_in_words = _compared(row, ladder.depths[0], measure_words(measure))
     said = f"{compared_in_words}, Page's trend p = {trend.p:.2g}{_trainable(ladder)}"
     deepest = len(ladder.depths) - 1
-    if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
+    # The trend stands beside the bound, which keeps the level over all looks by itself.
+    if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.level(last.n)):
         told = f"it rises with depth: {said}"
         return badly.decided(base, SUPPORTED, told, ladder, deepest, badly.rise(ladder, deepest))
     if ladder.depths[-1] < DEEP:
@@ -263,7 +277,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
         return refuted(base, ladder, f"{told}, Page's trend p = {trend.p:.2g}")
-    return base.but(reason=f"neither shown nor excluded: {said}, {when}")
+    return _open(base, f"neither shown nor excluded: {said}", said, ladder, row)
 
 
 def better(claim: str, measure: str, ladder: Ladder) -> Finding:
@@ -311,4 +325,4 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     if found.estimable and found.high < MARGIN:
         reason = badly.unfit(ladder, last)
         return base.but(reason=badly.in_doubt(told, ladder, last, reason)) if reason else refuted(base, ladder, told)
-    return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")
+    return base.unclear(f"{words}: the interval reaches over {margin}, {when}")
