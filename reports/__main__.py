@@ -33,6 +33,10 @@ def report(
     next_steps: Annotated[bool, typer.Option("--next", help="End with a link and with what to type next.")] = False,
     started: Annotated[float, typer.Option(help="When the whole work began, in seconds since 1970.", hidden=True)] = 0,
     published: Annotated[bool, typer.Option("--published", help="Rebuild every page of results/published.")] = False,
+    seeds_wanted: Annotated[
+        bool,
+        typer.Option("--seeds-wanted", help="Only print the options of `bench run` for more seeds of what is open."),
+    ] = False,
 ) -> None:
     """Writes HTML/STUDY.html, whole or not at all, and prints the verdicts."""
     if published:
@@ -46,6 +50,13 @@ def report(
     if not study:
         raise ValueError("name a study, or say --published")
     source = gather(study, Path(records))
+    if seeds_wanted:
+        from reports.wanted import options, wanted
+
+        trials, why = wanted(source)
+        print("\n".join(why), file=sys.stderr)
+        print(options(trials))
+        return
     target = Path(html) / f"{source.study.name}.html"
     write_page(source, target)
     print_verdicts(source)

@@ -77,8 +77,8 @@ _BOUND = "one-sided bound at the level of its look, seeds paired; of test errors
 # Seeds and levels of the looks, for readers.
 LOOKED = (
     f"Looks at {', '.join(map(str, stats.LOOKS))} seeds, at one-sided levels of "
-    f"{', '.join(f'{100 * level:.3g}' for level in stats.LOOKS.values())} % ({100 * stats.ALPHA:.0f} % in all): the first "
-    "that decides stands."
+    f"{', '.join(f'{100 * level:.3g}' for level in stats.LOOKS.values())} % ({100 * stats.ALPHA:.0f} % in all): "
+    "the first that decides stands."
 )
 
 
