@@ -155,10 +155,10 @@ CLAIMS: dict[str, Claim] = {
             f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, and "
             f"after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's at each "
             f"step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that (Holm over steps) or "
-            "diverges in most seeds. Errors that are all equal at the floor support it where another net's growth "
+            "diverges in most seeds. Errors that are all at the floor support it where another net's growth "
             f"fails the same test. Inconclusive where the net to be grown fails or ends above {percent(TRAINED)}; "
-            "and, if outputs do not change, where an ungrown one does, where all errors are equal, or where no step "
-            f"reaches {DEEP} layers.",
+            "and, if outputs do not change, where an ungrown one does, where all errors are equal or at the floor, or "
+            f"where no step reaches {DEEP} layers.",
             ("digits-growth",),
             growth.identity_growth,
         ),

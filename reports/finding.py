@@ -286,6 +286,22 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:.1f} points"
 
 
+def apart(effect: float, low: float, high: float, what: str) -> str:
+    """How far above or below `what`, with bounds where they are known; no size is told as a negative number."""
+    told = f"{points(abs(effect))} {'above' if effect >= 0 else 'below'} {what}"
+    if not math.isfinite(low + high):
+        return told
+    if low < 0 < high:
+        return f"{told} (between {points(-low)} below and {points(high)} above)"
+    least, most = sorted((abs(low), abs(high)))
+    return f"{told} (at least {points(least)}, at most {points(most)})"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 trial has" or "2 trials have"."""
+    return f"1 {what} has" if number == 1 else f"{number} {what}s have"
+
+
 def percent(fraction: float) -> str:
     """An error in percent, for reasons."""
     return f"{100 * fraction:.1f} %"

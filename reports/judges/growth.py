@@ -40,7 +40,7 @@ def grown(
         change: Shape (seeds, steps): largest change of an output at the insertion, over the largest output.
         error, control: Shape (seeds, steps): training error of the grown and of the ungrown net, 1.0 where it diverged.
         resolution: Smallest step that the errors can make.
-        can_fail: Whether the growth of another net fails this test: then errors that are all equal, at the floor, are
+        can_fail: Whether the growth of another net fails this test: then errors that are all at the floor are
             evidence, too.
     """
     if not depths:
@@ -70,8 +70,9 @@ def grown(
         return base.but(reason=f"{told}, but {lost}: it does not train itself")
     if depths[-1] < DEEP:
         return base.but(reason=f"{told}, but never to {DEEP} layers or more")
-    if np.ptp([error, control]) == 0 and not (can_fail and float(error.max()) < MARGIN):
-        same = f"all errors are equal ({percent(float(error[0, 0]))})"
+    floor = max(float(error.max()), float(control.max())) < MARGIN
+    if (floor and not can_fail) or (not floor and np.ptp([error, control]) == 0):
+        same = f"all errors are under {percent(MARGIN)}" if floor else f"all errors are {percent(float(error[0, 0]))}"
         base = base.but(effect=None, low=None, high=None)
         return base.but(reason=f"{told}; trained on, {same}: nothing tells grown from ungrown")
     return _after_growth(base, told, depths, compared)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports.finding import DepthRow, Finding, HarmRow, Verdict, known, percent, points, shown
+from reports.finding import DepthRow, Finding, HarmRow, Verdict, apart, counted, known, percent, points, shown
 from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
@@ -35,15 +35,15 @@ def start(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
 
 
-def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
+def cannot(ladder: Ladder, deep: int = DEEP, floor_counts: bool = True) -> str:
     """Why no rule on depth can be applied to this ladder; empty when one can.
 
     Args:
-        equal_counts: Whether equal errors are evidence.
+        floor_counts: Whether errors that are all at the floor are evidence.
     """
     if ladder.missing:
         depth, seed = ladder.missing[0]
-        return f"{len(ladder.missing)} trials have no record yet, such as {depth} layers with seed {seed}"
+        return f"{counted(len(ladder.missing), 'trial')} no record yet, such as {depth} layers with seed {seed}"
     if len(ladder.depths) < 2:
         return f"one depth only ({ladder.depths[0]} layers)" if ladder.depths else "no depths"
     if ladder.depths[0] > REFERENCE:
@@ -57,9 +57,17 @@ def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
         return f"{trials} failed: nothing to compare with"
     if sum(ladder.diverged) == ladder.errors.size:
         return "every trial diverged: nothing tells the depths apart"
-    if np.ptp(ladder.errors) == 0 and not equal_counts:
+    if at_floor(ladder):
+        nothing = f"all errors are under {percent(MARGIN)}: nothing tells the depths apart, nor shows that it could"
+        return "" if floor_counts else nothing
+    if np.ptp(ladder.errors) == 0:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
+
+
+def at_floor(ladder: Ladder) -> bool:
+    """Whether all errors are under the margin: no depth can be better by it, and each is as good as equal."""
+    return float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
 
 
 def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, DepthRow]:
@@ -145,13 +153,13 @@ def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] =
     Supported: the one-sided upper bound of the rise is under the margin at every depth. Refuted: at some depth
     most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
     nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
-    Errors that are all equal at the floor support it where the test can fail: where it does on one of the `others`.
+    Errors that are all at the floor support it where the test can fail: where it does on one of the `others`.
     """
     base = start(claim, measure, ladder)
-    floor = float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
+    floor = at_floor(ladder)
     if floor:
         base = base.but(beside=_losses(ladder))
-    if reason := cannot(ladder, equal_counts=floor and any(told_apart(other) for other in others)):
+    if reason := cannot(ladder, floor_counts=floor and any(told_apart(other) for other in others)):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
@@ -220,9 +228,7 @@ def _compared(row: DepthRow, shallow: int, words: str) -> str:
     if not math.isfinite(row.effect):
         # Only of a depth that is worse for all that: see `degrades`.
         return f"at {row.depth} layers the {words} is above that of {shallow} layers, though a seed diverged there"
-    bounds = f" (at least {points(row.low)}, at most {points(row.high)})" if math.isfinite(row.high) else ""
-    side = "above" if row.effect >= 0 else "below"
-    return f"at {row.depth} layers the {words} is {points(abs(row.effect))} {side} that of {shallow} layers{bounds}"
+    return f"at {row.depth} layers the {words} is {apart(row.effect, row.low, row.high, f'that of {shallow} layers')}"
 
 
 def _or_infinite(value: float) -> float:
@@ -247,7 +253,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     the shallowest trains itself. A rise may be shown by shallower nets alone.
     """
     base = start(claim, measure, ladder)
-    if reason := cannot(ladder, deep=0):
+    if reason := cannot(ladder, deep=0, floor_counts=False):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     trend = stats.rising(ladder.errors, MARGIN)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from reports.finding import Finding, SeedRow, Verdict, known, percent
+from reports.finding import Finding, SeedRow, Verdict, counted, known, percent
 from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
@@ -30,7 +30,8 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     errors = ladder.errors[:, j]
     when = at_steps(ladder)
     if np.isnan(errors).any():
-        return base.but(reason=f"{int(np.isnan(errors).sum())} seeds have no record yet at {deep[-1]} layers ({when})")
+        without = counted(int(np.isnan(errors).sum()), "seed")
+        return base.but(reason=f"{without} no record yet at {deep[-1]} layers ({when})")
     if len(errors) < 2:
         return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
     bound = stats.bounds(errors, ladder.resolution)

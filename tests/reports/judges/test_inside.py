@@ -72,15 +72,17 @@ def test_growth_names_the_step_that_decides():
     assert finding.effect == pytest.approx(0.10, abs=0.002)
 
 
-def test_growth_where_all_errors_are_equal_tells_nothing_apart():
-    """As ladders do; where only some are equal, they spread as their rounding does."""
+def test_growth_at_the_floor_tells_nothing_apart_be_all_errors_equal_or_one_image_off():
+    """As ladders do; above the floor, errors that are equal spread as their rounding does."""
     zero = {to: (lambda s: 0.0, lambda s: 0.0) for to in (34, 258)}
     finding = headline("identity-growth", grown(zero))
     assert finding.verdict == "inconclusive"
-    assert "all errors are equal (0.0 %)" in finding.reason
+    assert "all errors are under 2.0 %" in finding.reason
     assert finding.effect is None
     almost = {34: (lambda s: 0.0, lambda s: s / 1437), 258: (lambda s: 0.0, lambda s: 0.0)}
-    finding = headline("identity-growth", grown(almost))
+    assert headline("identity-growth", grown(almost)).verdict == "inconclusive"
+    above = {34: (lambda s: 0.05, lambda s: 0.05 + s / 1437), 258: (lambda s: 0.05, lambda s: 0.05)}
+    finding = headline("identity-growth", grown(above))
     assert finding.verdict == "supported"
     last = finding.details[-1]
     assert isinstance(last, GrowthRow)
