@@ -15,9 +15,13 @@ from bench.command import serve, typer
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.page.context import Source
 
 PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
+
+FOUND = Path("docs/what-was-found.md")
 
 # Lines longer than this are not read.
 MOST_WIDTH = 80
@@ -43,9 +47,12 @@ def report(
         pages = published_pages()
         if not pages:
             raise ValueError(f"nothing is published in {PUBLISHED_RECORDS} here: call it in the project's folder")
+        made = []
         for name, machine, target in pages:
-            write_page(gather(name, PUBLISHED_RECORDS, machine), target)
+            made.append((gather(name, PUBLISHED_RECORDS, machine), target.name))
+            write_page(made[-1][0], target)
             print(f"report: {target}")
+        write_table(made)
         return
     if not study:
         raise ValueError("name a study, or say --published")
@@ -98,6 +105,14 @@ def write_page(source: "Source", target: Path) -> None:
         write(target, page.encode())
     except OSError as error:
         raise ValueError(f"cannot write {target}: {error.strerror}") from None
+
+
+def write_table(published: "Sequence[tuple[Source, str]]") -> None:
+    """Renews the table of what was found, from everything that is published."""
+    from bench.store.record import write
+    from reports.found import inserted, table
+
+    write(FOUND, inserted(FOUND.read_text("utf-8"), table(published)).encode())
 
 
 def published_pages() -> list[tuple[str, str, Path]]:
