@@ -1,7 +1,8 @@
 # Everything a user runs. `make` alone lists the targets: users' have two hashes before their words, developers' three.
-# Variables: STUDY=digits  DEVICE=auto|cpu|cuda  SEEDS=0,1,2 or 3  DEPTHS=18,66
-#            TIME_LIMIT=9m  WORKERS=2  THREADS=1  EXECUTOR=process|inline|ray
-#            DATA_ROOT=data  DOWNLOAD=1  PYTHON=python3
+# Variables: STUDY=digits  DEVICE=auto|cpu|cuda  SEEDS=0,1,2 or 3 or auto
+#            DEPTHS=18,66  TIME_LIMIT=9m  WORKERS=2  THREADS=1
+#            EXECUTOR=process|inline|ray  DATA_ROOT=data
+#            DOWNLOAD=1  PYTHON=python3
 #            VENV=.venv (none: PYTHON as it is, nothing is installed)
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -62,6 +63,7 @@ option = $(if $($(2)),$(1) $(call quoted,$($(2))))
 TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR) $(call option,--data-root,DATA_ROOT) \
 	$(call option,--time-limit,TIME_LIMIT) $(call option,--workers,WORKERS) $(call option,--threads,THREADS) \
 	$(if $(filter-out 0 no false,$(DOWNLOAD)),--download)
+AUTO := $(if $(filter-out auto,$(SEEDS)),,$(SEEDS))
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
 .PHONY: help setup ablation taste list show summary tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
@@ -79,12 +81,20 @@ setup: $(READY)  ## install requirements.lock into VENV (others do it too)
 $(VENV)/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup
 
+# Judges, and runs more seeds of what is open for want of them, until nothing is or the last look was taken.
+MORE_SEEDS = before=; \
+	while [ $$code -le 1 ] && more=$$($(PY) -m reports "$$study" --seeds-wanted) && [ -n "$$more" ] && [ "$$more" != "$$before" ]; do \
+		before=$$more; $(PY) -m bench run "$$study" $(TUNE_OPTIONS) $$more; code=$$?; \
+		case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
+	done;
+
 # The default study is chosen by the device and the data that are there; the choice is said.
 ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	@study=$(call quoted,$(STUDY)); started=$$(date +%s); \
 	[ -n "$$study" ] || study=$$($(PY) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
-	$(PY) -m bench run "$$study" $(RUN_OPTIONS); code=$$?; \
+	$(PY) -m bench run "$$study" $(if $(AUTO),$(TUNE_OPTIONS) $(call option,--depths,DEPTHS),$(RUN_OPTIONS)); code=$$?; \
 	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
+	$(if $(AUTO),$(MORE_SEEDS)) \
 	$(PY) -m results "$$study" && $(PY) -m reports "$$study" --next --started "$$started" && exit $$code
 
 taste: STUDY = taste

@@ -15,9 +15,13 @@ from bench.command import serve, typer
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.page.context import Source
 
 PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
+
+FOUND = Path("docs/what-was-found.md")
 
 # Lines longer than this are not read.
 MOST_WIDTH = 80
@@ -35,15 +39,22 @@ def report(
     next_steps: Annotated[bool, typer.Option("--next", help="End with a link and with what to type next.")] = False,
     started: Annotated[float, typer.Option(help="When the whole work began, in seconds since 1970.", hidden=True)] = 0,
     published: Annotated[bool, typer.Option("--published", help="Rebuild every page of results/published.")] = False,
+    seeds_wanted: Annotated[
+        bool,
+        typer.Option("--seeds-wanted", help="Only print the options of `bench run` for more seeds of what is open."),
+    ] = False,
 ) -> None:
     """Writes HTML/STUDY.html, and OUT/STUDY/verdicts.json and .csv; prints the verdicts."""
     if published:
         pages = published_pages()
         if not pages:
             raise ValueError(f"nothing is published in {PUBLISHED_RECORDS} here: call it in the project's folder")
+        made = []
         for name, machine, target in pages:
-            write_page(gather(name, PUBLISHED_RECORDS, machine), target)
+            made.append((gather(name, PUBLISHED_RECORDS, machine), target.name))
+            write_page(made[-1][0], target)
             print(f"report: {target}")
+        write_table(made)
         return
     if not study:
         raise ValueError("name a study, or say --published")
@@ -54,6 +65,13 @@ def report(
 
     if as_json:
         print(data.as_json(source))
+        return
+    if seeds_wanted:
+        from reports.wanted import options, wanted
+
+        trials, why = wanted(source)
+        print("\n".join(why), file=sys.stderr)
+        print(options(trials))
         return
     target = Path(html) / f"{source.study.name}.html"
     folders = [Path(records) / name for name in source.study.parts]
@@ -101,6 +119,14 @@ def write_page(source: "Source", target: Path) -> None:
         write(target, page.encode())
     except OSError as error:
         raise ValueError(f"cannot write {target}: {error.strerror}") from None
+
+
+def write_table(published: "Sequence[tuple[Source, str]]") -> None:
+    """Renews the table of what was found, from everything that is published."""
+    from bench.store.record import write
+    from reports.found import inserted, table
+
+    write(FOUND, inserted(FOUND.read_text("utf-8"), table(published)).encode())
 
 
 def published_pages() -> list[tuple[str, str, Path]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.finding import Finding, Verdict, percent, points
-from reports.judges import compare, costs, errors, growth, inside, labels, transfers
+from reports.judges import compare, costs, errors, growth, inside, labels, looks, transfers
 from reports.judges.errors import Deciding
 from reports.protocol import DEEP, FITTED, FLAT, LASTS, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results import stats
@@ -72,7 +72,14 @@ _BADLY = (
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
-_BOUND = "one-sided 95 % bound, seeds paired; for test errors it includes the sampling of the test set"
+_BOUND = "one-sided bound at the level of its look, seeds paired; of test errors with the sampling of the test set"
+
+# Seeds and levels of the looks, for readers.
+LOOKED = (
+    f"Looks at {', '.join(map(str, stats.LOOKS))} seeds, at one-sided levels of "
+    f"{', '.join(f'{100 * level:.3g}' for level in stats.LOOKS.values())} % ({100 * stats.ALPHA:.0f} % in all): "
+    "the first that decides stands."
+)
 
 
 def _deeper(frames: Frames, deciding: Deciding) -> list[Finding]:
@@ -101,11 +108,11 @@ CLAIMS: dict[str, Claim] = {
             "Plain nets degrade with depth",
             "As a network gets deeper, training can go astray: performance may not rise.",
             "the document; He et al. 2015, figure 1",
-            "Supported: Page's trend test over depth gives p under 0.05 (exact, seeds as blocks, errors in steps of "
-            f"{points(MARGIN)}, failures tied at the worst rank), and the deepest is more than {points(MARGIN)} "
-            f"worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much worse, by the upper "
-            f"bound. Where learning rates were searched, each depth stands at its own best. {_BADLY} {_ONE_RATE} "
-            f"Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
+            "Supported: Page's trend test over depth gives p under 0.05 (exact, seeds as blocks, errors within "
+            f"{points(MARGIN)} of each other tied, failures tied at the worst rank), and the deepest is more than "
+            f"{points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much "
+            "worse, by the upper bound. Where learning rates were searched, each depth stands at its own best. "
+            f"{_BADLY} {_ONE_RATE} Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
             ("digits-lr", "digits-long", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),
@@ -148,10 +155,10 @@ CLAIMS: dict[str, Claim] = {
             f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, and "
             f"after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's at each "
             f"step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that (Holm over steps) or "
-            "diverges in most seeds. Errors that are all equal at the floor support it where another net's growth "
+            "diverges in most seeds. Errors that are all at the floor support it where another net's growth "
             f"fails the same test. Inconclusive where the net to be grown fails or ends above {percent(TRAINED)}; "
-            "and, if outputs do not change, where an ungrown one does, where all errors are equal, or where no step "
-            f"reaches {DEEP} layers.",
+            "and, if outputs do not change, where an ungrown one does, where all errors are equal or at the floor, or "
+            f"where no step reaches {DEEP} layers.",
             ("digits-growth",),
             growth.identity_growth,
         ),
@@ -207,7 +214,7 @@ CLAIMS: dict[str, Claim] = {
             f"18 layers err by less than {points(MARGIN)} for sure, there is nothing to gain: inconclusive, unless "
             "the deepest is worse. Random labels are judged at whatever depths they were tried, to fewer layers "
             f"too: steps to fit {percent(1 - FITTED)} of them fall with depth (supported) by Page's test (p under "
-            "0.05, nets that never fit ranked last); that they rise decides nothing at one learning rate.",
+            "the level of its look, nets that never fit ranked last); that they rise decides nothing at one rate.",
             ("digits-long", "digits"),
             _deeper,
             figures=("test-error-by-depth", "steps-to-fit"),
@@ -241,15 +248,18 @@ def judge(frames: Frames, only: tuple[str, ...] = ()) -> dict[str, list[Finding]
         frames: All tables of a study.
         only: Ids of the claims to judge; empty means all.
     """
+    by_look = looks.looks(frames)
     every = frozenset(study for claim in CLAIMS.values() for study in (*claim.studies, *claim.aside))
     return {
-        name: [
-            finding.but(failures=_failures(finding, frames))
-            for finding in claim.judge(frames, Deciding(claim.studies, claim.aside, every))
-        ]
+        name: [finding.but(failures=_failures(finding, frames)) for finding in _settled(claim, every, by_look)]
         for name, claim in CLAIMS.items()
         if not only or name in only
     }
+
+
+def _settled(claim: Claim, every: frozenset[str], by_look: list[looks.Look]) -> list[Finding]:
+    deciding = Deciding(claim.studies, claim.aside, every)
+    return looks.settled(by_look, lambda frames: claim.judge(frames, deciding))
 
 
 def _failures(finding: Finding, frames: Frames) -> str:

@@ -237,6 +237,7 @@ class Finding:
         study: Name of the study whose records were judged; empty when there are none.
         setting: What these records share that others of the claim do not, such as "lr 0.05"; often empty.
         failures: How many seeds failed where most did, and the failure rate that this leaves open; empty for costs.
+        more_seeds: Whether it is open for want of seeds: more of them may decide it.
         beside: A second line that was not judged, such as the losses where all errors are at the floor; often empty.
         details: A row per depth, seed or step judged, in order: what the figure draws.
         trials: Digests of the trials that were looked at.
@@ -256,6 +257,7 @@ class Finding:
     study: str = ""
     setting: str = ""
     failures: str = ""
+    more_seeds: bool = False
     beside: str = ""
     details: tuple[Row, ...] = ()
     trials: tuple[str, ...] = ()
@@ -263,6 +265,10 @@ class Finding:
     def but(self, **changes: Any) -> "Finding":
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def unclear(self, reason: str) -> "Finding":
+        """Inconclusive, since its interval reaches over a threshold: more seeds may decide it."""
+        return self.but(verdict=Verdict.INCONCLUSIVE, reason=reason, more_seeds=True)
 
 
 def known(value: float) -> float | None:
@@ -278,6 +284,22 @@ def shown(found: Difference, lost: bool) -> tuple[float, float, float]:
 def points(fraction: float) -> str:
     """A difference of errors in percentage points, for reasons."""
     return f"{100 * fraction:.1f} points"
+
+
+def apart(effect: float, low: float, high: float, what: str) -> str:
+    """How far above or below `what`, with bounds where they are known; no size is told as a negative number."""
+    told = f"{points(abs(effect))} {'above' if effect >= 0 else 'below'} {what}"
+    if not math.isfinite(low + high):
+        return told
+    if low < 0 < high:
+        return f"{told} (between {points(-low)} below and {points(high)} above)"
+    least, most = sorted((abs(low), abs(high)))
+    return f"{told} (at least {points(least)}, at most {points(most)})"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 trial has" or "2 trials have"."""
+    return f"1 {what} has" if number == 1 else f"{number} {what}s have"
 
 
 def percent(fraction: float) -> str:

@@ -1,8 +1,8 @@
 """Every number that a verdict turns on, with where it is from.
 
 Fixed by their meaning before the first full run and never widened after a look (docs/design.md, "What is measured").
-Fractions in 0..1 unless said. The level of all tests is `results.stats.ALPHA` (0.05), the rule for "converged" stands
-with its thresholds in `results.convergence`.
+Fractions in 0..1 unless said. The levels of all tests are `results.stats.LOOKS` (0.05 in all), the rule for "converged"
+stands with its thresholds in `results.convergence`.
 """
 
 # More than the spread between seeds (0.14 to 0.5 points, docs/published-results.md, 1g) and the sampling of 360 test

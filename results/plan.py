@@ -29,8 +29,8 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
         yield "one seed: no spread between seeds, so no interval and no verdict on errors; take three or more"
         return
     yield (
-        f"smallest difference of error that {seeds} paired seeds see (one-sided level {stats.ALPHA:g}, power 0.9); "
-        "the claims' margin is 2 points:"
+        f"smallest difference of error that {stats.look(seeds)} paired seeds see (one-sided level "
+        f"{stats.level(seeds):g}, power 0.9); the claims' margin is 2 points:"
     )
     for spread in SPREADS:
         seen = stats.visible_difference(seeds, spread)
@@ -40,9 +40,9 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
 
 
 def _needed(spread: float, margin: float = 0.02) -> str:
-    """How many seeds the margin of the claims takes at this spread."""
-    needed = next((n for n in range(2, 101) if stats.visible_difference(n, spread) <= margin), None)
-    return f"; {needed} seeds see 2 points" if needed else "; 2 points take more than 100 seeds"
+    """At which look the margin of the claims can be seen at this spread."""
+    needed = next((n for n in stats.LOOKS if stats.visible_difference(n, spread) <= margin), None)
+    return f"; {needed} seeds see 2 points" if needed else f"; not even {max(stats.LOOKS)} seeds see 2 points"
 
 
 def _measured(seeds: int, frames: Frames) -> Iterator[str]:

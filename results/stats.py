@@ -16,8 +16,24 @@ from scipy import special
 
 from results.moderated import Prior, moderated
 
-# Conventional; fixed before any run. One-sided bounds are at 1 - ALPHA, two-sided intervals too.
+# Conventional; fixed before any run: of a verdict over all its looks, and of two-sided intervals.
 ALPHA = 0.05
+
+# At how many seeds a verdict is looked for, and the one-sided level of each look. By n of 8 seeds it has spent
+# ALPHA * ln(1 + (e - 1) * n / 8): the Pocock-type function of K. K. G. Lan and D. L. DeMets, Discrete sequential
+# boundaries for clinical trials, Biometrika 1983. The levels are those of t statistics. Of normal ones they would be
+# 0.0249, 0.0207 and 0.0248, which spend 0.055 with t: the spread is estimated anew, so looks agree less.
+LOOKS = {3: 0.0248, 5: 0.0173, 8: 0.0208}
+
+
+def look(seeds: int) -> int:
+    """The last look that so many seeds reach; their own number where they reach none."""
+    return max((at for at in LOOKS if at <= seeds), default=seeds)
+
+
+def level(seeds: int) -> float:
+    """One-sided level of a test on so many seeds: that of their look; before the first, a look of its own."""
+    return LOOKS.get(look(seeds), ALPHA)
 
 
 @dataclass(frozen=True)
@@ -119,18 +135,18 @@ def mean_interval(values: ArrayLike, images: float = math.nan, resolution: float
 
 
 def bounds(values: ArrayLike, resolution: float = 0.0) -> Estimate:
-    """Mean over seeds with one-sided bounds: each of `low` and `high` alone holds with probability 0.95."""
+    """Mean over seeds with one-sided bounds, each at the `level` of these seeds."""
     data = np.asarray(values, dtype=float)
     n, reason = len(data), _unfit(data, resolution)
     mean = float(data.mean()) if n else math.nan
     if reason:
         return none(mean, n, reason)
-    return _interval(mean, max(float(data.var(ddof=1)), resolution**2 / 12), n, 0.0, 1 - ALPHA)
+    return _interval(mean, max(float(data.var(ddof=1)), resolution**2 / 12), n, 0.0, 1 - level(n))
 
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """As `Estimate`, with one-sided bounds: each of `low` and `high` alone holds with probability 0.95.
+    """As `Estimate`, with one-sided bounds, each at the `level` of these seeds.
 
     Attributes:
         error: Standard error of the mean difference.
@@ -187,7 +203,7 @@ def difference(
     spread, known = moderated(variances_apart(apart[:, None], resolution)[0], n - 1, beside)
     sampling = sampling_variance(float(a.mean()), images) + sampling_variance(float(b.mean()), images)
     error, freedom = _error_of_mean(spread, n, sampling, known)
-    half = quantile(freedom, 1 - ALPHA) * error
+    half = quantile(freedom, 1 - level(n)) * error
     return Difference(mean, mean - half, mean + half, n, "", error, freedom)
 
 
@@ -200,8 +216,11 @@ class Trend:
     reason: str = ""
 
 
-def rising(blocks: ArrayLike) -> Trend:
+def rising(blocks: ArrayLike, alike: float = 0.0) -> Trend:
     """Page's test that the columns rise from left to right, rows as blocks; ties share the mean rank.
+
+    Values of a row that differ by no more than `alike` tie. That is asked of each pair: on a grid of such steps, equal
+    values could fall on either side of an edge, and their noise would decide.
 
     p is the exact one over all orders of the ranks as they are, ties included (of up to `MOST_ORDERED` columns; beyond,
     scipy's normal one): three seeds whose only net that trains is the shallowest of three have p = 1/27, where scipy,
@@ -209,10 +228,11 @@ def rising(blocks: ArrayLike) -> Trend:
 
     Args:
         blocks: Shape (seeds, depths), depths in rising order. Failures must already hold the worst value.
+        alike: In the unit of the values.
 
     Source: E. B. Page, Ordered hypotheses for multiple treatments, JASA 1963; `scipy.stats.page_trend_test`.
     """
-    from scipy.stats import page_trend_test, rankdata
+    from scipy.stats import page_trend_test
 
     data = np.asarray(blocks, dtype=float)
     n = data.shape[0] if data.ndim == 2 else 0
@@ -224,9 +244,11 @@ def rising(blocks: ArrayLike) -> Trend:
         return Trend(math.nan, n, "a value is missing")
     if (np.ptp(data, axis=1) == 0).all():
         return Trend(math.nan, n, "all values are equal")
+    apart = data[:, :, None] - data[:, None, :]
+    # Doubled, so that they are whole numbers: a tie adds one half to each of the two.
+    ranks = data.shape[1] + 1 + (apart > alike).sum(axis=2) - (apart < -alike).sum(axis=2)
     if data.shape[1] > MOST_ORDERED:
-        return Trend(float(page_trend_test(data).pvalue), n)
-    ranks = np.rint(2 * rankdata(data, axis=1)).astype(int)
+        return Trend(float(page_trend_test(ranks).pvalue), n)
     total = int((ranks * np.arange(1, data.shape[1] + 1)).sum())
     null = np.ones(1)
     for row in np.sort(ranks, axis=1).tolist():
@@ -286,7 +308,7 @@ def most_failing(failed: int, n: int) -> float:
 
 
 def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
-    """The smallest margin that a paired one-sided test with so many seeds clears with this power, when nothing differs.
+    """The smallest margin that a paired one-sided test at the look of so many seeds clears, when nothing differs.
 
     Args:
         seeds: Pairs.
@@ -299,8 +321,9 @@ def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
     from scipy.optimize import brentq
     from scipy.stats import nct
 
+    seeds = look(seeds)
     if seeds < 2 or not spread > 0:
         return math.nan
-    bar = quantile(seeds - 1, 1 - ALPHA)
+    bar = quantile(seeds - 1, 1 - level(seeds))
     shift = brentq(lambda ncp: float(nct.sf(bar, seeds - 1, ncp)) - power, 0.0, 1000.0)
     return float(shift) * spread * math.sqrt(2 / seeds)

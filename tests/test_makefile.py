@@ -58,10 +58,8 @@ def test_every_variable_that_the_makefile_reads_is_known() -> None:
     read = set(re.findall(r"\$\((?:or \$\()?([A-Z_]+)[),]", text)) | set(
         re.findall(r"^([A-Z_]+) \?=", text, re.MULTILINE)
     )
-    assert read - known <= {
-        *("PY", "READY", "RUN_OPTIONS", "TUNE_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "MAKEOVERRIDES", "RUN"),
-        "MAKECMDGOALS",
-    }
+    own = {"PY", "READY", "AUTO", "MORE_SEEDS", "RUN_OPTIONS", "TUNE_OPTIONS", "KNOWN", "GIVEN", "UNKNOWN", "RUN"}
+    assert read - known <= {*own, "MAKEOVERRIDES", "MAKECMDGOALS"}
     assert (
         make("help", *(f"{name}=x y" for name in known - {"VENV", "PYTHON"}), "RAY_ADDRESS=HEAD:6379").returncode == 0
     )
@@ -108,6 +106,26 @@ def test_a_value_reaches_the_command_as_one_word(value: str) -> None:
         assert found[found.index(option) + 1] == value.replace("$$", "$")
     (line,) = [line for line in make("profile", f"DEPTH={value}").stdout.splitlines() if "bench.cost.trace" in line]
     assert shlex.split(line)[3] == value.replace("$$", "$")
+
+
+def test_seeds_auto_goes_on_while_seeds_are_wanted(tmp_path: Path) -> None:
+    """A python that keeps what it is called with, and wants seeds twice: the same ones the second time, so it ends."""
+    fake = tmp_path / "python"
+    fake.write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n'
+        'case "$*" in *--seeds-wanted) echo "--seeds=3,4, --only=ab";; esac\n'
+    )
+    fake.chmod(0o755)
+    words = ["make", "VENV=none", f"PYTHON={fake}", "ablation", "STUDY=digits", "SEEDS=auto", "DEPTHS=18"]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    first, asked, more, again, tables, page = (tmp_path / "calls").read_text().splitlines()
+    assert first.startswith("-m bench run digits")
+    assert "auto" not in first.replace("--device auto", "")
+    assert "--depths 18" in first
+    assert asked == again == "-m reports digits --seeds-wanted"
+    assert more.endswith("--seeds=3,4, --only=ab")
+    assert tables.startswith("-m results digits")
+    assert page.startswith("-m reports digits --next")
 
 
 @pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])

@@ -44,7 +44,7 @@ def _cannot(mine: Ladder, original: Ladder, depths: list[int]) -> str:
 
 def _state(mine: Ladder, original: Ladder, depth: int, found: stats.Difference, p: float) -> str:
     j, k = mine.depths.index(depth), original.depths.index(depth)
-    if p < stats.ALPHA or (rules.mostly_diverged(mine, j) and not rules.mostly_diverged(original, k)):
+    if p < stats.level(found.n) or (rules.mostly_diverged(mine, j) and not rules.mostly_diverged(original, k)):
         return "in doubt" if badly.doubt(mine, j, badly.above(mine, original, depth)) else "worse"
     lost = original.diverged[k] or original.broken[k] or original.errors[:, k].mean() > NOT_TRAINED
     if lost and not (mine.errors[:, j] <= TRAINED).all():
@@ -72,7 +72,7 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
     if worst == "neither trains":
         return base.but(reason=f"{told}, where {original.subject} does not train (to {percent(NOT_TRAINED)}), {when}")
     if worst == "unclear":
-        return base.but(reason=f"{told}: the interval reaches over {points(MARGIN)}, {when}")
+        return base.unclear(f"{told}: the interval reaches over {points(MARGIN)}, {when}")
     better = [str(r.depth) for r in rows if r.state == "better"]
     gain = f"; better by more than that at {', '.join(better)} layers" if better else ""
     limit = f"at no depth up to {rows[-1].depth} layers {points(MARGIN)} above {original.subject}"

@@ -60,7 +60,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     both = [p for f in differences for p in (f.p_above(MARGIN), _flipped(f).p_above(MARGIN))]
     adjusted = stats.holm(both)
     for i, row in enumerate(rows):
-        apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.ALPHA or row.state == "diverged"
+        apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.level(row.n) or row.state == "diverged"
         state = _within(differences[i])
         if apart:
             state = "in doubt" if _doubt(original, names[row.subject], row.depth, differences[i]) else "apart"
@@ -151,7 +151,7 @@ def _alike_verdict(
         reason = _doubt(original, other, row.depth, pair(original, other, row.depth)[0])
         return base.but(reason=f"{told}; furthest: {which}, {when}, but {reason}")
     if worst == "unclear":
-        return base.but(reason=f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
+        return base.unclear(f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")
     return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}: all within {points(MARGIN)}, {when}")
 
 
@@ -223,12 +223,12 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
         ends_above = f"the residual net ends above {percent(TRAINED)} in {over} of {found.n} seeds"
         return badly.decided(base, Verdict.REFUTED, f"{told}: {ends_above}", ladder, j, badly.error(ladder, j))
     if over or bound.high > TRAINED:
-        return base.but(reason=f"{told}: not below {percent(TRAINED)} for sure, {when}")
+        return base.unclear(f"{told}: not below {percent(TRAINED)} for sure, {when}")
     if worse:
         return badly.decided(base, Verdict.SUPPORTED, told, plain, k, badly.above(plain, ladder, common[-1]))
     if found.high < MARGIN:
         return rules.refuted(base, plain, f"{told}: no worse than the margin")
-    return base.but(reason=f"{told}: the interval reaches over the margin, {when}")
+    return base.unclear(f"{told}: the interval reaches over the margin, {when}")
 
 
 def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:

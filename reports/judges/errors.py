@@ -146,8 +146,8 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     every = ladders(tuned(trials)[0], "train_error")
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
-        alike = [o for o in every if (o.study, o.setting) == (ladder.study, ladder.setting)]
-        return rules.no_harm(name, measure, ladder, [o for o in alike if o.subject != ladder.subject])
+        others = [o for o in every if o.study == ladder.study and o.subject != ladder.subject]
+        return rules.no_harm(name, measure, ladder, others)
 
     found = apply(claim, rule, trials, residual(trials))
     found += _against_resnet(claim, trials)

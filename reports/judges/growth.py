@@ -30,7 +30,7 @@ def grown(
 ) -> Finding:
     """Whether a trained net can be grown by blocks that change nothing, and never ends worse for it.
 
-    Supported: at each step the outputs agree within `SAME_FUNCTION` in all seeds, and the one-sided 95 % upper bound of
+    Supported: at each step the outputs agree within `SAME_FUNCTION` in all seeds, and the one-sided upper bound of
     the grown net's error above the ungrown one's, trained on as long, is under `MARGIN`. Refuted: outputs change more,
     or the grown net is worse by more than the margin (Holm over the steps), or diverges in most seeds. Nothing is told
     where an ungrown net fails: it is what the grown ones are held against.
@@ -40,7 +40,7 @@ def grown(
         change: Shape (seeds, steps): largest change of an output at the insertion, over the largest output.
         error, control: Shape (seeds, steps): training error of the grown and of the ungrown net, 1.0 where it diverged.
         resolution: Smallest step that the errors can make.
-        can_fail: Whether the growth of another net fails this test: then errors that are all equal, at the floor, are
+        can_fail: Whether the growth of another net fails this test: then errors that are all at the floor are
             evidence, too.
     """
     if not depths:
@@ -70,8 +70,9 @@ def grown(
         return base.but(reason=f"{told}, but {lost}: it does not train itself")
     if depths[-1] < DEEP:
         return base.but(reason=f"{told}, but never to {DEEP} layers or more")
-    if np.ptp([error, control]) == 0 and not (can_fail and float(error.max()) < MARGIN):
-        same = f"all errors are equal ({percent(float(error[0, 0]))})"
+    floor = max(float(error.max()), float(control.max())) < MARGIN
+    if (floor and not can_fail) or (not floor and np.ptp([error, control]) == 0):
+        same = f"all errors are under {percent(MARGIN)}" if floor else f"all errors are {percent(float(error[0, 0]))}"
         base = base.but(effect=None, low=None, high=None)
         return base.but(reason=f"{told}; trained on, {same}: nothing tells grown from ungrown")
     return _after_growth(base, told, depths, compared)
@@ -110,7 +111,7 @@ def _decided_by(base: Finding, found: stats.Difference) -> Finding:
 def _after_growth(base: Finding, told: str, depths: list[int], compared: list[stats.Difference]) -> Finding:
     """The second half of `grown`: outputs are the same and all nets train; is a grown one worse in the end?"""
     adjusted = stats.holm([found.p_above(MARGIN) for found in compared])
-    sure = [j for j, p in enumerate(adjusted) if p < stats.ALPHA]
+    sure = [j for j, p in enumerate(adjusted) if p < stats.level(compared[j].n)]
     if sure:
         j = max(sure, key=lambda i: compared[i].value)
         reason = f"{told}, but trained on, it is {points(compared[j].value)} worse at {depths[j]} layers"
@@ -121,7 +122,7 @@ def _after_growth(base: Finding, told: str, depths: list[int], compared: list[st
             verdict=SUPPORTED, reason=f"{told}; trained on, it ends at most {points(most)} above the ungrown net"
         )
     why = next((f.reason for f in compared if not f.estimable), f"the interval reaches over {points(MARGIN)}")
-    return base.but(reason=f"{told}; against the ungrown net: {why}")
+    return base.unclear(f"{told}; against the ungrown net: {why}")
 
 
 def _fails(row: GrowthRow) -> bool:

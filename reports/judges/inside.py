@@ -33,7 +33,8 @@ def whole(base: Finding, parts: Sequence[Finding]) -> Finding:
     base = base.but(reason=told, n=min((part.n for part in parts), default=0))
     if verdicts.count(REFUTED) >= 2:
         return base.but(verdict=REFUTED)
-    return base.but(verdict=SUPPORTED) if verdicts == [SUPPORTED] * len(PARTS) else base
+    more = any(part.more_seeds for part in parts)
+    return base.but(verdict=SUPPORTED) if verdicts == [SUPPORTED] * len(PARTS) else base.but(more_seeds=more)
 
 
 def single(base: Finding, rise: NDArray[np.float64]) -> Finding:
@@ -86,7 +87,7 @@ def _side(base: Finding, found: stats.Estimate, threshold: float, told: str) -> 
     if found.low > threshold:
         return base.but(verdict=REFUTED, reason=told)
     limit = points(MARGIN) if threshold == MARGIN else f"{percent(SMALL)} of the net"
-    return base.but(reason=f"{told}: the interval reaches over {limit}")
+    return base.unclear(f"{told}: the interval reaches over {limit}")
 
 
 def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], words: str) -> Finding:
@@ -98,7 +99,7 @@ def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], 
     told = f"{words} goes from {float(np.mean(first)):.3g} to {float(np.mean(last)):.3g}"
     if found.low > 0:
         return base.but(verdict=SUPPORTED, reason=told)
-    return base.but(verdict=REFUTED if found.high < 0 else INCONCLUSIVE, reason=told)
+    return base.but(verdict=REFUTED, reason=told) if found.high < 0 else base.unclear(told)
 
 
 def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.Series:

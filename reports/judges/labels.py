@@ -16,7 +16,7 @@ from results.tables import Frames
 def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
     """Whether deeper nets fit random labels in fewer steps: Page's test, nets that never fit ranked last.
 
-    Supported: steps fall with depth (p under 0.05). That they rise refutes nothing at one learning rate.
+    Supported: steps fall with depth (p under the level of its look). That they rise refutes nothing at one rate.
 
     Args:
         steps: Shape (seeds, depths): step of the first epoch at or under `FITTED`; infinite when never.
@@ -45,12 +45,12 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
         f"random labels fitted at {percent(1 - FITTED)}: {words[0]} at {depths[0]} layers, {words[1]} at {depths[-1]} "
         f"(seeds that fit, by depth: {', '.join(fitted)}), {when}"
     )
-    if falls.p < stats.ALPHA:
+    if falls.p < stats.level(len(steps)):
         return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
-    if rises.p < stats.ALPHA:
+    if rises.p < stats.level(len(steps)):
         # Random labels are tried at one learning rate, which refutes nothing.
         return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, {rules.ONE_RATE}")
-    return base.but(reason=f"{told}; no trend")
+    return base.unclear(f"{told}; no trend")
 
 
 def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-better") -> list[Finding]:

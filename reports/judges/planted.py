@@ -21,7 +21,6 @@ from results.stats import ALPHA
 
 # The level, and a point for what normal theory misses with bounded errors and few seeds.
 MOST_FALSE = ALPHA + 0.01
-LEAST_POWER = 0.9
 
 SAVED = Path(__file__).parent / "planted.json"
 
@@ -38,7 +37,7 @@ def play(truth: Truth, draws: int, seed: int) -> dict[str, Any]:
     if truth.answer is None:
         promise, kept = f"{truth.false} at most {100 * MOST_FALSE:.0f} %", share[truth.false] <= MOST_FALSE
     else:
-        promise, kept = f"{truth.answer} at least {100 * LEAST_POWER:.0f} %", share[truth.answer] >= LEAST_POWER
+        promise, kept = f"{truth.answer} at least {100 * truth.least:.0f} %", share[truth.answer] >= truth.least
     return {"claim": truth.claim, "truth": truth.words, "draws": draws, **share, "promise": promise, "kept": kept}
 
 

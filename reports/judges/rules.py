@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports.finding import DepthRow, Finding, HarmRow, Verdict, known, percent, points, shown
+from reports.finding import DepthRow, Finding, HarmRow, Verdict, apart, counted, known, percent, points, shown
 from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
@@ -35,15 +35,15 @@ def start(claim: str, measure: str, ladder: Ladder) -> Finding:
     )
 
 
-def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
+def cannot(ladder: Ladder, deep: int = DEEP, floor_counts: bool = True) -> str:
     """Why no rule on depth can be applied to this ladder; empty when one can.
 
     Args:
-        equal_counts: Whether equal errors are evidence.
+        floor_counts: Whether errors that are all at the floor are evidence.
     """
     if ladder.missing:
         depth, seed = ladder.missing[0]
-        return f"{len(ladder.missing)} trials have no record yet, such as {depth} layers with seed {seed}"
+        return f"{counted(len(ladder.missing), 'trial')} no record yet, such as {depth} layers with seed {seed}"
     if len(ladder.depths) < 2:
         return f"one depth only ({ladder.depths[0]} layers)" if ladder.depths else "no depths"
     if ladder.depths[0] > REFERENCE:
@@ -57,9 +57,17 @@ def cannot(ladder: Ladder, deep: int = DEEP, equal_counts: bool = False) -> str:
         return f"{trials} failed: nothing to compare with"
     if sum(ladder.diverged) == ladder.errors.size:
         return "every trial diverged: nothing tells the depths apart"
-    if np.ptp(ladder.errors) == 0 and not equal_counts:
+    if at_floor(ladder):
+        nothing = f"all errors are under {percent(MARGIN)}: nothing tells the depths apart, nor shows that it could"
+        return "" if floor_counts else nothing
+    if np.ptp(ladder.errors) == 0:
         return f"all values are equal ({percent(float(ladder.errors[0, 0]))}): nothing tells the depths apart"
     return ""
+
+
+def at_floor(ladder: Ladder) -> bool:
+    """Whether all errors are under the margin: no depth can be better by it, and each is as good as equal."""
+    return float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
 
 
 def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, DepthRow]:
@@ -127,7 +135,8 @@ def told_apart(ladder: Ladder) -> bool:
     if cannot(ladder, ladder.depths[-1]) or _untrained(ladder, "train_error"):
         return False
     deeper = range(1, len(ladder.depths))
-    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < stats.ALPHA for j in deeper)
+    level = stats.level(len(ladder.seeds))
+    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < level for j in deeper)
 
 
 def _losses(ladder: Ladder) -> str:
@@ -141,16 +150,16 @@ def _losses(ladder: Ladder) -> str:
 def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] = ()) -> Finding:
     """Whether every deeper depth is at most `MARGIN` worse than the shallowest (intersection-union test).
 
-    Supported: the one-sided 95 % upper bound of the rise is under the margin at every depth. Refuted: at some depth
+    Supported: the one-sided upper bound of the rise is under the margin at every depth. Refuted: at some depth
     most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
     nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
-    Errors that are all equal at the floor support it where the test can fail: where it does on one of the `others`.
+    Errors that are all at the floor support it where the test can fail: where it does on one of the `others`.
     """
     base = start(claim, measure, ladder)
-    floor = float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
+    floor = at_floor(ladder)
     if floor:
         base = base.but(beside=_losses(ladder))
-    if reason := cannot(ladder, equal_counts=floor and any(told_apart(other) for other in others)):
+    if reason := cannot(ladder, floor_counts=floor and any(told_apart(other) for other in others)):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
@@ -158,7 +167,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] =
     adjusted = stats.holm([found.p_above(MARGIN) for found, _ in compared])
     rows = []
     for j, ((found, row), p) in enumerate(zip(compared, adjusted, strict=True), start=1):
-        worse = mostly_diverged(ladder, j) or p < stats.ALPHA
+        worse = mostly_diverged(ladder, j) or p < stats.level(found.n)
         state = "worse" if worse else "no harm" if found.estimable and found.high < MARGIN else "unclear"
         if worse and badly.doubt(ladder, j, badly.rise(ladder, j)):
             state = "in doubt"
@@ -185,12 +194,24 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
         why = f"the interval reaches over the margin of {points(MARGIN)}"
         if row.low > MARGIN:
             why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row.holm_p:.2g})"
-        return base.but(reason=f"{said}: {why}, {when}")
+        return _open(base, f"{said}: {why}", said, ladder, row)
     return base.but(
         verdict=SUPPORTED,
         reason=f"at every depth from {rows[0].depth} to {rows[-1].depth} layers the {words} is less than "
         f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row.high)}), {when}",
     )
+
+
+def _open(base: Finding, told: str, said: str, ladder: Ladder, row: DepthRow) -> Finding:
+    """The interval of a depth reaches over the margin. More seeds may decide, unless its net doing badly is in doubt.
+
+    Args:
+        told: Why it is open; `said`: what there is to say of the depth, in doubt or not.
+    """
+    j = ladder.depths.index(row.depth)
+    if row.effect > MARGIN and (reason := badly.unfit(ladder, j)):
+        return base.but(reason=badly.in_doubt(said, ladder, j, reason))
+    return base.unclear(f"{told}, {at_steps(ladder)}")
 
 
 def measure_words(measure: str) -> str:
@@ -207,9 +228,7 @@ def _compared(row: DepthRow, shallow: int, words: str) -> str:
     if not math.isfinite(row.effect):
         # Only of a depth that is worse for all that: see `degrades`.
         return f"at {row.depth} layers the {words} is above that of {shallow} layers, though a seed diverged there"
-    bounds = f" (at least {points(row.low)}, at most {points(row.high)})" if math.isfinite(row.high) else ""
-    side = "above" if row.effect >= 0 else "below"
-    return f"at {row.depth} layers the {words} is {points(abs(row.effect))} {side} that of {shallow} layers{bounds}"
+    return f"at {row.depth} layers the {words} is {apart(row.effect, row.low, row.high, f'that of {shallow} layers')}"
 
 
 def _or_infinite(value: float) -> float:
@@ -228,16 +247,15 @@ def _trainable(ladder: Ladder) -> str:
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """Whether the error rises with depth: Page's trend over all depths, and the deepest worse by more than `MARGIN`.
 
+    In the trend, errors of a seed within the margin of each other tie: a rise that no verdict counts as one is none.
     Supported: both (the intersection needs no correction), and nothing of `badly.doubt` speaks against the deepest.
     Refuted: no depth, tried up to `DEEP` layers or more, is worse than the shallowest by the margin (as `no_harm`), and
     the shallowest trains itself. A rise may be shown by shallower nets alone.
     """
     base = start(claim, measure, ladder)
-    if reason := cannot(ladder, deep=0):
+    if reason := cannot(ladder, deep=0, floor_counts=False):
         return base.but(reason=f"{reason} ({at_steps(ladder)})")
-    # In steps of the margin: a rise that no verdict counts as one is none.
-    steps = np.rint(ladder.errors / MARGIN)
-    trend = stats.rising(steps) if np.ptp(steps, axis=1).any() else stats.Trend(1.0, len(steps))
+    trend = stats.rising(ladder.errors, MARGIN)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
     when = at_steps(ladder)
@@ -253,7 +271,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     compared_in_words = _compared(row, ladder.depths[0], measure_words(measure))
     said = f"{compared_in_words}, Page's trend p = {trend.p:.2g}{_trainable(ladder)}"
     deepest = len(ladder.depths) - 1
-    if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.ALPHA):
+    # The trend stands beside the bound, which keeps the level over all looks by itself.
+    if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.level(last.n)):
         told = f"it rises with depth: {said}"
         return badly.decided(base, SUPPORTED, told, ladder, deepest, badly.rise(ladder, deepest))
     if ladder.depths[-1] < DEEP:
@@ -264,7 +283,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
         return refuted(base, ladder, f"{told}, Page's trend p = {trend.p:.2g}")
-    return base.but(reason=f"neither shown nor excluded: {said}, {when}")
+    return _open(base, f"neither shown nor excluded: {said}", said, ladder, row)
 
 
 def better(claim: str, measure: str, ladder: Ladder) -> Finding:
@@ -312,4 +331,4 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     if found.estimable and found.high < MARGIN:
         reason = badly.unfit(ladder, last)
         return base.but(reason=badly.in_doubt(told, ladder, last, reason)) if reason else refuted(base, ladder, told)
-    return base.but(reason=f"{words}: the interval reaches over {margin}, {when}")
+    return base.unclear(f"{words}: the interval reaches over {margin}, {when}")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from reports.finding import Finding, SeedRow, Verdict, known, percent
+from reports.finding import Finding, SeedRow, Verdict, counted, known, percent
 from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
@@ -22,7 +22,7 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     trains in all seeds as well. What rests on one of the two doing
     badly decides nothing where `badly.doubt` speaks against it.
     """
-    base = start(claim, measure, ladder)
+    base = start(claim, measure, ladder).but(trials=(*ladder.trials, *(twin.trials if twin else ())))
     deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
     if not deep:
         return base.but(reason=f"never tried at about 1000 layers ({at_steps(ladder)})")
@@ -30,7 +30,8 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     errors = ladder.errors[:, j]
     when = at_steps(ladder)
     if np.isnan(errors).any():
-        return base.but(reason=f"{int(np.isnan(errors).sum())} seeds have no record yet at {deep[-1]} layers ({when})")
+        without = counted(int(np.isnan(errors).sum()), "seed")
+        return base.but(reason=f"{without} no record yet at {deep[-1]} layers ({when})")
     if len(errors) < 2:
         return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
     bound = stats.bounds(errors, ladder.resolution)
@@ -48,9 +49,9 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
         return badly.decided(base, Verdict.REFUTED, stay, ladder, j, badly.error(ladder, j))
     if over:
         some = f"{over} of {bound.n} seeds are above {percent(TRAINED)} at {deep[-1]} layers"
-        return base.but(reason=f"{some} (mean at least {percent(bound.low)}), {when}")
+        return base.unclear(f"{some} (mean at least {percent(bound.low)}), {when}")
     if bound.high > TRAINED:
-        return base.but(reason=f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
+        return base.unclear(f"{words}, but the bound of the mean reaches {percent(bound.high)}, {when}")
     return _twin(base, words, ladder, deep[-1], twin)
 
 
@@ -70,7 +71,7 @@ def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | 
         return base.but(reason=f"{words}, but no plain net of that depth and recipe was tried, {when}")
     j = twin.depths.index(depth)
     errors = twin.errors[:, j]
-    base = base.but(details=(*base.details, *_seeds(twin, j)), trials=(*base.trials, *twin.trials))
+    base = base.but(details=(*base.details, *_seeds(twin, j)))
     if np.isnan(errors).any() or len(errors) < 2:
         return base.but(reason=f"{words}, but the plain twin has too few seeds, {when}")
     if twin.broken[j]:

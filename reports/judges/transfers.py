@@ -45,7 +45,7 @@ def transfers(arm: Sequence[Net], setting: str = "") -> Finding:
     rows = [_row(net, net.rates.index(lr)) for lr in common for net in trained]
     base = base.but(details=tuple(rows))
     within = {lr: len(common) * max(_p_within(net, net.rates.index(lr)) for net in trained) for lr in common}
-    if within and (p := min(within.values())) < stats.ALPHA:
+    if within and (p := min(within.values())) < stats.level(base.n):
         best = min(within, key=lambda lr: within[lr])
         base = _worst(base, rows, best)
         return base.but(
@@ -58,7 +58,7 @@ def transfers(arm: Sequence[Net], setting: str = "") -> Finding:
     least = min(common, key=lambda lr: _harm(rows, lr)) if common else math.nan
     base = _worst(base, rows, least)
     said = f"the best of {len(common)} rates tried everywhere, {least:g}, leaves {_where(rows, least)}"
-    if max(above.values()) < stats.ALPHA:
+    if max(above.values()) < stats.level(base.n):
         each = f"each of {len(every)} rates leaves some depth more than {points(MARGIN)} above its own best"
         return base.but(verdict=Verdict.REFUTED, reason=f"{each}; {said}, {when}" if common else f"{each}, {when}")
     if not common:

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports.claims import Claim, Finding
+from reports.claims import LOOKED, Claim, Finding
 from reports.page import beside, care, context, data, first, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
@@ -101,6 +101,7 @@ def _said(source: Source) -> dict[str, Any]:
         "cautions": care.in_short(source),
         "document": beside.document(source.frames),
         "published": beside.published(source.frames),
+        "looks": LOOKED,
         "planted": beside.planted(),
         "rerun": f"python -m bench run {shlex.quote(source.argument)}",
         "cite": context.cite(source),

@@ -61,7 +61,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
         if {"low", "high"} <= set(group.columns) and not small:
             low, high = (100 * pd.to_numeric(group[side], errors="coerce") for side in ("low", "high"))
             both = low.notna() & high.notna()
-            bars = "one-sided 95 % bounds" if both.any() else bars
+            bars = "one-sided bounds" if both.any() else bars
             place.vlines(
                 group["x"][both], low[both].map(rounded), high[both].map(rounded), color=look.color, linewidth=1.6
             )

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_mean_interval_is_the_t_interval_of_scipy():
 def test_difference_is_the_paired_t_test_of_scipy():
     deep, shallow = [0.10, 0.14, 0.09], [0.05, 0.07, 0.06]
     found = stats.difference(deep, shallow)
-    one_sided = scipy_stats.ttest_rel(deep, shallow, alternative="less").confidence_interval(0.95)
+    one_sided = scipy_stats.ttest_rel(deep, shallow, alternative="less").confidence_interval(1 - stats.LOOKS[3])
     assert found.high == pytest.approx(one_sided.high)
     margin = scipy_stats.ttest_1samp(np.subtract(deep, shallow), 0.02, alternative="greater")
     assert found.p_above(0.02) == pytest.approx(margin.pvalue)
@@ -48,7 +49,7 @@ def test_seeds_that_do_not_pair_are_not_compared():
 def test_equal_readings_spread_as_their_rounding_does():
     found = stats.difference([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], resolution=1 / 1437)
     assert found.estimable
-    assert 0 < found.high < 1 / 1437
+    assert 0 < found.high < 1.1 / 1437
 
 
 def test_the_test_set_widens_the_interval_of_a_test_error():
@@ -66,7 +67,7 @@ def test_known_sampling_brings_freedom_with_it():
     """With next to no spread between seeds the bound is the normal one, not the t of two degrees of freedom."""
     found = stats.difference([0.03, 0.0301, 0.0299], [0.03, 0.03, 0.03], images=10_000)
     error = math.sqrt(2 * stats.sampling_variance(0.03, 10_000))
-    assert found.high == pytest.approx(1.645 * error, rel=0.02)
+    assert found.high == pytest.approx(scipy_stats.norm.ppf(1 - stats.LOOKS[3]) * error, rel=0.02)
 
 
 def test_trend_sees_a_rise_ties_failures_and_ignores_a_fall():
@@ -92,6 +93,21 @@ def test_trend_with_ties_counts_every_order():
     total = sum(np.dot(row, weights) for row in ranks)
     share = np.mean([a + b >= total for a in orders[0] for b in orders[1]])
     assert stats.rising(blocks).p == pytest.approx(share)
+
+
+def test_trend_ties_what_is_alike_wherever_it_lies():
+    """A step at the last depth above noise: the noise has no say, be it on one side of a round number or on both."""
+    noise = np.array([[0.004, -0.003, 0.002, -0.001], [-0.002, 0.003, -0.004, 0.001], [0.003, -0.001, -0.002, 0.004]])
+    for base in np.arange(0.02, 0.06, 0.0025):
+        blocks = np.column_stack([base + noise, [0.35, 0.34, 0.36]])
+        assert stats.rising(blocks, alike=0.02).p == pytest.approx(1 / 5**3)
+    assert stats.rising(blocks).p > stats.ALPHA
+
+
+def test_trend_counts_a_rise_that_no_two_neighbours_show():
+    blocks = [[0.05, 0.065, 0.08, 0.095, 0.11]] * 3
+    assert stats.rising(blocks, alike=0.02).p < 0.001
+    assert stats.rising(blocks, alike=0.1).p == 1.0
 
 
 def test_trend_over_ten_depths_with_ties_is_as_drawing_orders_says():
@@ -172,6 +188,33 @@ def test_the_margin_that_seeds_can_see_is_seen_with_that_power():
     margin = stats.visible_difference(3, 0.005)
     rng = np.random.default_rng(0)
     draws = rng.normal(0, 0.005 * math.sqrt(2), (4000, 3))
-    bound = draws.mean(axis=1) + scipy_stats.t.ppf(0.95, 2) * draws.std(axis=1, ddof=1) / math.sqrt(3)
+    bound = draws.mean(axis=1) + scipy_stats.t.ppf(1 - stats.LOOKS[3], 2) * draws.std(axis=1, ddof=1) / math.sqrt(3)
     assert (bound < margin).mean() == pytest.approx(0.9, abs=0.02)
     assert math.isnan(stats.visible_difference(1, 0.005))
+    assert stats.visible_difference(4, 0.005) == margin
+
+
+def looked(levels: Sequence[float]) -> list[float]:
+    """How often t tests of nothing on the first 3, 5 and 8 of equal seeds have erred by each look."""
+    draws, wrong, rates = np.random.default_rng(5).standard_normal((400_000, 8)), np.zeros(400_000, dtype=bool), []
+    for seeds, level in zip(stats.LOOKS, levels, strict=True):
+        part = draws[:, :seeds]
+        t = part.mean(axis=1) / part.std(axis=1, ddof=1) * math.sqrt(seeds)
+        wrong |= t > scipy_stats.t.isf(level, seeds - 1)
+        rates.append(float(wrong.mean()))
+    return rates
+
+
+def test_all_looks_together_err_in_five_percent_and_each_spends_its_share():
+    """The share that the spending function allows by each look; three standard errors of so many draws on top."""
+    luck = 3 * math.sqrt(0.05 * 0.95 / 400_000)
+    for seeds, rate in zip(stats.LOOKS, looked(list(stats.LOOKS.values())), strict=True):
+        allowed = stats.ALPHA * math.log(1 + (math.e - 1) * seeds / max(stats.LOOKS))
+        assert allowed - 2 * luck < rate <= allowed + luck
+    assert looked([0.0249, 0.0207, 0.0248])[-1] > stats.ALPHA + luck
+
+
+@pytest.mark.parametrize(("seeds", "look"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (7, 5), (8, 8), (50, 8)])
+def test_other_counts_of_seeds_are_judged_at_the_next_lower_look(seeds: int, look: int):
+    assert stats.look(seeds) == look
+    assert stats.level(seeds) == stats.LOOKS.get(look, stats.ALPHA)

@@ -62,13 +62,13 @@ def test_deeper_nets_win_nothing_over_a_net_of_18_layers_that_failed(claim: str,
 
 
 def test_a_part_of_the_shallow_nets_that_diverged_flatters_the_deeper_ones_too():
-    """4 of 10: the mean is under 50 %, and its bound far above the deeper nets' 3 %."""
+    """3 of the 8 looked at: the mean is under 50 %, and its bound far above the deeper nets' 3 %."""
     records = study({"resnet": FLAT, "plain": FLAT}, seeds=range(10))
-    records = failing(records, lambda t: t.depth == 18 and t.seed < 4)
+    records = failing(records, lambda t: t.depth == 18 and t.seed < 3)
     for claim in ("deeper-is-better", "plain-degrades", "residual-no-harm"):
         finding = headline(claim, records)
         assert finding.verdict == "inconclusive"
-        assert "4 of 10 seeds diverged" in finding.reason
+        assert "3 of 8 seeds diverged" in finding.reason
 
 
 def test_plain_nets_that_train_at_no_depth_do_not_refute_degradation():
@@ -93,7 +93,8 @@ def test_plain_nets_of_which_the_shallow_one_fails_as_well_still_degrade():
     records = thorough(failing(records, lambda t: t.depth == 258 or (t.depth, t.seed) == (18, 0)))
     finding = headline("plain-degrades", records)
     assert finding.verdict == "supported"
-    assert "6 of 6 seeds diverged" in finding.reason
+    assert "5 of 5 seeds diverged" in finding.reason
+    assert "decided at 5 of 6 seeds" in finding.reason
     assert all(blank(row, "effect", "low", "high") for row in finding.details)
 
 

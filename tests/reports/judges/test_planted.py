@@ -27,7 +27,7 @@ def test_promise(number: int):
     if truth.answer is None:
         assert row[truth.false] <= ALPHA + LUCK, row
     else:
-        assert row[truth.answer] >= planted.LEAST_POWER - LUCK, row
+        assert row[truth.answer] >= truth.least - LUCK, row
 
 
 def test_every_claim_has_a_truth_that_supports_and_one_on_the_threshold():

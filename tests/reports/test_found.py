@@ -1,0 +1,38 @@
+"""The table of what was found says what the published records say, wherever each learning rate is from."""
+
+from pathlib import Path
+
+import made_page
+import pytest
+from made_up import study_records
+
+from reports import __main__ as command_line
+from reports.found import inserted, table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_table_in_the_docs_is_that_of_the_published_records(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    published = command_line.published_pages()
+    made = table(
+        [(command_line.gather(name, command_line.PUBLISHED_RECORDS, m), page.name) for name, m, page in published]
+    )
+    page = command_line.FOUND.read_text("utf-8")
+    assert inserted(page, made) == page
+    for _, _, target in published:
+        assert f"../reports/published/{target.name})" in made
+
+
+def test_a_row_names_claim_network_study_steps_seeds_and_rate():
+    source = made_page.source(study_records(("plain", "resnet"), (18, 66, 258)))
+    rows = table([(source, "mine.html")]).splitlines()
+    (row,) = [row for row in rows if row.startswith("| residual-no-harm | post-activation |")]
+    assert row.startswith(
+        "| residual-no-harm | post-activation | [made-up](../reports/published/mine.html) | 55 | 3 | one: 0.05 |"
+    )
+
+
+def test_a_page_without_a_place_for_the_table_is_refused():
+    with pytest.raises(ValueError, match="no place for the table"):
+        inserted("# What was found", "| a |")
