@@ -76,10 +76,10 @@ def report(
     target = Path(html) / f"{source.study.name}.html"
     folders = [Path(records) / name for name in source.study.parts]
     stamp = target.with_name(f".{source.study.name}.made.json")
-    made = Made(stamp, fingerprint(source.study, source.recipe, folders))
-    if made.said() is None:
+    before = Made(stamp, fingerprint(source.study, source.recipe, folders))
+    if before.said() is None:
         write_page(source, target)
-        made.remember([target, *data.save(source, Path(out) / source.study.name)])
+        before.remember([target, *data.save(source, Path(out) / source.study.name)])
     print_verdicts(source)
     print(f"report: {target}")
     if next_steps:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.finding import Finding, Verdict, percent, points
-from reports.judges import compare, costs, errors, growth, inside, labels, looks, transfers
+from reports.judges import compare, costs, errors, growth, inside, labels, looks, overflow, transfers
 from reports.judges.errors import Deciding
 from reports.protocol import DEEP, FITTED, FLAT, LASTS, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results import stats
@@ -67,8 +67,8 @@ _BADLY = (
     f"running error fell by less than {points(LEVEL)} in the last epoch that ends at {LEAST_RATE:.0%} of the peak "
     f"rate or more, and in the last epoch; unstable where a seed ends more than {points(MOST_ABOVE_BEST)} above its "
     f"best epoch); and a gap that after 4N steps is above {points(MARGIN)} for sure and at least {LASTS:.0%} of the "
-    "gap after N, N and 2N tried as well. A net that diverges at every rate, down to one at which the shallowest "
-    "does not train, needs none of it. Otherwise: inconclusive."
+    "gap after N, N and 2N tried as well. A net that diverges at every rate, down to 1e-5 or to one at which the "
+    "shallowest does not train, needs none of it. Otherwise: inconclusive."
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
@@ -228,7 +228,8 @@ CLAIMS: dict[str, Claim] = {
             "Is there a learning rate at which nets of every depth do as well as at their own best?",
             OWN_QUESTION,
             "Supported: at one of the rates tried, every depth's training error is less than "
-            f"{points(MARGIN)} above that at its own best rate (upper bounds, Bonferroni over rates). Refuted: each "
+            f"{points(MARGIN)} above that at each other rate (upper bounds, Bonferroni over rates), and some rate errs "
+            "by as much somewhere, since else there is nothing to tell apart. Refuted: each "
             "rate leaves some depth more than that above (lower bounds, Bonferroni over depths), or most of its seeds "
             "diverged; a rate not tried at a depth counts as the next one towards that depth's best. The best rate "
             "tried has the lowest training loss. Judged on the search's seeds, where there is a search. A best rate at "
@@ -251,7 +252,7 @@ def judge(frames: Frames, only: tuple[str, ...] = ()) -> dict[str, list[Finding]
     by_look = looks.looks(frames)
     every = frozenset(study for claim in CLAIMS.values() for study in (*claim.studies, *claim.aside))
     return {
-        name: [finding.but(failures=_failures(finding, frames)) for finding in _settled(claim, every, by_look)]
+        name: [_told(finding, frames) for finding in _settled(claim, every, by_look)]
         for name, claim in CLAIMS.items()
         if not only or name in only
     }
@@ -260,6 +261,12 @@ def judge(frames: Frames, only: tuple[str, ...] = ()) -> dict[str, list[Finding]
 def _settled(claim: Claim, every: frozenset[str], by_look: list[looks.Look]) -> list[Finding]:
     deciding = Deciding(claim.studies, claim.aside, every)
     return looks.settled(by_look, lambda frames: claim.judge(frames, deciding))
+
+
+def _told(finding: Finding, frames: Frames) -> Finding:
+    """A finding with what is said beside it, and judged by nobody."""
+    beside = "; ".join(filter(None, (finding.beside, overflow.told(finding, frames))))
+    return finding.but(failures=_failures(finding, frames), beside=beside)
 
 
 def _failures(finding: Finding, frames: Frames) -> str:
@@ -273,5 +280,9 @@ def _failures(finding: Finding, frames: Frames) -> str:
         rows.assign(failed=rows["status"] != "ok").groupby(["architecture", "depth"])["failed"].agg(["sum", "count"])
     )
     failed, n = max(zip(cells["sum"], cells["count"], strict=True), key=lambda cell: (cell[0] / cell[1], -cell[1]))
+    if failed == n:
+        least = 1 - stats.most_failing(0, n)
+        return f"all of {n} seeds failed where most did: a failure rate under {least:.0%} is excluded"
     where = "where most did" if failed else "at each depth"
-    return f"{failed} of {n} seeds failed {where}: failure rate at most {stats.most_failing(int(failed), int(n)):.0%}"
+    most = stats.most_failing(int(failed), int(n))
+    return f"{failed} of {n} seeds failed {where}: a failure rate of up to {most:.0%} is not excluded"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.finding import Finding, Row, Searched, TrainedRow, Verdict
+from reports.finding import ArmRow, Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import beside, rules
 from reports.judges import thousand as thousand_layers
 from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
@@ -110,16 +110,10 @@ def apply(
             several = [ladder for ladder in every if one_depth or len(ladder.depths) > 1]
             for ladder in several or every:
                 finding = rule(claim, measure, ladder)
-                lrs = {row["depth"]: _search(row) for row in searched if _same_arm(row, ladder)}
-                found.append(finding.but(setting=_setting(ladder, bool(lrs)), details=_with_lr(finding, lrs)))
+                used = [row for row in searched if row["trials"] <= set(finding.trials)]
+                own = any(row["architecture"] == ladder.subject for row in used)
+                found.append(finding.but(setting=_setting(ladder, own), details=_with_lr(finding, used)))
     return found
-
-
-_ARM = (("study", "study"), ("architecture", "subject"), ("lr_from", "lr_from"))
-
-
-def _same_arm(row: dict[str, Any], ladder: Ladder) -> bool:
-    return all(row[name] == getattr(ladder, at) for name, at in _ARM)
 
 
 def _setting(ladder: Ladder, searched: bool) -> str:
@@ -133,9 +127,15 @@ def _search(row: dict[str, Any]) -> Searched:
     return Searched(**{name: row[name] for name in ("lr", "tried", "search_seconds", "chosen_seconds")})
 
 
-def _with_lr(finding: Finding, lrs: dict[int, Searched]) -> tuple[Row, ...]:
+def _with_lr(finding: Finding, used: Sequence[dict[str, Any]]) -> tuple[Row, ...]:
+    """The rows looked at, each with the search for its own net's rate; a twin's rows name the twin."""
+    rates = {(row["architecture"], row["depth"]): _search(row) for row in used}
+
+    def searched(row: TrainedRow) -> Searched | None:
+        return rates.get((row.subject if isinstance(row, ArmRow) else finding.subject, row.depth))
+
     return tuple(
-        replace(row, searched=lrs.get(row.depth)) if isinstance(row, TrainedRow) else row for row in finding.details
+        replace(row, searched=searched(row)) if isinstance(row, TrainedRow) else row for row in finding.details
     )
 
 

@@ -241,6 +241,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
             {
                 **{name: str(first[name]) for name in ("study", "architecture", "lr_from")},
                 "depth": int(first["depth"]),
+                "trials": frozenset(by_lr[best]["digest"]),
                 "lr": float(best),
                 "tried": float(tried),
                 "search_seconds": float(first["search_seconds"] if own else rows["train_seconds"].sum()),

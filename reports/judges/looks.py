@@ -13,7 +13,8 @@ import pandas as pd
 
 from reports.finding import Finding, Verdict
 from results import stats
-from results.tables import SETTING, Frames
+from results.columns import SETTING
+from results.tables import Frames
 
 
 @dataclass(frozen=True)

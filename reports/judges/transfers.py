@@ -22,10 +22,11 @@ INCONCLUSIVE = Verdict.INCONCLUSIVE
 def transfers(arm: Sequence[Net], setting: str = "") -> Finding:
     """Whether one of the rates tried keeps every depth within `MARGIN` of the training error at its own best rate.
 
-    Supported: at one of the rates that every depth was tried at, the upper bound of the rise is under the margin at
-    every depth (intersection-union over depths, Bonferroni over rates). Refuted: each rate leaves some depth above the
-    margin by the lower bound, or diverged in most seeds (Bonferroni over depths). Depths at which no rate trains are
-    left out: there any rate is as good.
+    Supported: at one of the rates that every depth was tried at, the upper bound of the rise above each other rate is
+    under the margin at every depth (intersection-union over rates and depths, Bonferroni over the rates that it may
+    be), and some rate tried errs by the margin or more somewhere: else no rate could have failed. Refuted: each rate
+    leaves some depth above the margin by the lower bound, or diverged in most seeds (Bonferroni over depths). Depths
+    at which no rate trains are left out: there any rate is as good.
 
     Args:
         arm: Nets of one architecture and recipe, one a depth, rising.
@@ -44,6 +45,11 @@ def transfers(arm: Sequence[Net], setting: str = "") -> Finding:
     every = sorted({lr for net in trained for lr in net.rates})
     rows = [_row(net, net.rates.index(lr)) for lr in common for net in trained]
     base = base.but(details=tuple(rows))
+    if all((net.errors[~np.isnan(net.errors)] < MARGIN).all() for net in trained):
+        # Then no rate could have failed this test.
+        return base.but(
+            reason=f"nothing to tell apart: every rate tried errs under {points(MARGIN)} at every depth, {when}"
+        )
     within = {lr: len(common) * max(_p_within(net, net.rates.index(lr)) for net in trained) for lr in common}
     if within and (p := min(within.values())) < stats.level(base.n):
         best = min(within, key=lambda lr: within[lr])
@@ -80,11 +86,15 @@ def _cannot(trained: Sequence[Net], seeds: int) -> str:
     return ""
 
 
-def _difference(net: Net, k: int) -> stats.Difference:
-    """Training error at rate number `k` above that at the best rate tried; a net that diverged holds the worst, 1."""
+def _difference(net: Net, k: int, other: int | None = None) -> stats.Difference:
+    """Training error at rate number `k` above that at another, by default the best tried.
+
+    A net that diverged holds the worst, 1.
+    """
+    beside = net.at_best if other is None else other
     worst = np.where(np.isinf(net.errors), 1.0, net.errors)
-    there = ~np.isnan(worst[:, [k, net.at_best]]).any(axis=1)
-    return stats.difference(worst[there, k], worst[there, net.at_best], resolution=net.resolution)
+    there = ~np.isnan(worst[:, [k, beside]]).any(axis=1)
+    return stats.difference(worst[there, k], worst[there, beside], resolution=net.resolution)
 
 
 def _diverged(net: Net, k: int) -> int:
@@ -92,11 +102,12 @@ def _diverged(net: Net, k: int) -> int:
 
 
 def _p_within(net: Net, k: int) -> float:
-    """p of "above its best by the margin or more" against "by less"."""
-    if k == net.at_best:
-        return 0.0
-    p = _difference(net, k).p_above(MARGIN)
-    return 1 - p if math.isfinite(p) else 1.0
+    """p of "above another rate by the margin or more" against "by less", of the worst of the others.
+
+    Against each of them, not against the one with the lowest loss: which is best is known from the same seeds.
+    """
+    others = (_difference(net, k, j).p_above(MARGIN) for j in range(len(net.rates)) if j != k)
+    return max((1 - p if math.isfinite(p) else 1.0 for p in others), default=1.0)
 
 
 def _p_above(net: Net, k: int) -> float:

@@ -215,15 +215,12 @@ def cell_table(frames: Frames) -> dict[str, Any]:
     heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], "seeds", "failed"]
     heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "convergence"]
     rows = []
-    # A t interval of few seeds may reach beyond what an error can be.
-    sides = [f"{column}_{side}" for column in ("train_error", "test_error") for side in ("low", "high")]
-    cells = cells.assign(**cells[sides].clip(0.0, 1.0))
     for c in cells.sort_values(["architecture", "depth"], kind="stable").to_dict("records"):
         pairs = []
         for column in ("train_error", "test_error"):
             low, high = percent(c[f"{column}_low"]), percent(c[f"{column}_high"])
             pairs += [percent(c[f"{column}_mean"]), NOTHING if NOTHING in (low, high) else f"{low} to {high}"]
-        state = f"{c['convergence']} at {number(c['steps'])} steps"
+        state = f"{c['convergence'] if c['n_ok'] else 'none ended'} at {number(c['steps'])} steps"
         counts = [str(c["n"]), str(c["n_failed"])]
         rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, state])
     return {"heads": heads, "rows": rows}

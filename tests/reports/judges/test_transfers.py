@@ -91,6 +91,24 @@ def test_noise_alone_is_no_optimum_of_its_own():
     assert counts["supported"] >= 180, counts
 
 
+def test_where_every_rate_errs_less_than_the_margin_there_is_nothing_to_tell_apart():
+    low = arm(lambda depth, lr: 0.004 if lr == 0.1 else 0.015, spread=0.0005)
+    assert transfers(low).verdict == "inconclusive"
+    assert "nothing to tell apart" in transfers(low).reason
+    assert verdict(lambda depth, lr: 0.004 if lr == 0.1 else 0.3, spread=0.0005) == "supported"
+
+
+def test_the_best_rate_of_a_few_noisy_seeds_is_not_taken_for_the_best():
+    """Three seeds 15 points apart do not tell it from its neighbour."""
+
+    def middle(depth: int, lr: float) -> float:
+        return 0.4 if lr in (0.01, 0.1) else 0.9
+
+    counts = Counter(verdict(middle, spread=0.15, rates=RATES[1:], luck=luck) for luck in range(60))
+    assert counts["supported"] <= 3, counts
+    assert verdict(middle, spread=0.001, rates=RATES[1:]) == "supported"
+
+
 def flat(depth: int, lr: float) -> float:
     return 0.05 if lr in (0.01, 0.1) else 0.2
 

@@ -193,8 +193,6 @@ def test_an_interval_of_errors_stays_within_what_an_error_can_be() -> None:
     records = [train_record(trial("resnet", 18, s), e, e) for s, e in enumerate((0.0, 0.001, 0.1))]
     records += [train_record(trial("resnet", 66, s), e, e) for s, e in enumerate((1.0, 0.999, 0.9))]
     made = source(records)
-    assert made.frames.cells["train_error_low"].min() < 0
-    assert made.frames.cells["train_error_high"].max() > 1
     rows = context.cell_table(made.frames)["rows"]
     intervals = [cell for row in rows for cell in row if " to " in cell]
     assert len(intervals) == 4

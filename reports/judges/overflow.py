@@ -1,0 +1,35 @@
+"""Whether nets that diverged could have trained at all: of some the first gradient is no number already.
+
+Own file because it looks at a probe, not at errors. It judges nothing: it is a second line beside a verdict.
+"""
+
+import numpy as np
+
+from reports.finding import Finding
+from results.tables import Frames
+
+
+def told(finding: Finding, frames: Frames) -> str:
+    """What the gradients before the first step say of the deepest nets that diverged in every seed; often empty."""
+    rows = frames.trials[frames.trials["digest"].isin(finding.trials)]
+    lost = rows.groupby(["architecture", "depth"]).filter(lambda net: (net["status"] == "diverged").all())
+    if lost.empty:
+        return ""
+    deepest = lost[lost["depth"] == lost["depth"].max()]
+    probes = frames.probes
+    norms = probes[
+        probes["digest"].isin(deepest["digest"])
+        & (probes["probe"] == "gradient_norms")
+        & (probes["quantity"] == "norm")
+    ]
+    by_trial = norms.groupby("digest")["value"].agg(lambda values: int((~np.isfinite(values)).sum()))
+    if len(by_trial) < len(deepest) or not (by_trial > 0).all():
+        return ""
+    name, depth = deepest["architecture"].iloc[0], deepest["depth"].iloc[0]
+    layers = norms.groupby("digest").size().max()
+    fewest, most = by_trial.min(), by_trial.max()
+    counted = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return (
+        f"Before the first step the gradient of {name} at {depth} layers is no number in {counted} of {layers} layers"
+        f" looked at: it overflows, and no learning rate can mend that"
+    )
