@@ -136,7 +136,8 @@ def _number(finding: Finding) -> str:
         return "changes"
     twins = [row for row in rows if isinstance(row, TwinRow) and row.subject == network(finding)]
     if twins:
-        return _rows(twins)
+        text = _rows(twins)
+        return f"{text}{' error' * text.endswith('%')}"
     deep = [row for row in rows if hasattr(row, "depth")]
     last = max(deep, key=lambda row: row.depth, default=None)
     if last is not None and last.lost and not isinstance(last, ArmRow):

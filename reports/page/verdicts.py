@@ -140,7 +140,9 @@ def elsewhere(study: Study, findings: dict[str, list[Finding]], names: dict[str,
         if claim.id not in here:
             found = findings.get(claim.id, [])
             view = finding_view(found[0], names, study.name) if fed(found) else None
-            others.append({"claim": claim, "view": view})
+            # The one to run, unless that is this one.
+            decides = next((name for name in reversed(claim.studies) if name != study.name), claim.study)
+            others.append({"claim": claim, "study": decides, "view": view})
     return others
 
 
