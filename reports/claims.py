@@ -282,7 +282,6 @@ def _failures(finding: Finding, frames: Frames) -> str:
     failed, n = max(zip(cells["sum"], cells["count"], strict=True), key=lambda cell: (cell[0] / cell[1], -cell[1]))
     if failed == n:
         least = 1 - stats.most_failing(0, n)
-        return f"all of {n} seeds failed where most did: a failure rate under {least:.0%} is excluded"
-    where = "where most did" if failed else "at each depth"
+        return f"{failed} of {n} seeds failed where most did: the failure rate is at least {least:.0%}"
     most = stats.most_failing(int(failed), int(n))
-    return f"{failed} of {n} seeds failed {where}: a failure rate of up to {most:.0%} is not excluded"
+    return f"{failed} of {n} seeds failed{' where most did' * (failed > 0)}: the failure rate may be up to {most:.0%}"

@@ -30,6 +30,6 @@ def told(finding: Finding, frames: Frames) -> str:
     fewest, most = by_trial.min(), by_trial.max()
     counted = f"{most}" if fewest == most else f"{fewest} to {most}"
     return (
-        f"Before the first step the gradient of {name} at {depth} layers is no number in {counted} of {layers} layers"
-        f" looked at: it overflows, and no learning rate can mend that"
+        f"before the first step the gradient of {name} at {depth} layers overflows in {counted} of {layers} layers"
+        f" looked at: no learning rate could train it"
     )

@@ -129,10 +129,10 @@ def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 _LADDER = (
-    "The share of training images that the finished net gets wrong, against depth. One mark per trained network (one"
-    " seed); lines join means of those that ended; bars are two-sided 95 % intervals; the axis of depth is logarithmic."
+    "The share of training images that the finished net gets wrong. A mark is a net (one seed); lines join the means of"
+    " those that ended; bars are two-sided 95 % intervals; depth has a logarithmic axis."
 )
-_APART = " Nets in different panels were trained for different numbers of steps: do not rank them against each other."
+_APART = " Panels differ in steps: do not rank nets across them."
 
 
 def _main(

@@ -61,8 +61,8 @@ FIGURES: dict[str, Chart] = {
     "test-error-by-depth": Chart(
         "errors",
         "Test error against depth",
-        "As training error, on images that were not trained on. Intervals include the sampling of the test set."
-        " Published points, where there are some on the same data, are stars.",
+        "As training error, on images that were not trained on; intervals include the sampling of the test set."
+        " Stars: published points on the same data.",
         "training trials",
         "digits",
         error_chart("test_error"),
@@ -88,8 +88,8 @@ FIGURES: dict[str, Chart] = {
         "errors",
         "Best learning rate against depth",
         "The rate with the lowest mean training loss over the search's seeds, by a parabola in log rate. Lines: the"
-        " power of depth through the rates inside their grids; where there are three seeds, with its 95 % bootstrap"
-        " interval. A small arrow marks a rate at the edge of what was tried, a cross a net that no rate tried trains.",
+        " power of depth through rates inside their grids; of three seeds, with its 95 % bootstrap interval. Small"
+        " arrow: at the edge of what was tried. Cross: no rate tried trains the net.",
         "a search for learning rates, or trials at several of them",
         "digits-lr",
         best_rates,
@@ -166,9 +166,9 @@ FIGURES: dict[str, Chart] = {
     "roofline": Chart(
         "cost",
         "How near a step comes to the machine's ceilings",
-        "FLOPs of a training step (three forward passes) over its time, as a share of the lower of two ceilings: what"
-        " a matrix product reached on the same machine, and what a copy reached with the bytes that the step must move"
-        " at least. What is missing goes to launches, dispatch and traffic beyond the least.",
+        "FLOPs of a training step (three forward passes) over its time, as a share of the lower of two ceilings: of a"
+        " matrix product on this machine, and of a copy of the least bytes that the step must move. The rest goes to"
+        " launches, dispatch and further traffic.",
         "cost trials that measure the machine's ceilings",
         "digits",
         roofline,
