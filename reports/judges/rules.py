@@ -195,9 +195,10 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
         if row.low > MARGIN:
             why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row.holm_p:.2g})"
         return _open(base, f"{said}: {why}", said, ladder, row)
+    where = f"every depth from {rows[0].depth} to {rows[-1].depth}" if len(rows) > 1 else f"{rows[0].depth}"
     return base.but(
         verdict=SUPPORTED,
-        reason=f"at every depth from {rows[0].depth} to {rows[-1].depth} layers the {words} is less than "
+        reason=f"at {where} layers the {words} is less than "
         f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row.high)}), {when}",
     )
 
