@@ -77,8 +77,8 @@ def show(
     whole = asked(study, seeds, depth_list, purpose)
     found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
     name = Silent(found.varied).name
-    typer.echo("\n".join(textwrap.wrap(found.title, WIDTH) + textwrap.wrap(found.description, WIDTH)))
     expected, sums = prediction.lines(found, Path(records), workers)
+    typer.echo("\n".join(textwrap.wrap(found.title, WIDTH) + textwrap.wrap(found.description, WIDTH)))
     if not found.trials:
         sums = []  # until their rates are known
     elif trials:

@@ -8,6 +8,7 @@ from made_up import study_records
 
 from reports import __main__ as command_line
 from reports.found import inserted, table
+from reports.page import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,13 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_table_in_the_docs_is_that_of_the_published_records(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     published = command_line.published_pages()
-    made = table(
-        [(command_line.gather(name, command_line.PUBLISHED_RECORDS, m), page.name) for name, m, page in published]
-    )
+    sources = [command_line.gather(name, command_line.PUBLISHED_RECORDS, machine) for name, machine, _ in published]
+    made = table([(found, page.name) for found, (_, _, page) in zip(sources, published, strict=True)])
     page = command_line.FOUND.read_text("utf-8")
     assert inserted(page, made) == page
-    for _, _, target in published:
-        assert f"../reports/published/{target.name})" in made
+    for found, (_, _, target) in zip(sources, published, strict=True):
+        judges = bool(verdicts.judged_here(found.study, found.findings))
+        assert (f"../reports/published/{target.name})" in made) == judges
 
 
 def test_a_row_names_claim_network_study_steps_seeds_and_rate():
