@@ -76,7 +76,7 @@ def report(
     target = Path(html) / f"{source.study.name}.html"
     folders = [Path(records) / name for name in source.study.parts]
     stamp = target.with_name(f".{source.study.name}.made.json")
-    before = Made(stamp, fingerprint(source.study, source.recipe, folders))
+    before = Made(stamp, fingerprint(source.study, source.recipe, folders, source.argument))
     if before.said() is None:
         write_page(source, target)
         before.remember([target, *data.save(source, Path(out) / source.study.name)])
@@ -135,9 +135,10 @@ def published_pages() -> list[tuple[str, str, Path]]:
     Not of a study of which only the search for its learning rates is there: nothing can be judged yet.
     """
     from bench.plan import study as studies
+    from bench.store import record
 
     def judgeable(folder: Path) -> bool:
-        return any("-search-" not in file.name for file in folder.glob("*.json"))
+        return any(record.read(file).trial.purpose != "search" for file in sorted(folder.glob("*.json")))
 
     pages = []
     for name in studies.known_studies():

@@ -1,6 +1,7 @@
 """Frames as files: parquet is canonical, CSV a convenience. Reads nothing, computes nothing."""
 
 import io
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,23 +30,42 @@ def save(frames: Frames, folder: Path) -> tuple[list[Path], str]:
         ValueError: One line: the folder cannot be written to.
     """
     parquet = find_spec("pyarrow") is not None
-    paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def contents() -> Iterator[tuple[str, bytes]]:
         for name in NAMES:
             table = getattr(frames, name)
             if parquet:
                 buffer = io.BytesIO()
                 table.to_parquet(buffer, index=False)
-                write(folder / f"{name}.parquet", buffer.getvalue())
-                paths.append(folder / f"{name}.parquet")
-            write(folder / f"{name}.csv", harmless(table).to_csv(index=False, lineterminator="\n").encode())
-            paths.append(folder / f"{name}.csv")
-        write(folder / "columns.csv", dictionary(frames).to_csv(index=False, lineterminator="\n").encode())
-        paths.append(folder / "columns.csv")
+                yield f"{name}.parquet", buffer.getvalue()
+            yield f"{name}.csv", as_csv(harmless(table))
+        yield "columns.csv", as_csv(dictionary(frames))
+
+    paths = put(folder, contents())
+    return paths, "" if parquet else "pyarrow is not installed: tables are written as CSV only, without parquet"
+
+
+def put(folder: Path, contents: Iterable[tuple[str, bytes]]) -> list[Path]:
+    """Writes files by name, each whole or not at all, the next one made when the last is written.
+
+    Raises:
+        ValueError: One line: the folder cannot be written to.
+    """
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in contents:
+            write(folder / name, data)
+            paths.append(folder / name)
     except OSError as error:
         raise ValueError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return paths, "" if parquet else "pyarrow is not installed: tables are written as CSV only, without parquet"
+    return paths
+
+
+def as_csv(table: pd.DataFrame) -> bytes:
+    """A table as CSV, the same on every system."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode()
 
 
 # What stands behind a metric's name in a column of `cells` and others.

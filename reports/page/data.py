@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.store.record import write
 from reports.page import verdicts
 from reports.page.context import Source, machine
-from results.files import harmless
+from results.files import as_csv, harmless, put
 
 # Of a finding, in this order; its rows of details stand on the page.
 COLUMNS = ("claim", "subject", "measure", "setting", "study", "verdict", "effect", "low", "high", "unit", "n", "steps",
@@ -60,14 +59,7 @@ def save(source: Source, folder: Path) -> list[Path]:
     Raises:
         ValueError: One line: the folder cannot be written to.
     """
-    contents = {
-        "verdicts.json": as_json(source) + "\n",
-        "verdicts.csv": harmless(table(source)).to_csv(index=False, lineterminator="\n"),
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            write(folder / name, text.encode())
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return [folder / name for name in contents]
+    return put(
+        folder,
+        (("verdicts.json", as_json(source).encode() + b"\n"), ("verdicts.csv", as_csv(harmless(table(source))))),
+    )
