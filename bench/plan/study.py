@@ -196,20 +196,22 @@ def parse(
         if other not in known_studies():  # built-in studies only, which a test reads: no file can include itself
             raise ValueError(unknown("study", other, known_studies()) + " Only built-in studies can be included.")
         part = load(other, seeds, search_seeds=search_seeds)
-        trials += [t for t in part.trials if depths is None or t.depth in depths]
-        searched += [t for t in part.search if depths is None or t.depth in depths]
-        untuned += [t for t in part.untuned if depths is None or t.depth in depths]
+        trials += part.trials
+        searched += part.search
+        untuned += part.untuned
         rates += part.rates
     for grid in head.get("grid", [{}] if not include or table else []):
         for key in [*table, *grid]:
             if key not in FIELDS or key in _NOT_KEYS:
                 raise ValueError(unknown("key", key, [k for k in allowed if k not in _NOT_KEYS]))
-        trials += _product(name, {**table, **grid}, seeds, depths)
-    if not trials and not untuned:
-        raise ValueError("no trials: the grid is empty")
+        trials += _product(name, {**table, **grid}, seeds)
     mine = [trial for trial in trials if trial.study == name]
     if "search" in head or any(trial.lr_from == "search" for trial in mine):
         searched += search.trials(search.read(head.get("search", {}), mine), mine, search_seeds)
+    if depths is not None:  # only now: the search may name any depth of the study
+        trials, searched, untuned = ([t for t in part if t.depth in depths] for part in (trials, searched, untuned))
+    if not trials and not untuned:
+        raise ValueError("no trials: the grid is empty")
     unique = tuple(dict.fromkeys(trials))
     # Among trials of one study and purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
     alike: dict[tuple[str, str], list[Trial]] = {}
@@ -243,9 +245,7 @@ def _check_head(head: dict[str, Any]) -> None:
             raise ValueError(f"key {key!r} must be a list of {words}, not {value!r:.80}")
 
 
-def _product(
-    study: str, values: dict[str, Any], seeds: Sequence[int] | None, depths: Sequence[int] | None
-) -> list[Trial]:
+def _product(study: str, values: dict[str, Any], seeds: Sequence[int] | None) -> list[Trial]:
     values = {"purpose": _USUAL_PURPOSES, **values}
     if seeds is not None:
         values["seed"] = list(seeds)
@@ -265,10 +265,7 @@ def _product(
             raise ValueError(f"key {key!r} lists {repeated[0]!r:.80} twice")
     trials = []
     for point in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, point, strict=True))
-        if depths is not None and chosen["depth"] not in depths:
-            continue
-        trial = _trial(study, chosen)
+        trial = _trial(study, dict(zip(axes, point, strict=True)))
         # Cost does not depend on the seed: it is measured once, with the study's first.
         if trial.purpose == "cost":
             trial = dataclasses.replace(trial, seed=int(axes["seed"][0]), probes=(), grow_to=(), epochs=0)

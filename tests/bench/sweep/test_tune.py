@@ -95,6 +95,14 @@ def test_nets_of_one_depth_may_start_from_rates_of_their_own(mine: Path) -> None
     assert deep.tried == (0.0004, 0.0013, 0.004)
 
 
+def test_a_search_of_some_depths_is_the_same_search(mine: Path) -> None:
+    """What the table [search] says of the depths that are left out is no mistake."""
+    mine.write_text(STUDY + "[search.resnet.at_depth]\n258 = [0.004, 0.0013, 0.0004]\n")
+    whole = study.load(str(mine)).search
+    some = study.load(str(mine), depths=(18, 66)).search
+    assert list(some) == [trial for trial in whole if trial.depth in (18, 66)] != []
+
+
 def test_costs_do_not_wait_for_the_rates_nor_change_with_them(mine: Path) -> None:
     before = {trial for trial in study.load(str(mine)).trials if not trial.trains}
     _, found, _ = tune(mine)
