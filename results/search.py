@@ -127,8 +127,8 @@ def nets(tried: pd.DataFrame) -> list[Net]:
         columns = ("seed", "lr", "status", "train_loss", "train_error")
         for seed, lr, status, loss, error in zip(*(rows[name].tolist() for name in columns), strict=True):
             at = seeds.index(seed), grid.index(lr)
-            good = status == "ok" and np.isfinite(loss) and np.isfinite(error)
-            losses[at], errors[at] = (loss, error) if good else (np.inf, np.inf)
+            losses[at] = loss if status == "ok" and np.isfinite(loss) else np.inf
+            errors[at] = error if status == "ok" and np.isfinite(error) else np.inf
         first, images, classes = rows.iloc[0], rows["n_train"].max(), rows["classes"].max()
         steps = rows["steps_planned"].max()
         found.append(

@@ -26,7 +26,7 @@ class Tried:
     Attributes:
         lr: The rate.
         losses: Training loss at the end, one a seed; infinite where the seed diverged or failed.
-        errors: Training error likewise, in 0..1.
+        errors: Training error likewise, in 0..1. Finite with an infinite loss: the net ended, and its outputs overflow.
     """
 
     lr: float
@@ -39,10 +39,14 @@ class Tried:
         mean = math.fsum(self.losses) / len(self.losses)
         return mean if math.isfinite(mean) else math.inf
 
+    @property
+    def error(self) -> float:
+        """Mean over the seeds; infinite where one of them diverged."""
+        return math.fsum(self.errors) / len(self.errors)
+
     def learns(self, chance: float) -> bool:
         """Whether the mean error is clearly under that of chance; a rate at which a seed diverged may well have."""
-        mean = math.fsum(self.errors) / len(self.errors)
-        return not mean >= NOTHING * chance if math.isfinite(mean) else True
+        return not self.error >= NOTHING * chance if math.isfinite(self.error) else True
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def best(tried: Sequence[Tried], chance: float) -> Best:
     if not learns and losses[0] <= WORSE * losses[i]:
         # One of 66 plain layers guesses from 0.1 down to 0.003, and begins to learn at 0.001.
         found = _beyond(grid[i].lr, "lower", grid)
-        return found if found.next else Best(grid[i].lr, "untrained" if math.isfinite(losses[i]) else "hopeless")
+        return found if found.next else Best(grid[i].lr, "untrained" if math.isfinite(grid[i].error) else "hopeless")
     if not learns:
         return Best(grid[i].lr, "untrained")
     if i == 0:
