@@ -55,6 +55,7 @@ def report(
             write_page(made[-1][0], target)
             print(f"report: {target}")
         write_table(made)
+        write_picture(made)
         return
     if not study:
         raise ValueError("name a study, or say --published")
@@ -127,6 +128,14 @@ def write_table(published: "Sequence[tuple[Source, str]]") -> None:
     from reports.found import inserted, table
 
     write(FOUND, inserted(FOUND.read_text("utf-8"), table(published)).encode())
+
+
+def write_picture(published: "Sequence[tuple[Source, str]]") -> None:
+    """Renews the README's picture, from what is published."""
+    from bench.store.record import write
+    from reports.found import picture
+
+    write(PUBLISHED_PAGES / "ladder.png", picture(published))
 
 
 def published_pages() -> list[tuple[str, str, Path]]:

@@ -39,20 +39,30 @@ def of_record(environment: Mapping[str, Any]) -> dict[str, Any]:
     said = environment.get("search")
     if not isinstance(said, dict) or not isinstance(said.get("tried"), list):
         return {}
-    state = said.get("state")
-    return {
-        "rates_tried": float(len(said["tried"])),
-        "best_inside": state in ("inside", "untrained"),
-        "hopeless": state == "hopeless",
-    }
+    inside, hopeless = _said(str(said.get("state")))
+    return {"rates_tried": float(len(said["tried"])), "best_inside": inside, "hopeless": hopeless}
+
+
+def _said(state: str) -> tuple[bool, bool]:
+    """What a state of `rates.Best` says, as the columns best_inside and hopeless."""
+    return state in ("inside", "untrained"), state == "hopeless"
 
 
 def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
-    """The trials with the time that the search for their own rates took: NaN where its records are not there."""
+    """The trials with what the records of the search for their own rates say, where these records are there.
+
+    The time that it took, NaN without records; and what came of it, which then replaces what a trial's record says.
+    """
     lots = search.groupby(CELL, sort=False).agg(search_seconds=("seconds", "sum"))
     known = trials[CELL].merge(lots.reset_index(), on=CELL, how="left", validate="many_to_one")
     own = (trials["lr_from"] == "search").to_numpy()
-    return trials.assign(search_seconds=known["search_seconds"].where(own).astype("float64").to_numpy())
+    told = trials.assign(search_seconds=known["search_seconds"].where(own).astype("float64").to_numpy())
+    found = {(net.study, net.architecture, net.depth, net.recipe): net for net in nets(search)}
+    for row in told.index[own]:
+        net = found.get((*told.loc[row, ["study", "architecture", "depth"]], tuple(told.loc[row, RECIPE])))
+        if net:
+            told.loc[row, ["best_inside", "hopeless"]] = _said(net.best().state)
+    return told
 
 
 @dataclass(frozen=True)

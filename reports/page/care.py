@@ -29,7 +29,8 @@ def missing(source: Source) -> list[str]:
     """What the study asks for and the records do not have, a line an architecture and purpose."""
     gone: dict[str, list[Trial]] = {}
     for trial in _gone(source):
-        gone.setdefault(f"{trial.architecture.name}, {trial.purpose}", []).append(trial)
+        waits = ", learning rate not searched yet" if trial in source.study.untuned else ""
+        gone.setdefault(f"{trial.architecture.name}, {trial.purpose}{waits}", []).append(trial)
     return [
         f"{name}: {len(left)} trial{'s' * (len(left) != 1)}, depths {listed(sorted({t.depth for t in left}))},"
         f" seeds {listed(sorted({t.seed for t in left}))}"
@@ -39,7 +40,7 @@ def missing(source: Source) -> list[str]:
 
 def _gone(source: Source) -> list[Trial]:
     have = set(source.frames.trials["digest"]) | set(source.frames.cost["digest"])
-    return [trial for trial in source.study.trials if trial.digest not in have]
+    return [trial for trial in (*source.study.trials, *source.study.untuned) if trial.digest not in have]
 
 
 def warnings(source: Source) -> list[Care]:
@@ -93,7 +94,8 @@ def _failed(rows: pd.DataFrame, what: str) -> list[Care]:
 def in_short(source: Source) -> list[str]:
     """The foot of the first screen: each reason in a few words, those without any counted."""
     gone, lines = _gone(source), warnings(source)
-    said = [f"{len(gone)} of {len(source.study.trials)} trials are missing"] if gone else []
+    asked = len(source.study.trials) + len(source.study.untuned)
+    said = [f"{len(gone)} of {asked} trials are missing"] if gone else []
     said += [line.short for line in lines if line.short]
     others = sum(not line.short for line in lines)
     return [*said, f"{others} more remark{'s' * (others != 1)}"] if others else said

@@ -105,32 +105,33 @@ def machine(frames: Frames) -> str:
 
 def facts(source: Source) -> list[tuple[str, str]]:
     """What was run, a few words each, from the records: the number first."""
-    trials, cost = source.frames.trials, source.frames.cost
+    frames = source.frames
+    trials, cost = frames.trials, frames.cost
     if trials.empty and cost.empty:
         return [("no", "records yet")]
     done = trials["status"].value_counts()
     ended = ", ".join(f"{done[s]} {s.replace('_', ' ')}" for s in sorted(done.index, key=lambda s: (s != "ok", s)))
     seeds, depths = trials.groupby(["study"])["seed"].nunique(), sorted({*trials["depth"], *cost["depth"]})
     few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
-    hours = float((trials["seconds"] * trials["threads"].clip(lower=1).fillna(1)).sum()) / 3600
     lines = [
         (str(len(trials)) if len(trials) else "", f"trials: {ended}"),
         (str(len(cost)) if len(cost) else "", "cost trials"),
         (f"{few}" if few == many else f"{few} to {many}", f"seed{'s' * (many != 1)}") if many else ("", ""),
         (listed(depths), "layers"),
         (listed(sorted(trials["dataset"].unique())), ""),
-        (f"{hours:.2g}" if hours else "", "core-hours of training"),
-        (_search(source.frames.search), "core-hours of search for learning rates"),
+        _taken(trials, "of training"),
+        _taken(frames.search, "of search for learning rates"),
     ]
     return [(value, label) for value, label in lines if value]
 
 
-def _search(search: pd.DataFrame) -> str:
-    """What the search for learning rates took; its trials are judged nowhere."""
-    if search.empty:
-        return ""
-    hours = float((search["seconds"] * search["threads"].clip(lower=1).fillna(1)).sum()) / 3600
-    return f"{hours:.2g}"
+def _taken(rows: pd.DataFrame, what: str) -> tuple[str, str]:
+    """The time that these trials took: of a core for each thread on a CPU; of a GPU, shared by all workers."""
+    on_gpu = rows["device"] == "cuda"
+    share = (1 / rows["workers"].clip(lower=1).fillna(1)).where(on_gpu, rows["threads"].clip(lower=1).fillna(1))
+    kind = "GPU-hours" if len(rows) and on_gpu.all() else "core-hours"
+    hours = float((rows["seconds"] * share).sum()) / 3600
+    return f"{hours:.2g}" if hours else "", f"{kind} {what}"
 
 
 def cite(source: Source) -> str:

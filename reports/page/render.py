@@ -157,7 +157,7 @@ def _main(
     for i, (title, trials, cells) in enumerate(panels):
         part_frames = dataclasses.replace(source.frames, trials=trials, cells=cells)
         words = f"{title}. {context.error_words(part_frames, 'train_error')}"
-        figure = ladder(trials, cells, title, len(panels) == 1)
+        figure = ladder(trials, cells, title, (4.8 if len(panels) == 1 else 4.3, 3.9))
         entries.append(_entry(figure, f"main-{i}", f"Training error against depth, {title}", words))
     return entries, (_LADDER + (_APART if len(entries) > 1 else "")) if entries else ""
 

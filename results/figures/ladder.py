@@ -6,6 +6,7 @@ Own file because it is read at a glance, and on a phone: no legend, the last val
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from results.figures.errors import BAND, error_panel
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Points between the middles of two labels that stand one above the other.
-LEAST_GAP = 11.0
+# Points between the middles of two labels that stand one above the other; from a line to the middle of its label.
+LEAST_GAP, OFF_LINE, MOST_OFF = 13.0, 9.0, 60
+# Points that a letter of a label takes, about.
+LETTER = 5.4
 
 
 def short(label: str) -> str:
@@ -26,16 +29,16 @@ def short(label: str) -> str:
 
 
 @styled
-def ladder(trials: pd.DataFrame, cells: pd.DataFrame, title: str, wide: bool = False) -> "Figure":
+def ladder(trials: pd.DataFrame, cells: pd.DataFrame, title: str, size: tuple[float, float] = (4.3, 3.9)) -> "Figure":
     """One setting's training errors.
 
     Args:
         trials: With one setting a network and depth.
         cells: Of these trials.
         title: What the setting is, such as "After 110 steps".
-        wide: Whether it stands alone, or beside another.
+        size: Width and height, inches.
     """
-    figure, axes = canvas(1, 1, 4.8 if wide else 4.3, 3.9)
+    figure, axes = canvas(1, 1, *size)
     place = axes[0, 0]
     error_panel(place, trials, cells, "train_error")
     place.set_title(title, loc="left", fontsize=11)
@@ -61,13 +64,25 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
     deepest = max((x for x, *_ in ends), default=0.0)
     # Beyond the deepest depth is room for the words: they stand to the left of it, above their line.
     per_point = (axes.get_ylim()[1] - axes.get_ylim()[0]) / (3.2 * 72)
+    span = float(np.diff(np.log(axes.get_xlim()))[0])
+    per_point_x = span * axes.figure.dpi / (72 * axes.get_window_extent().width)
+    lines = [
+        (np.log(group["depth"].to_numpy(dtype=float)), 100 * group["train_error_mean"].to_numpy(dtype=float))
+        for _, group in cells[cells["n_ok"] > 0].sort_values("depth").groupby("architecture", sort=True)
+    ]
     taken: list[float] = []
     for x, y, name, words in sorted(ends, key=lambda end: end[1]):
         at_end = x == deepest
-        place = y + 9 * per_point if y < BAND[0] else y
+        offsets = (OFF_LINE, -OFF_LINE, *range(int(OFF_LINE), MOST_OFF)) if y < BAND[0] else (0.0, *range(MOST_OFF))
+        place = y + offsets[0] * per_point
         if at_end:
-            while any(abs(place - other) < LEAST_GAP * per_point for other in taken):
-                place += per_point
+            half = LEAST_GAP / 2 * per_point
+            under = np.linspace(np.log(x) - LETTER * len(words) * per_point_x, np.log(x), 20)
+            for tried in (y + off * per_point for off in offsets):
+                free = all(abs(tried - other) >= 2 * half for other in taken) and tried - half > axes.get_ylim()[0]
+                if free and not (y < BAND[0] and _crossed(lines, under, tried, half)):
+                    place = tried
+                    break
             taken.append(place)
         shift = (-8 if y < BAND[0] else -12, 0) if at_end else (7, 0)
         look: dict[str, Any] = {"color": looks[name].color, "fontsize": 9, "fontweight": "bold", "va": "center"}
@@ -75,6 +90,11 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
             words, (x, place), shift, textcoords="offset points", ha="right" if at_end else "left", **look
         )
         key(text, looks[name])
+
+
+def _crossed(lines: list[tuple[Any, Any]], x: Any, middle: float, half: float) -> bool:
+    """Whether a line runs through a label that is so high and stands over these places of the axis."""
+    return any(bool((np.abs(np.interp(x, depths, errors) - middle) < half).any()) for depths, errors in lines)
 
 
 def _percent(value: float) -> str:

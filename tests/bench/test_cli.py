@@ -212,6 +212,23 @@ def test_a_study_without_its_rates_can_be_shown_but_not_run(
     assert "[search]" in capsys.readouterr().err
 
 
+def test_nets_with_known_rates_run_while_others_wait_for_theirs(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An arm that is added to a study does not hold up what was tuned before."""
+    places = ["--records", str(tmp_path / "records"), "--executor", "inline", "--no-live"]
+    small = TINY.replace('architecture = ["plain", "preact"]', 'architecture = "plain"').replace("[18, 34]", "18")
+    search = 'lr = "tuned"\n[search]\nrates = [0.1, 0.032, 0.01]\nseeds = 1\n'
+    tiny.write_text(small + search)
+    assert bench("tune", str(tiny), *places, monkeypatch=monkeypatch) == 0
+    tiny.write_text(TINY + search)
+    capsys.readouterr()
+    assert bench("run", str(tiny), *places, monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "no tuned rate is known for 3 trials, such as plain of 34 layers" in said
+    assert "trials: 1 ok" in said
+
+
 def test_a_search_runs_when_asked_for_and_enters_no_table_of_results(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The table of what was found says what the published records say, wherever each learning rate is from."""
+"""The table of what was found, and README's picture, say what the published records say."""
 
 from pathlib import Path
 
@@ -7,17 +7,19 @@ import pytest
 from made_up import study_records
 
 from reports import __main__ as command_line
-from reports.found import inserted, table
+from reports.found import inserted, picture, table
 from reports.page import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_table_in_the_docs_is_that_of_the_published_records(monkeypatch: pytest.MonkeyPatch):
+def test_table_and_picture_are_those_of_the_published_records(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     published = command_line.published_pages()
     sources = [command_line.gather(name, command_line.PUBLISHED_RECORDS, machine) for name, machine, _ in published]
-    made = table([(found, page.name) for found, (_, _, page) in zip(sources, published, strict=True)])
+    both = [(found, page.name) for found, (_, _, page) in zip(sources, published, strict=True)]
+    made = table(both)
+    assert (command_line.PUBLISHED_PAGES / "ladder.png").read_bytes() == picture(both)
     page = command_line.FOUND.read_text("utf-8")
     assert inserted(page, made) == page
     for found, (_, _, target) in zip(sources, published, strict=True):
@@ -32,6 +34,11 @@ def test_a_row_names_claim_network_study_steps_seeds_and_rate():
     assert row.startswith(
         "| residual-no-harm | post-activation | [made-up](../reports/published/mine.html) | 55 | 3 | one: 0.05 |"
     )
+
+
+def test_a_picture_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no training errors of study 'fashion-mnist-ladder'"):
+        picture([(made_page.source(study_records(("plain", "resnet"), (18, 66))), "mine.html")])
 
 
 def test_a_page_without_a_place_for_the_table_is_refused():

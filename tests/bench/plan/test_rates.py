@@ -113,6 +113,14 @@ def test_a_search_without_end_ends() -> None:
         assert len(tried) < 20
 
 
+def test_a_net_whose_outputs_overflow_guesses_and_did_not_diverge() -> None:
+    """258 plain layers on Fashion-MNIST: each step's loss is finite, that of the finished net is not a number."""
+    found, _ = searched(lambda lr: Tried(lr, (math.inf,), (0.907,)))
+    assert (found.state, found.next) == ("untrained", None)
+    mixed, _ = searched(lambda lr: Tried(lr, (math.inf, math.inf), (0.907, math.inf)))
+    assert mixed.state == "hopeless", "one seed diverged"
+
+
 def test_a_plateau_and_a_grid_of_other_steps() -> None:
     flat = [Tried(lr, (0.2,), (0.1,)) for lr in (0.1, 0.03, 0.01)]
     assert best([Tried(0.3, (0.9,), (0.4,)), *flat, Tried(0.003, (0.9,), (0.4,))], CHANCE).state == "inside"
