@@ -133,7 +133,7 @@ def write_table(published: "Sequence[tuple[Source, str]]") -> None:
 def write_picture(published: "Sequence[tuple[Source, str]]") -> None:
     """Renews the README's picture, from what is published."""
     from bench.store.record import write
-    from reports.found import picture
+    from reports.page.picture import picture
 
     write(PUBLISHED_PAGES / "ladder.png", picture(published))
 

@@ -1,7 +1,6 @@
-"""What the project's own pages show of the published records, so that nothing is copied by hand. It judges nothing.
+"""The table of docs/what-was-found.md: each claim and network with the study that judged it, steps, rates and verdict.
 
-The table of docs/what-was-found.md: each claim and network with the study that judged it, steps, rates and verdict. The
-picture of README.md: training error against depth on real images.
+Made from the published records, so that no verdict is copied by hand. It judges nothing.
 """
 
 from collections.abc import Iterable
@@ -11,8 +10,6 @@ from reports.finding import Finding
 from reports.page import first, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, effect
-from results.figures import style
-from results.figures.ladder import ladder
 
 # The table stands between these lines of the page.
 BEGIN, END = "<!-- table: python -m reports --published -->", "<!-- end of table -->"
@@ -33,25 +30,6 @@ def table(published: Iterable[tuple[Source, str]]) -> str:
     columns = ("claim", "about", "study", "steps", "seeds", "rates", "verdict")
     head = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     return "\n".join([*head, *(row for _, row in sorted(rows, key=lambda row: row[0]))])
-
-
-# The study that README's picture shows, and its size in inches.
-PICTURED, SIZE = "fashion-mnist-ladder", (7.6, 3.7)
-
-
-def picture(published: Iterable[tuple[Source, str]]) -> bytes:
-    """README's picture as PNG.
-
-    Raises:
-        ValueError: No errors of the study that it shows are published.
-    """
-    for source, _ in published:
-        if source.study.name == PICTURED:
-            judged, names = verdicts.judged_here(source.study, source.findings), verdicts.labels(source.frames)
-            for title, trials, cells in first.panels(source.frames, judged, names):
-                figure = ladder(trials, cells, f"{source.study.title}, {title[0].lower()}{title[1:]}", SIZE)
-                return style.png(figure) if figure is not None else b""
-    raise ValueError(f"no training errors of study {PICTURED!r} are published, which README.md shows")
 
 
 def _row(source: Source, page: str, finding: Finding, names: dict[str, str]) -> str:

@@ -7,8 +7,9 @@ import pytest
 from made_up import study_records
 
 from reports import __main__ as command_line
-from reports.found import inserted, picture, table
+from reports.found import inserted, table
 from reports.page import verdicts
+from reports.page.picture import picture
 
 ROOT = Path(__file__).resolve().parents[2]
 
