@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Costs are compared when these agree; what a title names first is the data set.
-_ALIKE = ("study", *sorted(COST_SETTING, key=lambda name: name != "dataset"))
+ALIKE = ("study", *sorted(COST_SETTING, key=lambda name: name != "dataset"))
 
 MOST_DEPTHS = 8
 MOST_KINDS = 4
@@ -45,8 +45,8 @@ def cost_part(frames: Frames) -> tuple[str, pd.DataFrame] | None:
     cost = frames.cost[frames.cost["comparable"]]
     if cost.empty:
         return None
-    split = [name for name in _ALIKE if cost[name].nunique() > 1]
-    unique = one_each(cost, [*_ALIKE, "architecture", "depth"])
+    split = [name for name in ALIKE if cost[name].nunique() > 1]
+    unique = one_each(cost, [*ALIKE, "architecture", "depth"])
     if not split:
         return "", unique
     groups = sorted(unique.groupby(split, sort=True), key=lambda group: -len(group[1]))

@@ -15,6 +15,7 @@ from results.figures import style
 from results.figures.cost import accuracy_price, cost_chart, operators, roofline
 from results.figures.curves import document_curve, loss_curves
 from results.figures.errors import error_chart, other_settings
+from results.figures.precision import by_precision
 from results.figures.probes import branch_ratio, gradient_norms, lesions
 from results.figures.rates import best_rates
 from results.figures.steps import error_by_steps
@@ -140,6 +141,14 @@ FIGURES: dict[str, Chart] = {
         "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic; on the right, the images"
         " per second that it leaves.", _COST, "digits",
         cost_chart("step_time_s", 1.0, "step time (s)"),
+    ),
+    "step-time-by-precision": Chart(
+        "cost",
+        "Time of a training step in each precision",
+        "Medians, both axes logarithmic. Of one network and batch size; lines join what was measured.",
+        "cost trials of one network in several precisions",
+        "cost",
+        by_precision,
     ),
     "peak-memory": Chart(
         "cost",

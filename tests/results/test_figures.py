@@ -1,5 +1,7 @@
 """Figures tell the truth: failures are drawn as failures, and what is drawn is what was measured or judged."""
 
+import csv
+import io
 import itertools
 
 import made_up
@@ -9,14 +11,14 @@ from matplotlib.collections import PathCollection
 
 from results.figures import errors as error_figures
 from results.figures import judged as judged_figures
-from results.figures import style
+from results.figures import reading, style
 from results.figures import table as figures
 from results.figures.panels import facets
 from results.tables import Frames
 
 # Not in a made-up study of one setting on a CPU.
 ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "best-rates", "placements", "steps-to-fit",
-             "error-by-steps")  # fmt: skip
+             "error-by-steps", "step-time-by-precision")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,30 @@ def test_an_out_of_memory_cost_is_a_mark_too() -> None:
     figure = figures.FIGURES["step-time"].draw(made_up.frames(records))
     assert figure is not None
     assert [x for x, _ in hollow_marks(figure)] == [1002]
+
+
+def test_precisions_of_one_network_and_batch_stand_in_one_figure() -> None:
+    """At most depths: those of batch 128, one of which goes on to ten thousand layers."""
+    factor = {"fp32": 2.5, "tf32": 1.0, "bf16": 0.6}
+    asked = [
+        made_up.trial("resnet", depth, precision=precision, batch_size=batch)
+        for precision, depth, batch in itertools.product(factor, (18, 258, 1002), (128, 512))
+    ]
+    asked += [made_up.trial("resnet", 10002, precision="bf16", batch_size=128), made_up.trial("plain", 18)]
+    times = [factor.get(trial.precision, 1.0) * 0.001 * trial.depth for trial in asked]
+    records = [made_up.cost_record(trial, step_times_s=[t] * 5) for trial, t in zip(asked, times, strict=True)]
+    figure = figures.FIGURES["step-time-by-precision"].draw(made_up.frames(records))
+    assert figure is not None
+    rows = list(csv.DictReader(io.StringIO(reading.table(figure))))
+    drawn = {(row["network"], float(row["x"])): float(row["y"]) for row in rows if row["drawn as"] == "mark"}
+    wanted = {
+        (trial.precision, trial.depth): pytest.approx(t, rel=1e-4)
+        for trial, t in zip(asked, times, strict=True)
+        if trial.batch_size == 128 and trial.architecture.name == "resnet"
+    }
+    assert drawn == wanted
+    assert figure.axes[0].get_title(loc="left") == "residual (post-activation), batch size 128"
+    assert figures.FIGURES["step-time-by-precision"].draw(made_up.frames(records[:2])) is None, "one precision"
 
 
 def test_error_by_steps_joins_the_lengths_of_one_net_and_tells_failures_by_depth() -> None:
