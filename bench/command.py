@@ -31,6 +31,10 @@ def version() -> str:
         return importlib.metadata.version("depth-ablation")
 
 
+if sys.platform == "win32":
+    print("error: Windows itself is not supported; run this in WSL (Windows Subsystem for Linux)", file=sys.stderr)
+    raise SystemExit(2)
+
 try:
     import typer as typer
 except ModuleNotFoundError as absent:

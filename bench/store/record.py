@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,21 @@ def encode(record: Record) -> bytes:
     fields = {name: getattr(record, name) for name in Record.__dataclass_fields__}
     fields["trial"] = record.trial.to_json()
     fields["status"] = str(record.status)
+    fields["cost"] = _read_memory(record)
     body = json.dumps(_strict(fields), allow_nan=False)
     return f'{{"schema": {SCHEMA}, "sha256": "{_hash(SCHEMA, body)}", "body": {body}}}\n'.encode()
+
+
+def _read_memory(record: Record) -> dict[str, Any]:
+    """The costs without a peak memory that could not be read, as on macOS and in some sandboxes: nothing needs 0 bytes.
+
+    A mark that could not be set back (the floor is 0) is that of whatever the process did before.
+    """
+    unread = record.environment.get("device") == "cpu" and record.cost.get("memory_floor_bytes", 1) == 0
+    return {name: value for name, value in record.cost.items() if not (unread and name in _MEMORY)}
+
+
+_MEMORY = ("memory_floor_bytes", "peak_memory_bytes")
 
 
 def _hash(schema: Any, body: str) -> str:
@@ -170,7 +183,7 @@ def decode(data: bytes) -> Record:
         values["status"] = Status(values["status"])
         record = Record(**values)
         _check_kinds(record)
-        return record
+        return replace(record, cost=_read_memory(record))
     except Unreadable:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

@@ -116,7 +116,7 @@ def predict(study: Study, records: Iterable[Record], device_name: str = "") -> l
 def _priced(record: Record) -> bool:
     """Whether a cost record says something: a time of nothing, or beyond all reason, predicts nothing."""
     times = record.cost.get("step_times_s") or []
-    numbers = (*times, record.seconds, record.cost.get("peak_memory_bytes", 0))
+    numbers = (*times, record.seconds, record.cost.get("peak_memory_bytes", 1))
     return bool(times) and all(1e-9 < number < 1e18 for number in numbers)
 
 
@@ -126,7 +126,8 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
     used = others + (same if trial.trains else [])
     if used:
         step = fit([(r.trial.depth, statistics.median(r.cost["step_times_s"])) for r in used])(trial.depth)
-        memory = fit([(r.trial.depth, float(r.cost["peak_memory_bytes"])) for r in used])(trial.depth)
+        peaks = [(r.trial.depth, float(r.cost["peak_memory_bytes"])) for r in used if "peak_memory_bytes" in r.cost]
+        memory = fit(peaks)(trial.depth) if peaks else rule_of_thumb(trial)[1]
         depths = sorted({r.trial.depth for r in used})
         basis = f"fit over depth {', '.join(map(str, depths))}"
     else:

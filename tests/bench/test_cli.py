@@ -18,6 +18,7 @@ from bench.store.record import Status
 from bench.sweep import display as progress
 from bench.sweep import faults as seam
 from bench.sweep.run import Summary
+from bench.train import device
 from results import tables
 from tests.harness import rehearsal
 
@@ -365,3 +366,29 @@ def test_the_rehearsals_command_ends_with_2_for_what_it_refuses(tmp_path: Path) 
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert rehearsal.small_study(1).trials
+
+
+def test_memory_that_cannot_be_read_is_left_out_of_record_tables_and_page(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on macOS, and in a sandbox where /proc cannot be written: the mark is then that of whatever ran before."""
+    from reports.__main__ import gather
+    from reports.page import render
+
+    tiny.write_text(TINY.replace('purpose = "train"', 'purpose = ["train", "cost"]') + 'claims = ["cost-grows"]\n')
+    places = ["--records", str(tmp_path / "records"), "--executor", "inline", "--no-live"]
+    monkeypatch.setattr(device, "reset_peak_memory", lambda device: 0)
+    for number, mark in enumerate((0, 2**30)):
+        monkeypatch.setattr(device, "peak_memory", lambda device, mark=mark: mark)
+        assert bench("run", str(tiny), *places, "--depths", ["18", "34"][number], monkeypatch=monkeypatch) == 0
+    costs = [found for _, found in record.load(tmp_path / "records" / "tiny")[0] if found.cost]
+    assert len(costs) == 4
+    assert not any(found.cost.keys() & {"peak_memory_bytes", "memory_floor_bytes"} for found in costs)
+    capsys.readouterr()
+    assert bench("show", str(tiny), *places[:2], "--trials", monkeypatch=monkeypatch) == 0
+    assert "predicted (fit)" in capsys.readouterr().out, "times are known all the same"
+    source = gather(str(tiny), tmp_path / "records")
+    assert source.frames.cost["net_memory_bytes"].isna().all()
+    page = render.page(source)
+    assert "Peak memory" in page
+    assert not re.search(r"(?<![\d.,])0 MiB", page)
