@@ -13,19 +13,28 @@ slower is measured again, longer and by fresh processes, and fails if the interv
 import argparse
 import itertools
 import json
-import math
 import os
-import re
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from scipy import stats
+from tests.regressions.rounds import (
+    CONFIDENCE,
+    LEAST,
+    Comparison,
+    Pair,
+    Round,
+    Saved,
+    file_name,
+    judge,
+    noise,
+    read,
+    unlike,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = "tests/regressions/side.py"
@@ -34,158 +43,11 @@ BENCHMARKS = "tests.regressions.benchmarks:BENCHMARKS"
 # find was measured: docs/performance.md.
 BY_TURNS = 0.04
 BASELINE = 0.15
-# One-sided, for each bound of the median: the order of the ratios gives it, whatever their distribution.
-CONFIDENCE = 0.95
-# Rounds of a benchmark: as many as fit into so many seconds of one side, within these; so many times more when it is
-# looked at again.
-LEAST, MOST, BUDGET_S, AGAIN = 12, 40, 8.0, 3
+# Rounds of a benchmark: as many as fit into so many seconds of one side, from LEAST up to these; so many times more
+# when it is looked at again.
+MOST, BUDGET_S, AGAIN = 40, 8.0, 3
 # What may be missed by turns is told from here on.
 WORTH_KNOWING = 0.10
-# A machine is noisy where a calibration got less of a processor than this, or where its processor time differs by more.
-SHARE, PACE = 0.9, 1.3
-# Where the other side got less than that share, the wall's clock fails from 1 + this on: equal code was seen at 1.17.
-BUSY = 0.25
-# What must agree for two sides to be comparable; torch and Python may differ, that is the question.
-DEVICE = ("device", "device_name", "cores", "calibration")
-
-
-class Round(NamedTuple):
-    """Seconds of one round, and of the calibration before it (0 where there was none)."""
-
-    wall: float
-    processor: float
-    pace_wall: float = 0.0
-    pace_processor: float = 0.0
-
-
-Pair = tuple[Round, Round]
-CLOCKS = ("wall", "processor")
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A baseline: what it ran on, its rounds by benchmark, and in words why it was noisy, if it was."""
-
-    machine: dict[str, Any]
-    rounds: dict[str, list[Round]]
-    noise: list[str]
-
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"machine": self.machine, "rounds": self.rounds, "noise": self.noise}))
-
-
-def read(path: Path) -> Saved:
-    """A saved baseline.
-
-    Raises:
-        ValueError: One line: the file is missing or is none of ours.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rounds = {str(name): [Round(*map(float, each)) for each in found] for name, found in content["rounds"].items()}
-        return Saved(dict(content["machine"]), rounds, list(map(str, content["noise"])))
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ValueError(f"{path} is not a run of these benchmarks, or one of an earlier version") from None
-
-
-def file_name(machine: Mapping[str, Any]) -> str:
-    """Of a baseline: device and versions, as file systems take it."""
-    words = f"{machine['device']}-{machine['device_name']}-torch-{machine['torch']}-python-{machine['python']}"
-    return re.sub(r"[^A-Za-z0-9.+_-]+", "_", words) + ".json"
-
-
-def noise(rounds: Mapping[str, Sequence[Round]]) -> list[str]:
-    """In words, what else the machine did while these were measured; empty on a quiet one."""
-    found = [each for rows in rounds.values() for each in rows if each.pace_wall > 0]
-    if len(found) < LEAST:
-        return []
-    said = []
-    share = statistics.median(each.pace_processor / each.pace_wall for each in found)
-    if share < SHARE:
-        said.append(f"the benchmarks had {share:.0%} of a processor")
-    tenths = statistics.quantiles((each.pace_processor for each in found), n=10)
-    if tenths[-1] / tenths[0] > PACE:
-        said.append(f"its pace changed by {tenths[-1] / tenths[0]:.1f}x meanwhile")
-    return said
-
-
-# ---- judging
-
-
-@dataclass(frozen=True)
-class Row:
-    """A benchmark by one clock: its usual time before and now, their ratio, that ratio's one-sided bounds, and whether
-    neighbours took a part of the processor before."""
-
-    name: str
-    clock: str
-    before: float
-    now: float
-    ratio: float
-    low: float
-    high: float
-    busy: bool
-
-    def limit(self, threshold: float) -> float:
-        """The ratio from which on it is slower."""
-        return 1 + (max(threshold, BUSY) if self.busy and self.clock == "wall" else threshold)
-
-
-@dataclass
-class Comparison:
-    """What a comparison found: rows, and the reasons why it fails; none is a pass."""
-
-    rows: list[Row] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-
-
-def unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Why two sides cannot be compared."""
-    return [
-        f"unlike devices: {n} {theirs.get(n)!r} and {ours.get(n)!r}" for n in DEVICE if ours.get(n) != theirs.get(n)
-    ]
-
-
-def judge(pairs: Mapping[str, Sequence[Pair]], calibrated: bool) -> list[Row]:
-    """The rows of what was measured.
-
-    Args:
-        pairs: By benchmark, rounds before and now.
-        calibrated: Compare units of the calibration before each round, for sides that did not take turns.
-    """
-    rows = []
-    for name, found in pairs.items():
-        old = [pair[0] for pair in found]
-        share = statistics.median(
-            each.pace_processor / each.pace_wall if calibrated else each.processor / each.wall for each in old
-        )
-        for clock in CLOCKS:
-            before, now = ([_time(each, clock, calibrated) for each in side] for side in zip(*found, strict=True))
-            ratios = [b / a if a > 0 else math.nan for a, b in zip(before, now, strict=True)]
-            low, high = _bounds(ratios)
-            rows.append(Row(name, clock, *map(statistics.median, (before, now, ratios)), low, high, share < SHARE))
-    return rows
-
-
-def _time(found: Round, clock: str, calibrated: bool) -> float:
-    seconds: float = getattr(found, clock)
-    pace: float = getattr(found, f"pace_{clock}")
-    return seconds / pace if calibrated else seconds
-
-
-def _bounds(ratios: Sequence[float]) -> tuple[float, float]:
-    if not all(map(math.isfinite, ratios)):
-        return math.nan, math.nan
-    # An upper bound belongs to the test against "less", a lower one to "greater".
-    low, high = (
-        stats.quantile_test(ratios, alternative=side).confidence_interval(CONFIDENCE) for side in ("greater", "less")
-    )
-    return float(low.low), float(high.high)
-
-
-# ---- measuring
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.regressions import gate
-from tests.regressions.gate import Round, Saved, Side, file_name, interpreter_and_checkout, judge, noise, read, unlike
+from tests.regressions.gate import Side, interpreter_and_checkout
+from tests.regressions.rounds import Round, Saved, file_name, judge, noise, read, unlike
 
 MACHINE = {
     "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "calibration": "5f3c", "torch": "2.15.0",
