@@ -2,8 +2,8 @@
 
 `python -m reports.judges.planted` (make planted) prints how often each rule says what, and keeps the table for the
 page's appendix. A rule that says "supported" where the truth lies on its threshold more often than its level plus one
-point, or that misses a plain effect, fails the command. Draws are made in `truths`; the rules are the very ones that
-judge the records. No files are read.
+point, or that misses a plain effect, fails the command. Truths are in `truths`, drawn by `draws`; the rules are the
+very ones that judge the records. No files are read.
 """
 
 import json
@@ -16,7 +16,8 @@ import numpy as np
 import typer
 
 from reports.finding import Verdict
-from reports.judges.truths import SEEDS, TRUTHS, Truth
+from reports.judges.draws import SEEDS
+from reports.judges.truths import TRUTHS, Truth
 from results.stats import ALPHA
 
 # The level, and a point for what normal theory misses with bounded errors and few seeds.

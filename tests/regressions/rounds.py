@@ -1,4 +1,4 @@
-"""What the gate judges: rounds by two clocks, ratios with their intervals, what made a machine noisy. Pure, no torch."""
+"""What the gate judges: rounds by two clocks, ratios with intervals, what made a machine noisy. Pure, no torch."""
 
 import json
 import math
