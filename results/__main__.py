@@ -54,6 +54,9 @@ def results(
         *warnings, line = before
         _tell(warnings, f"{line}, as they were: nothing changed since they were made")
         return
+    if tensorboard and not any(folder.is_dir() for folder in folders) and any((Path(out) / "traces").glob("*.gz")):
+        print(f"no curves: study {found.name!r} has no records yet; the traces of `make profile` are there")
+        return
     frames = loaded(found, study, folders)
     ready(target)
     _write(frames, target, figures, column, made)

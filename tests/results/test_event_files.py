@@ -49,3 +49,19 @@ def test_no_torch_is_loaded() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_traces_alone_are_worth_looking_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make tensorboard` right after `make profile`, before any study has run."""
+    from bench.plan.study import known_studies
+    from results.__main__ import results
+
+    asked = {"records": str(tmp_path / "records"), "out": str(tmp_path / "out"), "tensorboard": True}
+    with pytest.raises(ValueError, match="no records in"):
+        results(known_studies()[0], **asked)
+    (tmp_path / "out" / "traces").mkdir(parents=True)
+    (tmp_path / "out" / "traces" / "resnet-66-cpu.pt.trace.json.gz").touch()
+    results(known_studies()[0], **asked)
+    assert "no curves" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no records in"):
+        results(known_studies()[0], **{**asked, "tensorboard": False})
