@@ -63,12 +63,12 @@ OWN_QUESTION = "a question of the suite's own"
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _BADLY = (
-    "What rests on a net doing badly needs its best learning rate inside those tried; a converged net (its mean "
-    f"running error fell by less than {points(LEVEL)} in the last epoch that ends at {LEAST_RATE:.0%} of the peak "
-    f"rate or more, and in the last epoch; unstable where a seed ends more than {points(MOST_ABOVE_BEST)} above its "
-    f"best epoch); and a gap that after 4N steps is above {points(MARGIN)} for sure and at least {LASTS:.0%} of the "
-    "gap after N, N and 2N tried as well. A net that diverges at every rate, down to 1e-5 or to one at which the "
-    "shallowest does not train, needs none of it. Otherwise: inconclusive."
+    "To call a net bad, three things are needed. (1) Its best learning rate lies inside those tried. (2) It has "
+    f"converged: its mean running error fell by less than {points(LEVEL)} in the last epoch that ends at "
+    f"{LEAST_RATE:.0%} of the peak rate or more, and in the last epoch; it is unstable where a seed ends more than "
+    f"{points(MOST_ABOVE_BEST)} above its best epoch. (3) The gap lasts: after N, 2N and 4N steps, it is above "
+    f"{points(MARGIN)} for sure at 4N, and at least {LASTS:.0%} of what it was at N. Otherwise: inconclusive. A net "
+    "that diverges at every rate, down to 1e-5 or to one at which the shallowest does not train, needs none of this."
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
@@ -282,6 +282,8 @@ def _failures(finding: Finding, frames: Frames) -> str:
     failed, n = max(zip(cells["sum"], cells["count"], strict=True), key=lambda cell: (cell[0] / cell[1], -cell[1]))
     if failed == n:
         least = 1 - stats.most_failing(0, n)
-        return f"{failed} of {n} seeds failed where most did: the failure rate is at least {least:.0%}"
+        return f"at the depth where most seeds failed, {failed} of {n} did: the failure rate is at least {least:.0%}"
     most = stats.most_failing(int(failed), int(n))
-    return f"{failed} of {n} seeds failed{' where most did' * (failed > 0)}: the failure rate may be up to {most:.0%}"
+    if not failed:
+        return f"none of {n} seeds failed at any depth, which leaves a failure rate of up to {most:.0%} open"
+    return f"at the depth where most seeds failed, {failed} of {n} did: the failure rate may be up to {most:.0%}"

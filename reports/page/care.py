@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.plan.trial import Trial
+from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.words import listed
 
@@ -26,11 +27,13 @@ class Care(NamedTuple):
 
 
 def missing(source: Source) -> list[str]:
-    """What the study asks for and the records do not have, a line an architecture and purpose."""
+    """What the study asks for and the records do not have, in words for each network and purpose."""
+    names = verdicts.labels(source.frames)
     gone: dict[str, list[Trial]] = {}
     for trial in _gone(source):
         waits = ", learning rate not searched yet" if trial in source.study.untuned else ""
-        gone.setdefault(f"{trial.architecture.name}, {trial.purpose}{waits}", []).append(trial)
+        name = names.get(trial.architecture.name, trial.architecture.label or trial.architecture.name)
+        gone.setdefault(f"{name}, {trial.purpose}{waits}", []).append(trial)
     return [
         f"{name}: {len(left)} trial{'s' * (len(left) != 1)}, depths {listed(sorted({t.depth for t in left}))},"
         f" seeds {listed(sorted({t.seed for t in left}))}"
@@ -60,6 +63,11 @@ def warnings(source: Source) -> list[Care]:
             lines.append(Care(f"{len(hurt)} of {len(rows)} {what} times were disturbed", full))
     lines += [Care("", line) for line in frames.warnings]
     lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
+    shared = frames.trials[(frames.trials["device"] == "cuda") & (frames.trials["workers"] > 1)]
+    if len(shared):
+        most = int(shared["workers"].max())
+        full = f"Up to {most} trials shared the GPU: their times do not compare nets; costs are measured alone."
+        lines.append(Care("", full))
     few = frames.cells[frames.cells["n"] < 3]
     if len(few):
         full = f"{len(few)} of {len(frames.cells)} settings have fewer than 3 seeds: wide intervals, or none."
@@ -95,7 +103,7 @@ def in_short(source: Source) -> list[str]:
     """The foot of the first screen: each reason in a few words, those without any counted."""
     gone, lines = _gone(source), warnings(source)
     asked = len(source.study.trials) + len(source.study.untuned)
-    said = [f"{len(gone)} of {asked} trials are missing"] if gone else []
+    said = [f"unfinished: {asked - len(gone)} of {asked} trials have run"] if gone else []
     said += [line.short for line in lines if line.short]
     others = sum(not line.short for line in lines)
     return [*said, f"{others} more remark{'s' * (others != 1)}"] if others else said

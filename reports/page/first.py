@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports.claims import Claim, Finding, Verdict
-from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, SeedRow, TwinRow
+from reports.finding import ArmRow, DepthRow, GrowthRow, HarmRow, LesionRow, SeedRow, TwinRow
 from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
@@ -126,6 +126,8 @@ def _number(finding: Finding) -> str:
     if lesions:
         deepest = max(lesions, key=lambda row: row.depth)
         return f"{number(deepest.effective_depth)} of {deepest.depth}"
+    if finding.verdict == Verdict.SUPPORTED and finding.high is not None and any(isinstance(r, HarmRow) for r in rows):
+        return f"at most {short_effect(finding.but(effect=finding.high))}"  # of no one depth
     if finding.effect is not None:
         open_ends = (
             [row for row in rows if isinstance(row, DepthRow)][-1:] if finding.verdict == Verdict.INCONCLUSIVE else []
@@ -141,8 +143,8 @@ def _number(finding: Finding) -> str:
     deep = [row for row in rows if hasattr(row, "depth")]
     last = max(deep, key=lambda row: row.depth, default=None)
     if last is not None and last.lost and not isinstance(last, ArmRow):
-        return f"{last.depth:g} {'diverge' if getattr(last, 'diverged', 0) else 'fail'}"
-    return NOTHING
+        return f"{'diverges' if getattr(last, 'diverged', 0) else 'fails'} at {last.depth:g}"
+    return "1 seed" if finding.n == 1 else NOTHING
 
 
 def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
@@ -155,9 +157,9 @@ def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
     names = columns(judged, labels)
     rows = []
     for claim, found in judged:
-        cells = [_view(cell(found, name)) for name in names]
+        cells = [_view(cell(found, name), labels) for name in names]
         if not any(cells):
-            rows.append({"claim": claim, "cells": [], "all": _view(Cell(_number(found[0]), found[0]))})
+            rows.append({"claim": claim, "cells": [], "all": _view(Cell(_number(found[0]), found[0]), labels)})
         else:
             rows.append({"claim": claim, "cells": cells, "all": None})
     heads = [
@@ -167,7 +169,7 @@ def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
     return {"heads": heads, "rows": rows}
 
 
-def _view(shown: Cell | None) -> dict[str, str] | None:
+def _view(shown: Cell | None, labels: dict[str, str]) -> dict[str, str] | None:
     if shown is None:
         return None
     if shown.finding is None:
@@ -178,7 +180,7 @@ def _view(shown: Cell | None) -> dict[str, str] | None:
         "text": shown.text,
         "symbol": symbol,
         "verdict": str(verdict),
-        "reason": sentence(shown.finding.reason),
+        "reason": sentence(verdicts.named(shown.finding.reason, labels)),
     }
 
 
@@ -203,6 +205,10 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
     if not clauses:
         if len(judged) == 1:
             return f"Not decided here: {_lower(judged[0][0].title)}"
+        seeds = trials["seed"].nunique()
+        few = "One seed decides" if seeds == 1 else "Two seeds decide" if seeds == 2 else ""
+        if few:
+            return f"{few} none of these {len(judged)} claims: {verdicts.LEAST_SEEDS} are needed"
         return f"None of these {len(judged)} claims is decided by these records"
     words = "; ".join(clauses)
     return words[:1].upper() + words[1:]

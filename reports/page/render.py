@@ -194,7 +194,7 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
         "figures": [name for name in claim.figures if name != HERO],
         "small": _small(source.frames, claim, [*told, *(f for f in findings if f not in told)]),
         "judged": judged,
-        "change": verdicts.what_would_change(claim, findings),
+        "change": verdicts.what_would_change(claim, findings, source.study.name),
     }
 
 

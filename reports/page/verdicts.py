@@ -4,6 +4,7 @@ Own file beside `context` since it knows claims and findings only. It judges not
 """
 
 import itertools
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from reports.claims import CLAIMS, Claim, Finding, Verdict
 from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, PlacementRow, Row, SeedRow
 from reports.page.words import effect, number, sentence
 from reports.protocol import MARGIN, NOT_TRAINED, TRAINED
+from results import stats
 from results.figures import judged as judged_figures
+from results.figures.ladder import short
 from results.metrics import METRICS
 from results.tables import Frames
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_MARKS = 3
+# So many seeds decide something: the first look.
+LEAST_SEEDS = min(stats.LOOKS)
 
 SYMBOLS = {Verdict.SUPPORTED: "✓", Verdict.REFUTED: "✗", Verdict.INCONCLUSIVE: "?"}
 
@@ -44,13 +49,22 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         "symbol": SYMBOLS[finding.verdict],
         "effect": effect(finding),
         "basis": ", ".join(counted),
-        "reason": sentence(finding.reason),
-        "beside": sentence(finding.beside),
+        "reason": sentence(named(finding.reason, labels)),
+        "beside": sentence(named(finding.beside, labels)),
         "failures": sentence(finding.failures),
         "where": ", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
         "details": details(finding.details),
         "trials": list(finding.trials),
     }
+
+
+def named(text: str, labels: dict[str, str]) -> str:
+    """A judge's sentence with networks as the page calls them: "the post-activation net" for "resnet"."""
+    for name, label in labels.items():
+        called = short(label)
+        if called != name and called != label:
+            text = re.sub(rf"(?<![\w`=/.-]){re.escape(name)}(?![\w`=-])", f"the {called} net", text)
+    return text
 
 
 def subject(name: str, labels: dict[str, str]) -> str:
@@ -95,9 +109,11 @@ def labels(frames: Frames) -> dict[str, str]:
     return {str(name): str(label) or str(name) for name, label in pairs}
 
 
-def what_would_change(claim: Claim, findings: list[Finding]) -> tuple[str, str]:
-    """What evidence could turn the headline verdict, and the study made to give it; empty where this was it."""
+def what_would_change(claim: Claim, findings: list[Finding], study: str) -> tuple[str, str]:
+    """What evidence could turn the headline verdict, and the study made to give it; empty where that is this one."""
     head = findings[0]
+    if 0 < head.n < LEAST_SEEDS and head.verdict == Verdict.INCONCLUSIVE:
+        return f"More seeds of this study: {LEAST_SEEDS} are needed.", ""
     # The most decisive study comes first: only one before the judged one says more.
     better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else claim.studies
     words = {
@@ -105,7 +121,7 @@ def what_would_change(claim: Claim, findings: list[Finding]) -> tuple[str, str]:
         Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",
         Verdict.INCONCLUSIVE: "What the reason names as missing: depths, seeds or steps.",
     }
-    return words[head.verdict], better[0] if better else ""
+    return words[head.verdict], next((name for name in better if name != study), "")
 
 
 def judged_here(study: Study, findings: dict[str, list[Finding]]) -> list[tuple[Claim, list[Finding]]]:

@@ -78,7 +78,9 @@ def test_every_verdict_tells_what_failure_rate_is_left_open():
     found = judge(
         frames(study({"resnet": FLAT, "plain": {18: 0.03, 258: None}})), ("residual-no-harm", "plain-degrades")
     )
-    assert found["residual-no-harm"][0].failures == ("0 of 3 seeds failed: the failure rate may be up to 63%")
+    assert found["residual-no-harm"][0].failures == (
+        "none of 3 seeds failed at any depth, which leaves a failure rate of up to 63% open"
+    )
     assert found["plain-degrades"][0].failures == (
-        "3 of 3 seeds failed where most did: the failure rate is at least 37%"
+        "at the depth where most seeds failed, 3 of 3 did: the failure rate is at least 37%"
     )

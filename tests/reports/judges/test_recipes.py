@@ -1,6 +1,7 @@
 """Only trials of one recipe are judged together: what a study varies beside depth tells findings apart."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -142,7 +143,7 @@ def test_depths_at_their_own_best_rates_are_one_ladder_and_may_refute():
 
 def search_record(record: Record, lr: float) -> Record:
     asked = dataclasses.replace(record.trial, purpose="search", lr=lr, lr_from="study", seed=100, probes=())
-    return train_record(asked, 0.0)
+    return train_record(asked, 0.05 + 0.1 * math.log10(lr / 0.01) ** 2)  # best inside
 
 
 def test_the_plain_net_at_its_twins_rate_is_a_line_of_its_own_that_refutes_nothing():

@@ -123,9 +123,9 @@ def test_a_sweep_that_failed_whole_says_so_first_and_why() -> None:
 def test_what_the_records_lack_is_said_at_the_top() -> None:
     records = study_records(("plain", "resnet"), (18, 66), range(2), cost=False)
     made = source(records[:-3], planned=records)
-    assert care.in_short(made)[0] == f"3 of {len(records)} trials are missing"
+    assert care.in_short(made)[0] == f"unfinished: {len(records) - 3} of {len(records)} trials have run"
     page = render.page(made)
-    assert page.index("Asked for, not in the records") < page.index('id="claims"')
+    assert page.index("Not run yet") < page.index('id="claims"')
 
 
 def test_a_network_stands_with_the_study_that_decides_unless_studies_contradict_each_other() -> None:

@@ -52,7 +52,7 @@ def test_the_document_stands_beside_its_own_network() -> None:
 
 def test_planted_truths_and_published_points_are_in_the_appendix(page: str, made: Source) -> None:
     assert len(beside.planted()["rows"]) > 10
-    assert "How the judges do where the truth is known" in page
+    assert "How often the rules err on made-up data" in page
     published = beside.published(made.frames)
     assert {"resnet", "preact", "plain"} == {row[0] for row in published["rows"]}
     assert "instead of CIFAR-10" in published["apart"]
@@ -205,7 +205,7 @@ def test_the_page_says_which_bounds_are_one_sided(page: str, made: Source) -> No
     """What `stats.difference` and `stats.bounds` give the judges; means are drawn with two-sided intervals."""
     assert "as judged" not in page
     assert "Looks at 3, 5, 8 seeds, at one-sided levels of 2.48, 1.73, 2.08 % (5 % in all)" in page
-    assert "one-sided bounds at the level of the look" in page
+    assert "two one-sided bounds of what is measured per seed, at the level of the look" in page
     assert "Mean and two-sided 95 % interval over the seeds that ended" in page
     judged = page[page.index('id="figure-judged-residual-no-harm"') :]
     assert "one-sided bounds" in judged[: judged.index("</svg>")]
