@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.plan.own_imports import SUITE, enter, file_of, foreign, shared
+from bench.plan.own_imports import SUITE, enter, file_of, foreign, home, shared
 from models.spec import Architecture
 
 _OF_PYTHON = sys.stdlib_module_names
@@ -159,7 +159,9 @@ def _helpers(module: str, path: Path, place: Path) -> dict[Path, Path]:
     while waiting:
         start, dotted = waiting.pop()
         parts = dotted.split(".")
-        if start == place and not file_of(place, parts[0]) and not (place / parts[0]).is_dir():
+        if start == place and shared(dotted):
+            start = home(place, dotted) or place
+        elif start == place and not file_of(place, parts[0]) and not (place / parts[0]).is_dir():
             start = elsewhere[0] if (elsewhere := _source(parts[0])) else place
         for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
             helper = file_of(start, name)

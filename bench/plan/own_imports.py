@@ -1,8 +1,8 @@
 """A user's own modules that import what the suite has, too: `from models.layers import Norm`.
 
 `models`, `bench`, `results` and `reports` are the suite's packages here, and may be a user's as well. Where a block's
-folder has one of them, the sources that its digest covers are compiled with such imports written out as
-`own_1a2b3c4d.models.layers`: a package of one process, whose folder is the user's. All other names stay as they are.
+author has one of them, the sources that its digest covers are compiled with such imports written out as
+`own_1a2b3c4d.models.layers`: a private package, whose folders are the user's. All other names stay as they are.
 
 Why the source, not `sys.modules` swapped around calls: a block imports in its forward pass, too, on whatever thread,
 while the suite imports as well. Why not an `__import__` of the block's own: torch.compile follows an import inside a
@@ -52,15 +52,36 @@ def shared(module: str) -> bool:
     return module.partition(".")[0] in ROOMS
 
 
+def folders(place: Path) -> list[Path]:
+    """Where a user's modules are looked for: their folder, then what of `sys.path` is neither ours nor Python's."""
+    return [place, *(path for path in map(Path, sys.path) if path.resolve() != SUITE and not foreign(path))]
+
+
+def home(place: Path, module: str) -> Path | None:
+    """The folder of the user's that has a module of a shared name, or what the module is in; None: it is the suite's.
+
+    Args:
+        place: Folder that the importing block's own dotted name starts from.
+        module: Dotted; a name inside a module may follow.
+    """
+    parts = module.split(".")
+    names = [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+    def has(folder: Path) -> bool:
+        return any(file is not None and not foreign(file) for file in (file_of(folder, name) for name in names))
+
+    return next(filter(has, folders(place)), None) if shared(module) else None
+
+
 def enter(place: Path, module: str, files: Iterable[Path]) -> None:
-    """From now on the imports in these files are the user's: first what lies in this folder, then the suite's.
+    """From now on the imports in these files are the user's: first what the user has, then the suite's.
 
     Args:
         place: Folder that the dotted names start from.
         module: That the study names; importable under this name, too, unless the suite has a module of it.
         files: The sources that the block's digest covers, resolved.
     """
-    if not any((place / room).is_dir() or file_of(place, room) for room in ROOMS):
+    if not any((folder / room).is_dir() or file_of(folder, room) for folder in folders(place) for room in ROOMS):
         return
     root = f"{OWN}{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:8]}"
     _places[root] = place
@@ -87,7 +108,7 @@ class _Finder(MetaPathFinder):
             return ModuleSpec(fullname, _Again(_named[fullname]))
         if top in _places and not rest:
             whole = ModuleSpec(fullname, None, is_package=True)
-            whole.submodule_search_locations = [str(_places[top])]
+            whole.submodule_search_locations = list(map(str, folders(_places[top])))
             return whole
         others = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
         found = next((spec for spec in others if spec), None)
@@ -135,10 +156,7 @@ class _Imports(ast.NodeTransformer):
         self._root, self._place = root, _places[root]
 
     def _mine(self, module: str) -> bool:
-        """Whether the user's folder has this module, or what it is in."""
-        parts = module.split(".")
-        files = (file_of(self._place, ".".join(parts[: i + 1])) for i in range(len(parts)))
-        return shared(module) and any(file is not None and not foreign(file) for file in files)
+        return home(self._place, module) is not None
 
     def visit_Import(self, node: ast.Import) -> list[ast.stmt]:
         made: list[ast.stmt] = []

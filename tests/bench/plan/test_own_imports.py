@@ -171,6 +171,22 @@ def test_what_their_folder_has_not_is_the_suites(repository: Path) -> None:
     assert type(net(trial_of(repository)).blocks[0]) is models.blocks.Block
 
 
+def test_a_study_in_a_folder_below_the_packages(repository: Path) -> None:
+    """As with PYTHONPATH=repository: what the user has stands before what the suite has."""
+    sys.path.append(str(repository))
+    below = repository / "experiments"
+    below.mkdir()
+    (repository / "block.py").rename(below / "block.py")
+    trial = trial_of(below)
+    assert environments(Machine(), [trial])
+    for name in ("models/blocks.py", "results.py", "bench/runner.py"):
+        with (repository / name).open("a") as file:
+            file.write("# edited\n")
+        edited = trial_of(below).digest
+        assert edited != trial.digest, name
+        trial = trial_of(below)
+
+
 def test_a_package_without_an_init_file(repository: Path) -> None:
     (repository / "models" / "__init__.py").unlink()
     text = (repository / "block.py").read_text().replace("models.act", "parts.act")
