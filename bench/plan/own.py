@@ -88,7 +88,7 @@ def check(row: Architecture) -> set[Path]:
     helpers = _helpers(module, path, place)
     theirs = not foreign(path)
     if theirs and shared(module) and (suites := file_of(SUITE, module)):
-        raise ValueError(f"{_taken(suites, path)}, or import it in such a file and name that")
+        raise ValueError(f"{_taken(suites, path)}, or have the study name a file that imports it")
     for top in {relative.parts[0].partition(".")[0] for relative in helpers if place / relative == helpers[relative]}:
         if theirs and shared(top):
             continue

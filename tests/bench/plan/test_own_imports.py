@@ -140,7 +140,7 @@ def test_a_block_may_lie_in_such_a_package_itself(repository: Path) -> None:
 
 @pytest.mark.parametrize("factory", ["models.blocks:act", "bench.runner:checked", "results:SCALE"])
 def test_a_module_that_the_suite_has_too_cannot_be_named(factory: str, repository: Path) -> None:
-    with pytest.raises(ValueError, match=r"give \w+\.py another name, or import it in such a file") as caught:
+    with pytest.raises(ValueError, match=r"give \w+\.py another name, or have the study name a file") as caught:
         environments(Machine(), [trial_of(repository, factory)])
     assert str(repository) in str(caught.value)
 
