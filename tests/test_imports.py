@@ -28,7 +28,7 @@ MAY_IMPORT = {
               "bench.cost", "models"},
     "results": {"results", "results.figures", *_REPORT_HALF},
     "results/figures": {"results.figures", "results", *_REPORT_HALF},
-    "reports": {"reports", "reports.judges", "reports.page", "results", *_REPORT_HALF},
+    "reports": {"reports", "reports.judges", "reports.page", "results", "results.figures", *_REPORT_HALF},
     "reports/judges": {"reports.judges", "reports.finding", "reports.protocol", "results", *_REPORT_HALF},
     "reports/page": {"reports.page", "reports.claims", "reports.finding", "reports.protocol", "results",
                      "results.figures", *_REPORT_HALF},

@@ -1,9 +1,15 @@
 """Exceptions in words. No torch."""
 
+import re
+
+# How the private packages begin by which a user's modules are imported (`own_imports`): no user wrote them.
+OWN = "own_"
+_PRIVATE = re.compile(rf"\b{OWN}[0-9a-f]{{8}}\.")
+
 
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message that says anything; empty where none does."""
-    return next(iter(str(error).strip().splitlines()), "")
+    return _PRIVATE.sub("", next(iter(str(error).strip().splitlines()), ""))
 
 
 def reason(error: BaseException) -> str:

@@ -6,23 +6,18 @@ reads studies, too, and must not run a user's code: so the source is read here, 
 """
 
 import ast
-import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
 import sys
-import sysconfig
 from collections.abc import Iterable
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+from bench.plan.own_imports import SUITE, enter, file_of, foreign, home, shared
 from models.spec import Architecture
 
-_SUITE = Path(__file__).resolve().parents[2]
-_ROOMS = tuple(_SUITE / room for room in ("models", "bench", "results", "reports"))
 _OF_PYTHON = sys.stdlib_module_names
-_LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def reachable(folder: Path) -> None:
@@ -51,8 +46,8 @@ def described(row: Architecture, folder: Path) -> Architecture:
     if not row.factory:
         return row
     module, _, function = row.factory.partition(":")
-    beside = _file(folder, module)
-    found = (folder, beside) if beside else _source(module)
+    beside = file_of(folder, module)
+    found = (folder, beside) if beside else _beside_the_suite("", module) or _source(module)
     if found is None:
         return row
     line = _first_line(found[1].read_bytes(), function)
@@ -68,6 +63,8 @@ _checked: dict[str, str] = {}
 def check(row: Architecture) -> set[Path]:
     """Makes sure that what Python would import here, or has imported, is what the row's digest was made of.
 
+    From here on it can be imported here, and its imports are its own, `models` too.
+
     Returns:
         The files that the digest covers; empty where there is no digest.
 
@@ -78,32 +75,40 @@ def check(row: Architecture) -> set[Path]:
         return set()
     module = row.factory.partition(":")[0]
     importlib.invalidate_caches()
-    found = _source(module)
+    found = _beside_the_suite(row.code, module) or _source(module)
     now = _digest(module, *found) if found else ""
     if found is None or now != row.code:
         for place in map(Path, sys.path):
-            meant = _file(place, module)
+            meant = file_of(place, module)
             if found and meant and meant != found[1] and _digest(module, place, meant) == row.code:
                 raise ValueError(_taken(found[1], meant))
         where = found[1] if found else f"module {module}"
         raise ValueError(f"{where} is not what it was when the study was read: run the study again")
     place, path = found
     helpers = _helpers(module, path, place)
+    theirs = not foreign(path)
+    if theirs and shared(module) and (suites := file_of(SUITE, module)):
+        raise ValueError(f"{_taken(suites, path)}, or have the study name a file that imports it")
     for top in {relative.parts[0].partition(".")[0] for relative in helpers if place / relative == helpers[relative]}:
-        meant, taken = _file(place, top), _source(top)
+        if theirs and shared(top):
+            continue
+        meant, taken = file_of(place, top), _source(top)
         if meant and taken and taken[1] != meant:
             raise ValueError(_taken(taken[1], meant))
     if module in sys.modules and _checked.get(module, now) != now:
         raise ValueError(f"{path} was edited after this process imported it: start the process again")
     _checked[module] = now
-    return {file.resolve() for file in (path, *helpers.values())}
+    covered = {file.resolve() for file in (path, *helpers.values())}
+    if theirs:
+        enter(place, module, covered)
+    return covered
 
 
 def uncovered(modules: Iterable[str], covered: set[Path]) -> str:
     """The first of these imported modules whose source is a user's own and is not covered by a digest; else empty."""
     for name in sorted(modules):
         file = getattr(sys.modules.get(name), "__file__", None) or ""
-        if file.endswith(".py") and not _foreign(Path(file)) and Path(file).resolve() not in covered:
+        if file.endswith(".py") and not foreign(Path(file)) and Path(file).resolve() not in covered:
             return file
     return ""
 
@@ -119,6 +124,17 @@ def _digest(module: str, place: Path, path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _beside_the_suite(code: str, module: str) -> tuple[Path, Path] | None:
+    """Where a user's module lies whose name begins as one of the suite's packages, which Python finds first.
+
+    The one of this digest, where several folders have one.
+    """
+    if not shared(module):
+        return None
+    places = [(place, path) for place in map(Path, sys.path) if (path := file_of(place, module)) and not foreign(path)]
+    return next((found for found in places if _digest(module, *found) == code), places[0] if places else None)
+
+
 def _source(module: str) -> tuple[Path, Path] | None:
     """Where Python would import a module from: the folder that its dotted name starts from, and its file."""
     try:
@@ -129,26 +145,9 @@ def _source(module: str) -> tuple[Path, Path] | None:
         return None
     inside = spec.submodule_search_locations
     for place in [Path(spec.origin or "").parent] if inside is None else [Path(folder).parent for folder in inside]:
-        if path := _file(place, module):
+        if path := file_of(place, module):
             return place, path
     return None
-
-
-def _file(place: Path, module: str) -> Path | None:
-    relative = Path(*module.split("."))
-    endings = (".py", *EXTENSION_SUFFIXES)
-    for path in (place / relative / "__init__.py", *(place / relative.with_suffix(end) for end in endings)):
-        with contextlib.suppress(OSError):  # a name that is too long for a file
-            if path.is_file():
-                return path
-    return None
-
-
-def _foreign(path: Path) -> bool:
-    """Whether a file is Python's, the suite's, or an installed package's, not the user's."""
-    path = path.resolve()
-    installed = {"site-packages", "dist-packages"} & set(path.parts)
-    return bool(installed) or any(path.is_relative_to(folder) for folder in (*_LIBRARIES, *_ROOMS))
 
 
 def _helpers(module: str, path: Path, place: Path) -> dict[Path, Path]:
@@ -160,13 +159,15 @@ def _helpers(module: str, path: Path, place: Path) -> dict[Path, Path]:
     while waiting:
         start, dotted = waiting.pop()
         parts = dotted.split(".")
-        if start == place and not _file(place, parts[0]) and not (place / parts[0]).is_dir():
+        if start == place and shared(dotted):
+            start = home(place, dotted) or place
+        elif start == place and not file_of(place, parts[0]) and not (place / parts[0]).is_dir():
             start = elsewhere[0] if (elsewhere := _source(parts[0])) else place
         for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
-            helper = _file(start, name)
+            helper = file_of(start, name)
             if not helper or helper == path or helper in found.values():
                 continue
-            if helper.is_relative_to(package) or not _foreign(helper):
+            if helper.is_relative_to(package) or not foreign(helper):
                 root = place if helper.is_relative_to(place) else start
                 found[helper.relative_to(root)] = helper
                 waiting += _imported(helper, place)

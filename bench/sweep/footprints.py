@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.plan.errors import OWN
+
 # Packages whose modules a trial runs through; and of which of them the classes are looked at, too.
 _WATCHED = frozenset({"torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
 _CLASSES = ("torch.nn.", "models.", "bench.")
@@ -36,7 +38,7 @@ def read() -> Footprints:
     modules = {
         name: dict(vars(module))
         for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in _WATCHED and module is not None
+        if name.partition(".")[0] in _WATCHED and module is not None and not _private(module)
     }
     classes = {
         f"{name}.{attribute}": dict(vars(value))
@@ -48,6 +50,11 @@ def read() -> Footprints:
     if "torch" in modules:
         classes["torch.Tensor"] = dict(vars(modules["torch"]["Tensor"]))
     return Footprints(modules, classes, _facts())
+
+
+def _private(module: Any) -> bool:
+    """Whether it is a user's own, of a name that begins as the suite's: what it keeps for itself is no harm."""
+    return str(getattr(module, "__name__", "")).startswith(OWN)
 
 
 def left(before: Footprints) -> str:

@@ -109,6 +109,10 @@ def test_a_block_of_ones_own_is_found_on_a_ray_of_this_machine(tmp_path: Path) -
     study = tmp_path / "study" / "rezero.toml"
     study.write_text(REZERO)
     shutil.copy(ROOT / "examples" / "rezero.py", study.parent)
+    # It imports a module that is called as the suite's, too.
+    (study.parent / "models.py").write_text("SIGN = 1\n")
+    with (study.parent / "rezero.py").open("a") as file:
+        file.write("from models import SIGN\n")
     command = [sys.executable, "-m", "bench", "run", str(study), "--rehearse", "--executor", "ray", "--workers", "2"]
     done = subprocess.run(
         [*command, "--records", str(tmp_path / "records")],
