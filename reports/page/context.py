@@ -60,6 +60,7 @@ _MACHINE = (
     ("execution", "execution"),
     ("search", "search of the rates (SHA-256)"),
 )
+MACHINE_LABELS = tuple(label for _, label in _MACHINE)
 
 
 def machines(frames: Frames) -> list[tuple[str, dict[str, int]]]:
