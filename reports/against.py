@@ -19,7 +19,7 @@ from reports.page import against, against_data, against_page, verdicts
 from reports.page.against import Against, VerdictPair
 from reports.page.context import Source
 from reports.page.inline import visible
-from reports.page.words import NOTHING, percent
+from reports.page.words import NOTHING, percent, sentence
 from reports.sources import asked, judged
 from results import against as pairing
 from results.command import loaded, ready
@@ -105,6 +105,10 @@ def show(pair: Against) -> None:
     if pair.verdicts:
         rows = [_verdict_row(each, pair) for each in pair.verdicts]
         _table(console, ("claim", "network", "A", "B", ""), rows)
+        for each in against.flips(pair.verdicts):
+            about = f"{each.claim.id}, {against_page.called(each, pair)}"
+            why = [f"{name}: {sentence(f.reason)}" for name, f in zip("AB", (each.a, each.b), strict=True) if f]
+            _wrapped([f"{about} {each.state}. {' '.join(why)}"], width)
     print("\nErrors in %")
     _wrapped([against.trained(pair)], width)
     if pair.errors:
@@ -195,4 +199,4 @@ def _costs(console: Console, pair: Against, width: int) -> None:
         heads = (f"network ({called})", "A", "B", "B/A")
         laws = [(f"{row[0]} ({', '.join(row[1:-4])})", *row[-3:]) for row in lines]
         _table(console, heads, laws, numbers=True)
-    _wrapped([against.DATES.replace("`", "")], width)
+    _wrapped([against.DATES], width)

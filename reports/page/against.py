@@ -168,7 +168,9 @@ def environment(pair: Against) -> tuple[list[tuple[str, str, str]], list[tuple[s
         elif one:
             equal.append((label, one))
     days = [context.dates(source.frames) for source in pair.sides]
-    one, other = (" to ".join(dict.fromkeys((day[0], day[-1]))) if day else "" for day in days)
+    # To the minute: "2026-11-26 13:17".
+    ends = [dict.fromkeys(at[:16].replace("T", " ") for at in (day[0], day[-1])) if day else () for day in days]
+    one, other = (" to ".join(each) for each in ends)
     if one != other:
         different.append(("started", one, other))
     elif one:
@@ -246,7 +248,7 @@ def cautions(pair: Against) -> list[str]:
 DATES = (
     "The timings of two folders were taken on two dates, not by turns: another clock speed or a neighbour changes them,"
     f" too. Only large ratios mean something: what lies between {pairing.LEAST_RATIO:.2g} and {pairing.MOST_RATIO:.3g}"
-    " is not told apart from that. `make bench-compare` measures two versions by turns."
+    " is not told apart from that. To measure two versions by turns: make bench-compare BASE=OTHER_PYTHON"
 )
 PAIRED = (
     "B − A is the mean over trials that ended on both sides: the same recipe and seed, so the same initial weights and"
