@@ -101,7 +101,8 @@ def show(pair: Against) -> None:
         print("Nothing that the records tell.")
     if equal:
         _wrapped([f"Equal: {', '.join(label for label, _ in equal)}."], width)
-    print(f"\n{against.headline(pair)}. {against.decided(pair)}")
+    print()
+    _wrapped([f"{against.headline(pair)}. {against.decided(pair)}".strip()], width)
     if pair.verdicts:
         rows = [_verdict_row(each, pair) for each in pair.verdicts]
         _table(console, ("claim", "network", "A", "B", ""), rows)
@@ -193,8 +194,7 @@ def _costs(console: Console, pair: Against, width: int) -> None:
         rows.append(row)
     called = ", ".join(name.replace("_", " ") for name in names)
     _table(console, (f"network, layers ({called})", "ms A", "B", "B/A", "MiB A", "B", "B/A"), rows, numbers=True)
-    if pair.laws:
-        lines = against_page.laws(pair)["rows"]
+    if lines := against_page.laws(pair)["rows"]:
         print("\nms per layer, over the depths of both")
         heads = (f"network ({called})", "A", "B", "B/A")
         laws = [(f"{row[0]} ({', '.join(row[1:-4])})", *row[-3:]) for row in lines]

@@ -193,8 +193,10 @@ def headline(pair: Against) -> str:
 
 
 def decided(pair: Against) -> str:
-    """How many verdicts are decided on both sides, and how many are on one only."""
+    """How many verdicts are decided on both sides, and how many are on one only; empty where there is none."""
     found, alone = pair.verdicts, sum(p.state == ONE_SIDE for p in pair.verdicts)
+    if not found:
+        return ""
     words = f"Decided on both sides: {sum(p.decided for p in found)} of {len(found)}."
     return f"{words} On one side only: {alone}." if alone else words
 

@@ -194,7 +194,7 @@ def slope_cell(slope: Estimate) -> str:
 
 
 def laws(pair: Against) -> dict[str, Any]:
-    """Time a layer of every network that both sides measured, as a table."""
+    """Time a layer of every network that both sides measured at enough depths for a line, as a table."""
     names = varied(pair.costs)
     rows = [
         [
@@ -206,6 +206,7 @@ def laws(pair: Against) -> dict[str, Any]:
             ratio_cell(law.ratio),
         ]
         for law in pair.laws
+        if law.a.estimable or law.b.estimable
     ]
     heads = ["network", *(n.replace("_", " ") for n in names), "depths of both", "A (ms per layer)", "B (ms per layer)"]
     return {"heads": [*heads, "B / A"], "rows": rows}
