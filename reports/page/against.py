@@ -14,8 +14,13 @@ from results import against as pairing
 from results.against import CostPair, ErrorPair, LawPair, Shared
 
 # How two verdicts stand to each other, the gravest first.
-CONTRADICTS, FLIPS, ONE_SIDE, SAME = "contradicts", "flips", "one side only", "same"
-STATES = (CONTRADICTS, FLIPS, ONE_SIDE, SAME)
+CONTRADICTS, FLIPS, A_ONLY, B_ONLY, SAME = "contradicts", "flips", "A only", "B only", "same"
+STATES = (CONTRADICTS, FLIPS, A_ONLY, B_ONLY, SAME)
+
+
+def only(a: object, b: object) -> str:
+    """Of two sides of which one is None: which is there; empty where both are."""
+    return A_ONLY if b is None else B_ONLY if a is None else ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class VerdictPair:
     def state(self) -> str:
         """One of `STATES`."""
         if self.a is None or self.b is None:
-            return ONE_SIDE
+            return only(self.a, self.b)
         if self.a.verdict == self.b.verdict:
             return SAME
         return FLIPS if Verdict.INCONCLUSIVE in (self.a.verdict, self.b.verdict) else CONTRADICTS
@@ -183,7 +188,7 @@ def environment(pair: Against) -> tuple[list[tuple[str, str, str]], list[tuple[s
 
 def headline(pair: Against) -> str:
     """The message: how many verdicts flip."""
-    both = [p for p in pair.verdicts if p.state != ONE_SIDE]
+    both = [p for p in pair.verdicts if p.state not in (A_ONLY, B_ONLY)]
     flipped = len(flips(pair.verdicts))
     if not both:
         return "No verdict is on both sides" if pair.verdicts else "No claim can be judged from these records"
@@ -194,7 +199,7 @@ def headline(pair: Against) -> str:
 
 def decided(pair: Against) -> str:
     """How many verdicts are decided on both sides, and how many are on one only; empty where there is none."""
-    found, alone = pair.verdicts, sum(p.state == ONE_SIDE for p in pair.verdicts)
+    found, alone = pair.verdicts, sum(p.state in (A_ONLY, B_ONLY) for p in pair.verdicts)
     if not found:
         return ""
     words = f"Decided on both sides: {sum(p.decided for p in found)} of {len(found)}."

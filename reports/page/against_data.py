@@ -66,7 +66,7 @@ def _error_row(pair: ErrorPair, said: str) -> dict[str, Any]:
     row = {"part": "error", "network": of["architecture"], "depth": of["depth"], "study": of["study"], "setting": said}
     row |= {"measure": pair.measure, "unit": "1", "pairs": pair.pairs, "difference": pair.apart.value}
     row |= {"low": pair.apart.low, "high": pair.apart.high}
-    row["state"] = against.ONE_SIDE if None in (pair.a, pair.b) else "differs" if pair.differs else pair.apart.reason
+    row["state"] = against.only(pair.a, pair.b) or ("differs" if pair.differs else pair.apart.reason)
     for side, mean in (("a", pair.a), ("b", pair.b)):
         if mean is not None:
             failed = mean.seeds - mean.ended
@@ -78,7 +78,7 @@ def _cost_row(pair: CostPair, said: str, measure: str) -> dict[str, Any]:
     of = pair.setting
     row = {"part": "cost", "network": of["architecture"], "depth": of["depth"], "study": of["study"], "setting": said}
     row |= {"measure": measure, "unit": "s" if measure == "step_time_s" else "B", "ratio": pair.ratio(measure)}
-    row["state"] = against.ONE_SIDE if None in (pair.a, pair.b) else ""
+    row["state"] = against.only(pair.a, pair.b)
     for side, taken in (("a", pair.a), ("b", pair.b)):
         if taken is not None:
             row |= {side: taken.values[measure], f"{side}_said": taken.disturbed or taken.status}

@@ -120,6 +120,8 @@ def error_note(pair: ErrorPair) -> str:
         words.append(f"{pair.ends_differ} of {pair.pairs} failed on one side only")
     if pair.identical:
         words.append("identical")
+    elif alone := against.only(pair.a, pair.b):
+        words.append(alone)
     elif pair.apart.reason and pair.apart.reason != "no values":
         words.append(pair.apart.reason)
     elif pair.apart.estimable and pair.differs and not pair.ends_differ:

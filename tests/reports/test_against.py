@@ -22,10 +22,10 @@ Said = tuple[int, str, str]
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study that judges whether a thousand layers train, and costs."""
+    """A study that judges whether more layers do harm, and costs."""
     path = tmp_path / "two.toml"
     path.write_text(
-        'claims = ["thousand-layers", "cost-grows"]\narchitecture = ["plain", "resnet"]\ndepth = [18, 66, 258, 1002]\n'
+        'claims = ["residual-no-harm", "cost-grows"]\narchitecture = ["plain", "resnet"]\ndepth = [18, 66, 258, 1002]\n'
         "seed = [0, 1, 2]\nepochs = 5\nlr = 0.05\nwarmup_epochs = 1.0\n"
     )
     return path
@@ -92,16 +92,16 @@ def test_a_flip_a_slope_and_a_missing_depth_are_told(
     assert re.search(r"PyTorch +2\.15\.0 +2\.16\.0", head)
     assert "made-up processor" not in head
     assert "device, host, system" in rest
-    assert re.search(r"thousand-layers +post-activation +✓ .* [✗?] .* (flips|contradicts)", out)
+    assert re.search(r"residual-no-harm +post-activation +✓ .* [✗?] .* (flips|contradicts)", out)
     with (tmp_path / "out" / "two" / "against.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     flipped = [r for r in rows if r["part"] == "verdict" and r["state"] in ("flips", "contradicts")]
-    assert [(r["claim"], r["network"], r["a_said"]) for r in flipped] == [("thousand-layers", "resnet", "supported")]
+    assert [(r["claim"], r["network"], r["a_said"]) for r in flipped] == [("residual-no-harm", "resnet", "supported")]
     assert [r["part"] for r in rows][:2] == ["environment"] * 2
     laws = [r for r in rows if r["part"] == "law"]
     assert {r["network"] for r in laws} == {"plain", "resnet"}
     assert all(float(r["ratio"]) == pytest.approx(1.3) and r["pairs"] == "3" for r in laws)
-    gone = [r for r in rows if r["part"] == "cost" and r["state"] == "one side only"]
+    gone = [r for r in rows if r["part"] == "cost" and r["state"] == "A only"]
     assert {(r["depth"], r["b"]) for r in gone} == {("66", "")}
     assert "2 of 8 costs" in out
     # Three seeds that ended on one side only: no difference, and no silence.
@@ -117,7 +117,7 @@ def test_equal_folders_differ_in_nothing(typed: Callable[..., Said], sides: tupl
     assert code == 0
     assert "Nothing that the records tell." in out
     assert "Identical to the last digit: 24 of 24." in " ".join(out.split())
-    assert not re.search(r"\b(flips|contradicts)$|differs|[+−]0\.[0-9]*[1-9]\*?$", out, re.M)
+    assert not re.search(r"\b(flips|contradicts)$|[+−]0\.[0-9]*[1-9]\*?$", out, re.M)
     with (tmp_path / "out" / "two" / "against.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {r["state"] for r in rows if r["part"] == "verdict"} == {"same"}
@@ -155,7 +155,7 @@ def test_a_side_that_cannot_judge_is_a_dash_and_no_flip(
 ) -> None:
     made_up.write(tmp_path / "c" / "two", [cost_record(trial("resnet", d, 0, "two")) for d in DEPTHS])
     _, out, _ = typed("--records", sides[0], "--against", str(tmp_path / "c"))
-    assert re.search(r"thousand-layers +post-activation +✓ .* – +one side only", out)
+    assert re.search(r"residual-no-harm +post-activation +✓ .* – +A only", out)
     assert "The one verdict on both sides does not flip." in out
 
 
