@@ -78,8 +78,8 @@ def side(found: Study, study: str, folder: Path, option: str) -> Source:
     frames = loaded(found, study, folders, option)
     names = [name for table in (frames.trials, frames.cost, frames.search) for name in table["study"].unique()]
     if not set(names) & set(found.parts):
-        whose = f"its records are of {', '.join(sorted(set(names)))}" if names else "no record in it can be read"
-        raise ValueError(f"{option} {folder}: no record of study {found.name}; {whose}")
+        whose = f"; its records are of {', '.join(sorted(set(names)))}" if names else " that can be read"
+        raise ValueError(f"{option} {folder}: no record of study {found.name}{whose}")
     return judged(found, study, frames)
 
 

@@ -14,13 +14,21 @@ from results import against as pairing
 from results.against import CostPair, ErrorPair, LawPair, Shared
 
 # How two verdicts stand to each other, the gravest first.
-CONTRADICTS, FLIPS, A_ONLY, B_ONLY, SAME = "contradicts", "flips", "A only", "B only", "same"
-STATES = (CONTRADICTS, FLIPS, A_ONLY, B_ONLY, SAME)
+CONTRADICTS, FLIPS, ELSEWHERE, SAME = "contradicts", "flips", "other setting", "same"
+A_ONLY, B_ONLY = "A only", "B only"
+STATES = (CONTRADICTS, FLIPS, ELSEWHERE, A_ONLY, B_ONLY, SAME)
 
 
 def only(a: object, b: object) -> str:
     """Of two sides of which one is None: which is there; empty where both are."""
     return A_ONLY if b is None else B_ONLY if a is None else ""
+
+
+def alike(a: Finding, b: Finding) -> bool:
+    """Whether two findings rest on one setting; where a side has fewer settings, its words name fewer fields."""
+    fields = [set(finding.setting.split(", ")) - {""} for finding in (a, b)]
+    named = fields[0] <= fields[1] or fields[1] <= fields[0]
+    return named and (a.study, a.measure, a.steps) == (b.study, b.measure, b.steps)
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,18 @@ class VerdictPair:
         """One of `STATES`."""
         if self.a is None or self.b is None:
             return only(self.a, self.b)
+        if not alike(self.a, self.b):
+            return ELSEWHERE
         if self.a.verdict == self.b.verdict:
             return SAME
         return FLIPS if Verdict.INCONCLUSIVE in (self.a.verdict, self.b.verdict) else CONTRADICTS
 
     @property
     def decided(self) -> bool:
-        """Whether both sides decide it."""
-        return all(side is not None and side.verdict != Verdict.INCONCLUSIVE for side in (self.a, self.b))
+        """Whether both sides decide it, in one setting."""
+        return self.state != ELSEWHERE and all(
+            side is not None and side.verdict != Verdict.INCONCLUSIVE for side in (self.a, self.b)
+        )
 
 
 @dataclass(frozen=True)
@@ -112,23 +124,37 @@ def _ordered(pairs: list[VerdictPair]) -> list[VerdictPair]:
 
 
 def _headlines(a: Source, b: Source) -> list[VerdictPair]:
-    """By claim and network, the finding that stands for it on each side."""
-    sides: list[dict[tuple[str, str], tuple[Finding, str]]] = []
+    """By claim and network, the finding that stands for it on each side; of one setting, where both have one."""
+    sides: list[dict[tuple[str, str], list[Finding]]] = []
     for source in (a, b):
         names = verdicts.labels(source.frames)
-        found: dict[tuple[str, str], tuple[Finding, str]] = {}
+        found: dict[tuple[str, str], list[Finding]] = {}
         for claim, findings in verdicts.judged_here(source.study, source.findings):
             for finding in first.told(findings, names):
+                name = first.network(finding)
+                others = [f for f in findings if f.subject == finding.subject and f.measure == finding.measure]
                 if verdicts.fed([finding]):
-                    shown = first.cell(findings, first.network(finding))
-                    found[claim.id, first.network(finding)] = finding, shown.text if shown else ""
+                    found[claim.id, name] = [finding, *(f for f in others if f is not finding)]
         sides.append(found)
-    nothing = (None, "")
     pairs = []
-    for claim, subject in _keys(*sides):
-        (one, said), (other, also) = (side.get((claim, subject), nothing) for side in sides)
-        pairs.append(VerdictPair(CLAIMS[claim], subject, one, other, (said, also)))
+    for key in _keys(*sides):
+        one, other = _one_setting(*(side.get(key, []) for side in sides))
+        pairs.append(VerdictPair(CLAIMS[key[0]], key[1], one, other, (_number(one), _number(other))))
     return pairs
+
+
+def _one_setting(one: list[Finding], other: list[Finding]) -> tuple[Finding | None, Finding | None]:
+    """Of each side's findings, the told one first, two of one setting; the told ones where there are no such."""
+    if not one or not other:
+        return next(iter(one), None), next(iter(other), None)
+    candidates = [(one[0], f) for f in other] + [(f, other[0]) for f in one]
+    return next((pair for pair in candidates if alike(*pair)), candidates[0])
+
+
+def _number(finding: Finding | None) -> str:
+    """What a finding rests on, in a word."""
+    shown = first.cell([finding], first.network(finding)) if finding is not None else None
+    return shown.text if shown else ""
 
 
 def _every_finding(a: Source, b: Source) -> list[VerdictPair]:
@@ -187,8 +213,8 @@ def environment(pair: Against) -> tuple[list[tuple[str, str, str]], list[tuple[s
 
 
 def headline(pair: Against) -> str:
-    """The message: how many verdicts flip."""
-    both = [p for p in pair.verdicts if p.state not in (A_ONLY, B_ONLY)]
+    """The message: how many verdicts flip, of those that both sides give in one setting."""
+    both = [p for p in pair.verdicts if p.state not in (A_ONLY, B_ONLY, ELSEWHERE)]
     flipped = len(flips(pair.verdicts))
     if not both:
         return "No verdict is on both sides" if pair.verdicts else "No claim can be judged from these records"
@@ -199,11 +225,17 @@ def headline(pair: Against) -> str:
 
 def decided(pair: Against) -> str:
     """How many verdicts are decided on both sides, and how many are on one only; empty where there is none."""
-    found, alone = pair.verdicts, sum(p.state in (A_ONLY, B_ONLY) for p in pair.verdicts)
+    found = pair.verdicts
     if not found:
         return ""
-    words = f"Decided on both sides: {sum(p.decided for p in found)} of {len(found)}."
-    return f"{words} On one side only: {alone}." if alone else words
+    words = [f"Decided on both sides: {sum(p.decided for p in found)} of {len(found)}."]
+    for states, said in (
+        ((ELSEWHERE,), "Judged in two settings, and not compared"),
+        ((A_ONLY, B_ONLY), "On one side only"),
+    ):
+        if count := sum(p.state in states for p in found):
+            words.append(f"{said}: {count}.")
+    return " ".join(words)
 
 
 def trained(pair: Against) -> str:
@@ -260,5 +292,6 @@ DATES = (
 PAIRED = (
     "B − A is the mean over trials that ended on both sides: the same recipe and seed, so the same initial weights and"
     " order of images. In brackets: its two-sided 95 % interval over those pairs, where there are two or more. Each"
-    " mean is over its own side's seeds. Of twenty such intervals, one leaves out zero by chance."
+    " mean is over its own side's seeds. Of twenty such intervals, one leaves out zero by chance; of a test error they"
+    " are about these images alone."
 )

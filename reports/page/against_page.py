@@ -72,7 +72,7 @@ def _view(each: VerdictPair, pair: Against) -> dict[str, Any]:
         "claim": each.claim,
         "subject": verdicts.subject(each.subject, pair.labels),
         "state": each.state,
-        "differs": each.state in (against.CONTRADICTS, against.FLIPS),
+        "differs": each.state in (against.CONTRADICTS, against.FLIPS, against.ELSEWHERE),
         "sides": shown,
     }
 
@@ -180,8 +180,9 @@ def costs(pair: Against) -> dict[str, Any]:
 
 
 def cost_note(each: CostPair) -> str:
-    """Whether a ratio is large, and what was disturbed."""
+    """Whether a ratio is large, which side is alone, and what was disturbed."""
     words = ["large ratio"] if pairing.large(each.ratio("step_time_s")) else []
+    words += [only] if (only := against.only(each.a, each.b)) else []
     sides = zip("AB", (each.a, each.b), strict=True)
     words += [f"{name} disturbed: {side.disturbed}" for name, side in sides if side is not None and side.disturbed]
     return "; ".join(words)

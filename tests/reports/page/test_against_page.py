@@ -10,8 +10,9 @@ from browsing import Tab
 from made_page import HOSTILE, hostile, source
 from made_up import study_records
 
+from reports.claims import CLAIMS, Finding, Verdict
 from reports.page import against, against_data, against_page
-from reports.page.against import Against
+from reports.page.against import Against, VerdictPair
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,27 @@ def test_rows_have_one_form(pair: Against) -> None:
     assert {tuple(row) for row in rows} == {against_data.COLUMNS}
     assert {row["part"] for row in rows} == {"environment", "verdict", "finding", "error", "cost", "law"}
     assert len(against_data.table(pair)) == len(rows)
+
+
+def test_verdicts_of_two_settings_are_no_flip() -> None:
+    """A net that trains after 660 steps and not after 220 says nothing of the machine."""
+    yes = Finding("thousand-layers", "resnet", "train_error", Verdict.SUPPORTED, "", steps=220, study="digits")
+    no, open_ = yes.but(verdict=Verdict.REFUTED), yes.but(verdict=Verdict.INCONCLUSIVE)
+    states = [
+        VerdictPair(CLAIMS["thousand-layers"], "resnet", a, b).state
+        for a, b in (
+            (yes, yes), (yes, open_), (open_, yes), (yes, no), (yes, no.but(steps=660)),
+            (yes, yes.but(study="digits-long")),
+            (yes.but(setting="epochs 10, lr 0.1"), no.but(setting="lr 0.1")),
+            (yes.but(setting="epochs 10, lr 0.1"), no.but(setting="epochs 10, lr 0.2")), (yes, None), (None, yes),
+        )
+    ]  # fmt: skip
+    assert states == [
+        *("same", "flips", "flips", "contradicts", "other setting", "other setting"),
+        *("contradicts", "other setting", "A only", "B only"),
+    ]
+    assert not VerdictPair(CLAIMS["thousand-layers"], "resnet", yes, no.but(steps=660)).decided
+    assert VerdictPair(CLAIMS["thousand-layers"], "resnet", yes, no).decided
 
 
 @pytest.mark.browser
