@@ -78,7 +78,8 @@ def side(found: Study, study: str, folder: Path, option: str) -> Source:
     frames = loaded(found, study, folders, option)
     names = [name for table in (frames.trials, frames.cost, frames.search) for name in table["study"].unique()]
     if not set(names) & set(found.parts):
-        whose = f"; its records are of {', '.join(sorted(set(names)))}" if names else " that can be read"
+        others = ", ".join(f"{name!r:.80}" for name in sorted(set(names))[:8])
+        whose = f"; its records are of {others}" if others else " that can be read"
         raise ValueError(f"{option} {folder}: no record of study {found.name}{whose}")
     return judged(found, study, frames)
 

@@ -170,7 +170,7 @@ def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
         (["--against", str(tmp_path / "empty")], "no folder two and no records in it; it is empty"),
         (["--against", str(tmp_path)], "it holds a, b, deep, empty, strange"),
         (["--against", str(tmp_path / "deep")], "only folders: machine; --against names another level"),
-        (["--against", str(tmp_path / "strange")], "no record of study two; its records are of strange"),
+        (["--against", str(tmp_path / "strange")], "no record of study two; its records are of 'strange'"),
         (["--against", sides[1], "--published"], "--against compares two folders of records; it does not go with"),
     ):
         code, out, err = typed("--records", sides[0], *words)
