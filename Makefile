@@ -3,6 +3,7 @@
 #            DEPTHS=18,66  TIME_LIMIT=9m  WORKERS=2  THREADS=1
 #            EXECUTOR=process|inline|ray  DATA_ROOT=data
 #            DOWNLOAD=1  PYTHON=python3
+#            A=results/records  B=OTHER (folders of records)
 #            VENV=.venv (none: PYTHON as it is, nothing is installed)
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -20,6 +21,8 @@ TIME_LIMIT ?=
 DOWNLOAD ?=
 DEPTH ?= 66
 BASE ?=
+A ?=
+B ?=
 
 ifeq ($(VENV),none)
 READY :=
@@ -30,7 +33,7 @@ PY := $(VENV)/bin/python
 endif
 
 # A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
-KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH ARCHITECTURE BASE TRIES PYTHON VENV
+KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH ARCHITECTURE BASE TRIES A B PYTHON VENV
 empty :=
 space := $(empty) $(empty)
 GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(subst :=,=,$(word)))))
@@ -47,6 +50,7 @@ TAKES_tune := $(filter-out SEEDS DEPTHS,$(RUN))
 TAKES_show := STUDY SEEDS DEPTHS
 TAKES_summary := ARCHITECTURE DEPTH
 TAKES_report := STUDY
+TAKES_against := STUDY A B
 TAKES_tensorboard := STUDY
 TAKES_profile := DEPTH DEVICE
 TAKES_bench := DEVICE
@@ -66,7 +70,7 @@ TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR)
 AUTO := $(if $(filter-out auto,$(SEEDS)),,$(SEEDS))
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
-.PHONY: help setup ablation taste list show summary tune robustness report bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
+.PHONY: help setup ablation taste list show summary tune robustness report against bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
 	test test-ray test-cuda-2.11 check reports-published clean
 
 help:
@@ -118,6 +122,10 @@ robustness: $(READY)  ## STUDY on other CPU kernels: which verdicts flip
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
 	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) && $(PY) -m reports $(call quoted,$(or $(STUDY),digits))
+
+against: $(READY)  ## STUDY's records in the folders A and B side by side
+	@[ -n $(call quoted,$(B)) ] || { echo "error: name another folder of records: make against STUDY=digits B=..." >&2; exit 2; }
+	@$(PY) -m reports $(call quoted,$(or $(STUDY),digits)) $(call option,--records,A) --against $(call quoted,$(B))
 
 reports-published: $(READY)  ### rebuild reports/published from results/published
 	@$(PY) -m reports --published

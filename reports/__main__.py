@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
-from results.command import loaded, ready
+from reports.sources import gather
+from results.command import ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 def report(
     study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")] = "",
     records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
+    against: Annotated[
+        str, typer.Option(help="Another folder of records of STUDY: compare the two, and judge each by itself.")
+    ] = "",
     html: Annotated[str, typer.Option(help="Folder that the page is written to.")] = "reports/html",
     out: Annotated[str, typer.Option(help="Folder of the tables, for the verdicts as data.")] = "results/out",
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON, and write nothing.")] = False,
@@ -45,6 +49,16 @@ def report(
     ] = False,
 ) -> None:
     """Writes HTML/STUDY.html, and OUT/STUDY/verdicts.json and .csv; prints the verdicts."""
+    if against:
+        for name, given in (("--published", published), ("--seeds-wanted", seeds_wanted), ("--next", next_steps)):
+            if given:
+                raise ValueError(f"--against compares two folders of records; it does not go with {name}")
+        if not study:
+            raise ValueError("name a study: python -m reports STUDY --records A --against B")
+        from reports.against import compare
+
+        compare(study, records, against, Path(html), Path(out), as_json)
+        return
     if published:
         pages = published_pages()
         if not pages:
@@ -158,31 +172,6 @@ def published_pages() -> list[tuple[str, str, Path]]:
             page = f"{name}.html" if len(whole) == 1 else f"{name}-{machine}.html"
             pages.append((name, machine, PUBLISHED_PAGES / page))
     return pages
-
-
-def gather(study: str, records: Path, machine: str = "") -> "Source":
-    """Study, frames and findings.
-
-    Args:
-        study: A built-in name or a path that ends in ".toml".
-        records: Folder that holds a folder of records per study.
-        machine: Folder in each of those, as published records have it.
-
-    Raises:
-        ValueError: One line: unknown study, a claim that is none, or no such folder of records.
-    """
-    from bench.plan import study as studies
-    from models.spec import unknown
-    from reports.claims import CLAIMS, judge
-    from reports.page.context import Source
-
-    found = studies.load(study)
-    for claim in found.claims:
-        if claim not in CLAIMS:
-            raise ValueError(f"study {found.name!r}: {unknown('claim', claim, CLAIMS)}")
-    path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
-    frames = loaded(found, study, [records / name / machine for name in found.parts])
-    return Source(found, study, path.read_text(encoding="utf-8-sig"), frames, judge(frames))
 
 
 def print_verdicts(source: "Source") -> None:

@@ -23,10 +23,10 @@ from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import Record
 from models.spec import unknown
-from reports.__main__ import gather
 from reports.finding import Finding, Verdict
 from reports.page import verdicts
 from reports.page.inline import visible
+from reports.sources import gather
 from results.metrics import METRICS
 
 # Variables that choose kernels; both are read when torch loads, so a setting is a process of its own.

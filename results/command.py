@@ -26,13 +26,14 @@ def ready(folder: Path) -> None:
         raise ValueError(f"cannot write to {folder}")
 
 
-def loaded(study: Study, name: str, folders: Sequence[Path]) -> "Frames":
+def loaded(study: Study, name: str, folders: Sequence[Path], option: str = "--records") -> "Frames":
     """The records of a study's folders; those of trials that the study does not have are warned of.
 
     Args:
         study: What is asked.
         name: As the user named it.
         folders: Of its records, one a part.
+        option: By which the user named them.
 
     Raises:
         ValueError: One line: there is no such folder, or it holds other folders only, a level above records.
@@ -46,7 +47,7 @@ def loaded(study: Study, name: str, folders: Sequence[Path]) -> "Frames":
         inside = sorted({entry.name for folder in there for entry in folder.iterdir() if entry.is_dir()})
         if others := [entry for entry in inside if entry not in ("apart", "checkpoints")]:
             raise ValueError(
-                f"no records in {there[0]}, only folders: {', '.join(others)}; --records names another level"
+                f"no records in {there[0]}, only folders: {', '.join(others)}; {option} names another level"
             )
     frames = tables.load(folders)
     if count := _strangers(study, frames):

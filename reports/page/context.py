@@ -60,26 +60,39 @@ _MACHINE = (
     ("execution", "execution"),
     ("search", "search of the rates (SHA-256)"),
 )
+MACHINE_LABELS = tuple(label for _, label in _MACHINE)
 
 
-def environment(frames: Frames) -> list[tuple[str, str]]:
-    """Machine, versions and dates, as the records have them; several values with how many records have each."""
+def machines(frames: Frames) -> list[tuple[str, dict[str, int]]]:
+    """Machine and versions, as the records have them: by label, each value with how many records have it."""
     columns = [column for column, _ in _MACHINE]
-    both = pd.concat([frames.trials[[*columns, "started"]], frames.cost[[*columns, "started"]]])
+    both = pd.concat([frames.trials[columns], frames.cost[columns]])
     lines = []
     for column, label in _MACHINE:
         values = both[column].dropna() if both[column].dtype == float else both[column][both[column] != ""]
         counts = values.value_counts().sort_index()
-        if len(counts):
-            said = [str(number(v) if isinstance(v, float) else v) for v in counts.index]
-            said = [f"{v[:16]}…" if label.endswith("(SHA-256)") and len(v) > 17 else v for v in said]
-            many = len(counts) > 1
-            counted = [f"{v} ({n} records)" if many else v for v, n in zip(said, counts, strict=True)]
-            lines.append((label, ", ".join(counted)))
-    dates = sorted(both["started"][both["started"] != ""])
-    if dates:
-        lines.append(("started", f"first trial {dates[0]}, last {dates[-1]}"))
+        said = [str(number(v) if isinstance(v, float) else v) for v in counts.index]
+        said = [f"{v[:16]}…" if label.endswith("(SHA-256)") and len(v) > 17 else v for v in said]
+        if said:
+            lines.append((label, dict(zip(said, map(int, counts), strict=True))))
     return lines
+
+
+def environment(frames: Frames) -> list[tuple[str, str]]:
+    """Machine, versions and dates, as the records have them; several values with how many records have each."""
+    lines = []
+    for label, counts in machines(frames):
+        many = len(counts) > 1
+        lines.append((label, ", ".join(f"{value} ({n} records)" if many else value for value, n in counts.items())))
+    if started := dates(frames):
+        lines.append(("started", f"first trial {started[0]}, last {started[-1]}"))
+    return lines
+
+
+def dates(frames: Frames) -> list[str]:
+    """When each trial began, in order."""
+    both = pd.concat([frames.trials["started"], frames.cost["started"]])
+    return sorted(both[both != ""])
 
 
 def one_rate(source: Source) -> bool:

@@ -53,15 +53,6 @@ def page(source: Source) -> str:
     """
     script = "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "figures.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    light, dark = style.palette_css()
     pictures = _pictures(source)
     values = {
         **_said(source),
@@ -71,10 +62,26 @@ def page(source: Source) -> str:
         "verdicts": Markup(data.as_json(source)),
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'",
-        "light": Markup(_css(light)),
-        "dark": Markup(_css(dark)),
+        **inks(),
     }
-    return environment.get_template("template.html").render(values)
+    return templates().get_template("template.html").render(values)
+
+
+def templates() -> jinja2.Environment:
+    """The markup of every page: what is put into it is escaped, and its control characters are written out."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def inks() -> dict[str, Markup]:
+    """The architectures' colours on a light and on a dark ground, as variables of CSS."""
+    return {name: Markup(_css(colors)) for name, colors in zip(("light", "dark"), style.palette_css(), strict=True)}
 
 
 def _css(variables: dict[str, str]) -> str:

@@ -1,0 +1,49 @@
+"""What every report begins with: a study by its name, its records read and judged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results.command import loaded
+
+if TYPE_CHECKING:
+    from bench.plan.study import Study
+    from reports.page.context import Source
+    from results.tables import Frames
+
+
+def gather(study: str, records: Path, machine: str = "") -> "Source":
+    """Study, frames and findings.
+
+    Args:
+        study: A built-in name or a path that ends in ".toml".
+        records: Folder that holds a folder of records per study.
+        machine: Folder in each of those, as published records have it.
+
+    Raises:
+        ValueError: One line: unknown study, a claim that is none, or no such folder of records.
+    """
+    found = asked(study)
+    return judged(found, study, loaded(found, study, [records / name / machine for name in found.parts]))
+
+
+def asked(study: str) -> "Study":
+    """The study of that name or path; raises as `gather` does."""
+    from bench.plan import study as studies
+    from models.spec import unknown
+    from reports.claims import CLAIMS
+
+    found = studies.load(study)
+    for claim in found.claims:
+        if claim not in CLAIMS:
+            raise ValueError(f"study {found.name!r}: {unknown('claim', claim, CLAIMS)}")
+    return found
+
+
+def judged(found: "Study", study: str, frames: "Frames") -> "Source":
+    """A study and the frames of its records, judged."""
+    from bench.plan import study as studies
+    from reports.claims import judge
+    from reports.page.context import Source
+
+    path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
+    return Source(found, study, path.read_text(encoding="utf-8-sig"), frames, judge(frames))
