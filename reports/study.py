@@ -16,8 +16,9 @@ import pandas as pd
 
 from bench.plan import study as studies
 from models.spec import unknown
-from reports.__main__ import PUBLISHED_RECORDS, gather
+from reports.__main__ import PUBLISHED_RECORDS
 from reports.page import data
+from reports.sources import gather
 from results.tables import Frames
 
 if TYPE_CHECKING:
