@@ -63,7 +63,7 @@ def named(text: str, labels: dict[str, str]) -> str:
     for name, label in labels.items():
         called = short(label)
         if called != name and called != label:
-            text = re.sub(rf"(?<![\w`=/.-]){re.escape(name)}(?![\w`=-])", f"the {called} net", text)
+            text = re.sub(rf"(?<![\w`=/.-])'?{re.escape(name)}'?(?![\w`=-])", f"the {called} net", text)
     return text
 
 
