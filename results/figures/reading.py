@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from results.figures import style
 
 if TYPE_CHECKING:
@@ -153,7 +155,8 @@ def _heat(figure: "Figure") -> Iterator[Row]:
             values: Any = mesh.get_array() if isinstance(mesh, QuadMesh) else None
             if values is None or values.ndim != 2 or values.shape != (len(up), len(across)):
                 continue
+            lost = np.ma.getmaskarray(values) | np.isnan(np.ma.getdata(values))
             for i, name in enumerate(up):
                 for j, column in enumerate(across):
-                    value = float(values[i, j]) if not getattr(values, "mask", values != values)[i, j] else ""
+                    value = float(values[i, j]) if not lost[i, j] else ""
                     yield _row(axes, figure, name, "cell", column, value)

@@ -307,3 +307,15 @@ def test_failures_in_any_other_setting_are_inside_the_picture() -> None:
     panels = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title("left") for axes in panels] == ["b", "c"]
     assert all(axes.get_ylim()[1] > 113 for axes in panels)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_heat_map_is_a_table_too_whether_a_cell_is_empty_or_none_is(lost: int) -> None:
+    arms = ("resnet", "preact", "resnet-b")
+    records = made_up.study_records(arms, (18, 258), range(3), cost=False, error=lambda *_: 0.25)
+    records = [r for r in records if not (lost and r.trial.architecture.name == "preact" and r.trial.depth == 258)]
+    figure = figures.FIGURES["placements"].draw(made_up.frames(records))
+    assert figure is not None
+    cells = [row for row in csv.DictReader(io.StringIO(reading.table(figure))) if row["drawn as"] == "cell"]
+    assert len(cells) == 6
+    assert [row["y"] for row in cells].count("25") == 6 - lost
