@@ -144,7 +144,7 @@ def _number(finding: Finding) -> str:
     last = max(deep, key=lambda row: row.depth, default=None)
     if last is not None and last.lost and not isinstance(last, ArmRow):
         return f"{'diverges' if getattr(last, 'diverged', 0) else 'fails'} at {last.depth:g}"
-    return "1 seed" if finding.n == 1 else NOTHING
+    return "1\u00a0seed" if finding.n == 1 else NOTHING
 
 
 def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
     if table["effect"].notna().sum() == 0:
         return None
     looks = style.styles(table["architecture"])
-    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (4.8, 3.2)))
+    # Names of many networks stand one below the other, and take no room from the axes.
+    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (4.8, 3.2 + 0.17 * max(0, len(looks) - 3))))
     place = axes[0, 0]
     table["x"] = dodged(table["depth"], table["architecture"], looks)
     table["y"] = (100 * table["effect"]).map(rounded)
