@@ -136,7 +136,7 @@ def errors(pair: Against, measure: str) -> dict[str, Any]:
     several = len({each.recipe["study"] for each in lot}) > 1
     rows = []
     for each, setting in zip(lot, words, strict=True):
-        net = [each.recipe["architecture"], str(each.recipe["depth"])]
+        net = [first.called(each.recipe["architecture"], pair.labels), str(each.recipe["depth"])]
         setting = ", ".join(filter(None, (each.recipe["study"] if several else "", setting)))
         cells = [error_cell(each.a), error_cell(each.b), apart_cell(each.apart), str(each.pairs) if each.pairs else ""]
         rows.append([*net, *([setting] if several or any(words) else []), *cells, error_note(each)])
@@ -170,7 +170,8 @@ def costs(pair: Against) -> dict[str, Any]:
     """Step time and peak memory of every measured network on both sides, as a table."""
     names, rows = varied(pair.costs), []
     for each in pair.costs:
-        cells = [each.setting["architecture"], str(each.setting["depth"]), *(str(each.setting[n]) for n in names)]
+        net = [first.called(each.setting["architecture"], pair.labels), str(each.setting["depth"])]
+        cells = [*net, *(str(each.setting[n]) for n in names)]
         for measure, factor in (("step_time_s", 1e3), ("peak_memory_bytes", MEBI)):
             cells += [cost_cell(side, measure, factor) for side in (each.a, each.b)]
             cells.append(ratio_cell(each.ratio(measure)))
@@ -201,7 +202,7 @@ def laws(pair: Against) -> dict[str, Any]:
     names = varied(pair.costs)
     rows = [
         [
-            law.setting["architecture"],
+            first.called(law.setting["architecture"], pair.labels),
             *(str(law.setting[n]) for n in names),
             listed(law.depths),
             slope_cell(law.a),

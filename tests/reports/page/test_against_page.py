@@ -33,10 +33,10 @@ def test_what_a_side_lacks_is_a_dash_and_is_counted(pair: Against) -> None:
     table = against_page.errors(pair, "train_error")
     rows = {(row[0], row[1]): row for row in table["rows"]}
     at = table["heads"].index("B in % (seeds)")
-    assert rows["preact", "18"][at] == "–"
-    assert rows["resnet", "1002"][at] == "–"
+    assert rows["pre-activation", "18"][at] == "–"
+    assert rows["post-activation", "1002"][at] == "–"
     assert rows["plain", "258"][at] == "diverged (2)"
-    assert rows["resnet", "18"][at].endswith("(2)")
+    assert rows["post-activation", "18"][at].endswith("(2)")
     assert "6 of 12 trained settings and 6 of 12 costs" in against.missing(pair)
 
 
