@@ -285,5 +285,6 @@ def _failures(finding: Finding, frames: Frames) -> str:
         return f"at the depth where most seeds failed, {failed} of {n} did: the failure rate is at least {least:.0%}"
     most = stats.most_failing(int(failed), int(n))
     if not failed:
-        return f"none of {n} seeds failed at any depth, which leaves a failure rate of up to {most:.0%} open"
+        none = f"none of {n} seeds" if n > 1 else "the one seed never"
+        return f"{none} failed at any depth, which leaves a failure rate of up to {most:.0%} open"
     return f"at the depth where most seeds failed, {failed} of {n} did: the failure rate may be up to {most:.0%}"
