@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
 from reports.sources import gather
-from results.command import ready
+from results.command import ready, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 PUBLISHED_RECORDS, PUBLISHED_PAGES = Path("results/published"), Path("reports/published")
 
 FOUND = Path("docs/what-was-found.md")
-
-# Lines longer than this are not read.
-MOST_WIDTH = 80
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -176,7 +173,6 @@ def published_pages() -> list[tuple[str, str, Path]]:
 
 def print_verdicts(source: "Source") -> None:
     """The verdicts, a finding a network: its number in the first line, why below it, no word broken."""
-    import shutil
     import textwrap
 
     from rich.console import Console
@@ -186,9 +182,8 @@ def print_verdicts(source: "Source") -> None:
     from reports.page.inline import visible
     from reports.page.words import sentence
 
-    width = shutil.get_terminal_size((MOST_WIDTH, 24)).columns if sys.stdout.isatty() else MOST_WIDTH
-    width = min(max(width, 20), MOST_WIDTH)
-    console = Console(width=width, highlight=False, emoji=False, soft_wrap=True)
+    wide = width(least=20)
+    console = Console(width=wide, highlight=False, emoji=False, soft_wrap=True)
     colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
     names = verdicts.labels(source.frames)
     judged, more = verdicts.judged_here(source.study, source.findings), 0
@@ -199,10 +194,10 @@ def print_verdicts(source: "Source") -> None:
             view = verdicts.finding_view(finding, names, source.study.name)
             about = f"{claim.id}, {first.called(finding.subject, names)}"
             head = f"{view['symbol']} {view['verdict']}  {about}{': ' if view['effect'] else ''}{view['effect']}"
-            lines = textwrap.wrap(visible(head), width, subsequent_indent="  ", break_on_hyphens=False)
+            lines = textwrap.wrap(visible(head), wide, subsequent_indent="  ", break_on_hyphens=False)
             console.print(Text("\n".join(lines), style=colors[view["verdict"]]))
             said = (view["reason"], view["beside"], sentence(finding.failures))
-            why = textwrap.wrap(visible(" ".join(filter(None, said))), width - 2, break_on_hyphens=False)
+            why = textwrap.wrap(visible(" ".join(filter(None, said))), wide - 2, break_on_hyphens=False)
             print(textwrap.indent("\n".join(why), "  "))
     if not judged:
         print("No claim can be judged from these records.")

@@ -4,8 +4,6 @@ Another machine, another version of PyTorch, another date: each side is judged b
 written as a page and as a table. Nothing is pooled over the sides.
 """
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,11 +20,8 @@ from reports.page.inline import visible
 from reports.page.words import NOTHING, percent, sentence
 from reports.sources import asked, judged
 from results import against as pairing
-from results.command import loaded, ready
+from results.command import loaded, ready, width
 from results.files import as_csv, harmless, put
-
-# As `reports.__main__` prints verdicts.
-MOST_WIDTH = 80
 
 # More rows of a table are not read on a terminal; the page has all.
 MOST_ROWS = 24
@@ -89,45 +84,44 @@ def side(found: Study, study: str, folder: Path, option: str) -> Source:
 
 def show(pair: Against) -> None:
     """What differs in the environment, then verdicts, errors and costs, in lines of at most 80 columns."""
-    width = shutil.get_terminal_size((MOST_WIDTH, 24)).columns if sys.stdout.isatty() else MOST_WIDTH
-    width = min(max(width, 40), MOST_WIDTH)
-    console = Console(width=width, highlight=False, emoji=False)
+    wide = width(least=40)
+    console = Console(width=wide, highlight=False, emoji=False)
     different, equal = against.environment(pair)
     sides = [("A", *pair.folders[:1]), ("B", *pair.folders[1:])]
-    _wrapped((f"{name}  {folder}" for name, folder in sides), width)
+    _wrapped((f"{name}  {folder}" for name, folder in sides), wide)
     print("\nWhat differs")
     if different:
         _table(console, ("", "A", "B"), [(label, a or NOTHING, b or NOTHING) for label, a, b in different])
     else:
         print("Nothing that the records tell.")
     if equal:
-        _wrapped([f"Equal: {', '.join(label for label, _ in equal)}."], width)
+        _wrapped([f"Equal: {', '.join(label for label, _ in equal)}."], wide)
     print()
-    _wrapped([f"{against.headline(pair)}. {against.decided(pair)}".strip()], width)
+    _wrapped([f"{against.headline(pair)}. {against.decided(pair)}".strip()], wide)
     if pair.verdicts:
         rows = [_verdict_row(each, pair) for each in pair.verdicts]
         _table(console, ("claim", "network", "A", "B", ""), rows)
         for each in against.flips(pair.verdicts):
             about = f"{each.claim.id}, {against_page.called(each, pair)}"
             why = [f"{name}: {sentence(f.reason)}" for name, f in zip("AB", (each.a, each.b), strict=True) if f]
-            _wrapped([f"{about} {each.state}. {' '.join(why)}"], width)
+            _wrapped([f"{about} {each.state}. {' '.join(why)}"], wide)
     print("\nErrors in %")
-    _wrapped([against.trained(pair)], width)
+    _wrapped([against.trained(pair)], wide)
     if pair.errors:
-        _errors(console, pair, width)
+        _errors(console, pair, wide)
     if pair.costs:
         print("\nCosts")
-        _costs(console, pair, width)
+        _costs(console, pair, wide)
     notes = [against.missing(pair)] + [f"Another recipe, not compared: {line}" for line in against.recipes(pair)]
     notes += against.cautions(pair)
     if any(notes):
         print()
-        _wrapped(filter(None, notes), width)
+        _wrapped(filter(None, notes), wide)
 
 
-def _wrapped(lines: Iterable[str], width: int) -> None:
+def _wrapped(lines: Iterable[str], wide: int) -> None:
     for line in lines:
-        told = textwrap.wrap(visible(line), width, subsequent_indent="  ", break_on_hyphens=False)
+        told = textwrap.wrap(visible(line), wide, subsequent_indent="  ", break_on_hyphens=False)
         print("\n".join(told))
 
 
@@ -156,7 +150,7 @@ def _verdict_row(each: VerdictPair, pair: Against) -> tuple[str, ...]:
     return each.claim.id, against_page.called(each, pair), *said, state
 
 
-def _errors(console: Console, pair: Against, width: int) -> None:
+def _errors(console: Console, pair: Against, wide: int) -> None:
     """A row a setting, those that differ first; a star where the interval leaves out zero."""
     lots = [[each for each in pair.errors if each.measure == measure] for measure in pairing.MEASURES]
     words = pairing.setting_words([each.recipe for each in lots[0]])
@@ -174,14 +168,14 @@ def _errors(console: Console, pair: Against, width: int) -> None:
     heads = ("network, layers", "training A", "B", "B − A", "test A", "B", "B − A")
     _table(console, heads, ordered, numbers=True)
     if any(not alike for alike, _ in rows):
-        _wrapped(["* the 95 % interval over the same seeds leaves out zero, or a seed failed on one side only"], width)
+        _wrapped(["* the 95 % interval over the same seeds leaves out zero, or a seed failed on one side only"], wide)
 
 
 def _none(mean: pairing.Mean | None) -> str:
     return NOTHING if mean is None else "diverged" if mean.diverged == mean.seeds else "failed"
 
 
-def _costs(console: Console, pair: Against, width: int) -> None:
+def _costs(console: Console, pair: Against, wide: int) -> None:
     """A row a network and depth, large ratios first; then the laws."""
     names = against_page.varied(pair.costs)
     lots = sorted(pair.costs, key=lambda each: not pairing.large(each.ratio("step_time_s")))
@@ -200,4 +194,4 @@ def _costs(console: Console, pair: Against, width: int) -> None:
         heads = (f"network ({called})", "A", "B", "B/A")
         laws = [(f"{row[0]} ({', '.join(row[1:-4])})", *row[-3:]) for row in lines]
         _table(console, heads, laws, numbers=True)
-    _wrapped([against.DATES], width)
+    _wrapped([against.DATES], wide)

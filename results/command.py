@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,16 @@ from bench.plan.study import Study
 
 if TYPE_CHECKING:
     from results.tables import Frames
+
+
+# Wider lines are hard to read, and what goes into a file or a pipe is as wide as a usual terminal.
+MOST_WIDTH = 80
+
+
+def width(least: int) -> int:
+    """Columns of the terminal that is printed to, between `least` and `MOST_WIDTH`; that many where there is none."""
+    columns = shutil.get_terminal_size((MOST_WIDTH, 24)).columns if sys.stdout.isatty() else MOST_WIDTH
+    return min(max(columns, least), MOST_WIDTH)
 
 
 def ready(folder: Path) -> None:
