@@ -64,6 +64,7 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
     deepest = max((x for x, *_ in ends), default=0.0)
     # Beyond the deepest depth is room for the words: they stand to the left of it, above their line.
     per_point = (axes.get_ylim()[1] - axes.get_ylim()[0]) / (3.2 * 72)
+    lowest, half = axes.get_ylim()[0], LEAST_GAP / 2 * per_point
     span = float(np.diff(np.log(axes.get_xlim()))[0])
     per_point_x = span * axes.figure.dpi / (72 * axes.get_window_extent().width)
     lines = [
@@ -74,15 +75,13 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
     for x, y, name, words in sorted(ends, key=lambda end: end[1]):
         at_end = x == deepest
         offsets = (OFF_LINE, -OFF_LINE, *range(int(OFF_LINE), MOST_OFF)) if y < BAND[0] else (0.0, *range(MOST_OFF))
-        place = y + offsets[0] * per_point
+        places = [y + off * per_point for off in offsets]
+        place = places[0]
         if at_end:
-            half = LEAST_GAP / 2 * per_point
             under = np.linspace(np.log(x) - LETTER * len(words) * per_point_x, np.log(x), 20)
-            for tried in (y + off * per_point for off in offsets):
-                free = all(abs(tried - other) >= 2 * half for other in taken) and tried - half > axes.get_ylim()[0]
-                if free and not (y < BAND[0] and _crossed(lines, under, tried, half)):
-                    place = tried
-                    break
+            crossing = lines if y < BAND[0] else []  # above them all no line is in the way
+            free = (p for p in places if p - half > lowest and all(abs(p - other) >= 2 * half for other in taken))
+            place = next((p for p in free if not _crossed(crossing, under, p, half)), place)
             taken.append(place)
         shift = (-8 if y < BAND[0] else -12, 0) if at_end else (7, 0)
         look: dict[str, Any] = {"color": looks[name].color, "fontsize": 9, "fontweight": "bold", "va": "center"}
