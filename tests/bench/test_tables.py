@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import re
+import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,8 @@ from models.spec import ARCHITECTURES, ModelSpec
 from tests.speed import cpu_table, cuda_table
 from tests.speed.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
 from tests.speed.reference import Reference, interleaved
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def trial(**fields: object) -> Trial:
@@ -171,3 +175,19 @@ def test_harness_row_is_a_time_a_trial() -> None:
     assert abs(row["value"]) < 5000
     assert len(row["samples_s"]) == 1
     assert "ms" in cpu_table.line(row)
+
+
+def test_documented_cuda_steps_are_the_measured_ones() -> None:
+    """Milliseconds and both ratios of each step in docs/performance.md, from the samples beside it."""
+    found = json.loads((DOCS / "measured" / "cuda-table-nvidia-h100-80gb-hbm3.json").read_text())
+    section = (DOCS / "performance.md").read_text().split("**5a.")[1].split("**5b.")[0]
+    rows = {row["what"]: row for row in found["rows"]}
+    checked = 0
+    for depth, *cells in re.findall(r"^\| (\d+) \| (.+) \| (.+) \| (.+) \|$", section, re.MULTILINE):
+        for words, cell in zip(("bf16", "tf32", "fp32 exact"), cells, strict=True):
+            row = rows[f"step, batch 128, depth {depth}, {words}"]
+            ours, fp32, tf32 = (statistics.median(row[f"{side}_s"]) for side in ("ours", "reference", "tf32"))
+            assert cell == f"{1e3 * ours:.3g}, {fp32 / ours:.2f}x, {tf32 / ours:.2f}x"
+            checked += 1
+    assert checked == 12
+    assert all(row["passed"] for row in found["rows"] if row["what"].startswith("exact:"))

@@ -62,7 +62,8 @@ def main() -> None:
 
 def line(row: Row) -> str:
     """A row as text: what, ratio or milliseconds, target."""
-    value = f"{row['value']:.2f}x" if row["unit"] == "ratio" else f"{row['value']:.1f} {row['unit']}"
+    digits = "2g" if 0 < abs(row["value"]) < 1 else "1f"  # a gap of 0.002 % is not none
+    value = f"{row['value']:.2f}x" if row["unit"] == "ratio" else f"{row['value']:.{digits}} {row['unit']}"
     return f"{row['what']:<88} {value:>10}   at least {row['at_least']}, aim {row['aim']}"
 
 
