@@ -24,6 +24,8 @@ from results.search import recipe_rates
 # What may differ within a ladder, or is told by another column.
 _WITHIN = ("architecture", "depth", *ARCHITECTURE)
 RECIPE = [name for name in SETTING if name not in _WITHIN]
+# Finer than a step of any training error: equal errors of several seeds are near each other, not without spread.
+LEAST_STEP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Tried:
     Attributes:
         rates: How many.
         inside: Whether the best lies between two others that were tried.
-        hopeless: Whether most seeds diverged at each of them, down to one at which not even the shallowest net trains.
+        hopeless: Whether most seeds diverged at each of them, down to one at which not even the shallowest net trains
+            (surely: by the lower bound of its error).
     """
 
     rates: int = 1
@@ -257,14 +260,19 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
 
 
 def _hopeless(by_lr: dict[Any, pd.DataFrame], trials: pd.DataFrame) -> bool:
-    """See `Tried`. Whether the lowest rate trains anything is told by the shallowest nets of the same recipe at it."""
+    """See `Tried`. Whether the lowest rate trains anything is told by the shallowest nets of the same recipe at it.
+
+    They must fail for sure, by the lower bound of their mean: a mean near the threshold is on the other side on the
+    next processor, whose rounding is another seed.
+    """
     if len(by_lr) < 2 or any(2 * (rows["status"] == "diverged").sum() <= len(rows) for rows in by_lr.values()):
         return False
     own = by_lr[min(by_lr)].iloc[0]
     same = [name for name in SETTING if name != "depth"]
     alike = trials[trials["comparable"] & (trials[same] == own[same]).all(axis=1)]
     shallowest = alike[alike["depth"] == alike["depth"].min()]
-    return not shallowest["train_error"].mean() <= NOT_TRAINED
+    errors = shallowest["train_error"].where(shallowest["status"] == "ok").fillna(1.0)
+    return stats.bounds(errors, resolution=LEAST_STEP).low > NOT_TRAINED
 
 
 def _preference(rows: pd.DataFrame) -> tuple[int, float]:
