@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from bench import looking
-from bench.asked import asked, chosen, home, known_claims, known_depths, numbers, seconds, untuned
+from bench.asked import asked, chosen, home, known_claims, known_depths, numbers, seconds
 from bench.command import typer, version
 from bench.looking import DataRoot, Depths, Device, Purpose, Seeds, StudyName
 
@@ -95,7 +95,7 @@ def run(
         records = str(Path(records).parent / "rehearsal")
     found = chosen(found, only or [], purpose)
     if found.untuned and purpose not in ("cost", "search"):
-        progress.Plain().say(untuned(found))
+        progress.Plain().say(found.waits)
     options = sweep.Options(
         records=Path(records),
         machine=Machine(

@@ -91,22 +91,13 @@ def known_claims(name: str, study: Any) -> None:
                 raise ValueError(f"study {study.name!r}: {unknown('claim', claim, claims)}")
 
 
-def untuned(study: Any) -> str:
-    """Which trials wait for their learning rates, in words."""
-    first = study.untuned[0]
-    return (
-        f"no tuned rate is known for {len(study.untuned)} trials, such as"
-        f" {first.architecture.name} of {first.depth} layers: `make tune STUDY=...` searches them"
-    )
-
-
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
     """The study with only the trials of these digests, or of this purpose; all but a search where none is asked for."""
     from bench.plan.trial import PURPOSES
     from models.spec import unknown
 
     if study.untuned and purpose not in ("cost", "search") and not any(trial.trains for trial in study.trials):
-        raise ValueError(f"study {study.name!r}: {untuned(study)}")
+        raise ValueError(f"study {study.name!r}: {study.waits}")
     if purpose:
         if purpose not in PURPOSES:
             raise ValueError(unknown("purpose", purpose, PURPOSES))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.plan.study import Study
-from reports.page import against, against_data, against_page, verdicts
+from reports.page import against, against_data, against_page, first, verdicts
 from reports.page.against import Against, VerdictPair
 from reports.page.context import Source
 from reports.page.inline import visible
@@ -103,7 +103,10 @@ def show(pair: Against) -> None:
         _table(console, ("claim", "network", "A", "B", ""), rows)
         for each in against.flips(pair.verdicts):
             about = f"{each.claim.id}, {against_page.called(each, pair)}"
-            why = [f"{name}: {sentence(f.reason)}" for name, f in zip("AB", (each.a, each.b), strict=True) if f]
+            why = [
+                f"{name}: {sentence(verdicts.named(f.reason, pair.labels))}"
+                for name, f in zip("AB", (each.a, each.b), strict=True) if f
+            ]  # fmt: skip
             _wrapped([f"{about} {each.state}. {' '.join(why)}"], wide)
     print("\nErrors in %")
     _wrapped([against.trained(pair)], wide)
@@ -161,7 +164,7 @@ def _errors(console: Console, pair: Against, wide: int) -> None:
             shown = [percent(mean.value) if mean and mean.ended else _none(mean) for mean in (each.a, each.b)]
             apart = against_page.apart_cell(each.apart).partition(" [")[0]
             cells += [*shown, f"{apart}{'*' if each.differs else ''}"]
-        net = f"{training.recipe['architecture']} {training.recipe['depth']}"
+        net = f"{first.called(training.recipe['architecture'], pair.labels)} {training.recipe['depth']}"
         differs = training.differs or test.differs
         rows.append((not differs, [f"{net}{f' ({setting})' if setting else ''}", *cells]))
     ordered = [row for _, row in sorted(rows, key=lambda row: row[0])]

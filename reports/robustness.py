@@ -107,7 +107,7 @@ def probe_trial(study: Study) -> Trial:
         ValueError: The study has none, or waits for tuned rates.
     """
     if study.untuned:
-        raise ValueError(f"study {study.name!r}: its tuned rates are not known; search them first: make tune STUDY=...")
+        raise ValueError(f"study {study.name!r}: {study.waits}")
     trials = [trial for trial in study.trials if trial.purpose == "train"]
     if not trials:
         raise ValueError(f"study {study.name!r} trains nothing with these depths: no rounding can show")

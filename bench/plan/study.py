@@ -61,6 +61,15 @@ class Study:
         """Names of the studies whose trials these are, each with a folder of records."""
         return list(dict.fromkeys(trial.study for trial in (*self.trials, *self.untuned)))
 
+    @property
+    def waits(self) -> str:
+        """Which trials wait for their learning rates, in words; of a study with `untuned` ones."""
+        first = self.untuned[0]
+        return (
+            f"no tuned rate is known for {len(self.untuned)} trials, such as"
+            f" {first.architecture.name} of {first.depth} layers: `make tune STUDY=...` searches them"
+        )
+
 
 def known_studies() -> list[str]:
     """Names of the built-in studies."""
