@@ -154,11 +154,12 @@ CLAIMS: dict[str, Claim] = {
             "the document; d2l.ai, section 8.6.1",
             f"Supported: blocks whose g is zero change no output by more than {SAME_FUNCTION:g} of the largest, and "
             f"after training on, the grown net's error is less than {points(MARGIN)} above the ungrown one's at each "
-            f"step ({_BOUND}). Refuted: outputs change, or the grown net ends worse than that (Holm over steps) or "
-            "diverges in most seeds. Errors that are all at the floor support it where another net's growth "
-            f"fails the same test. Inconclusive where the net to be grown fails or ends above {percent(TRAINED)}; "
-            "and, if outputs do not change, where an ungrown one does, where all errors are equal or at the floor, or "
-            f"where no step reaches {DEEP} layers.",
+            f"step ({_BOUND}). Refuted: outputs change. A grown net that ends worse, or diverges, refutes nothing, "
+            "since all are trained at one learning rate. Errors that are all at the floor support it where another "
+            "net's growth fails the same test. Steps are judged up to the first grown net that ends above "
+            f"{percent(TRAINED)}. Inconclusive where the first net does; and, if outputs do not change, where an "
+            f"ungrown net fails or does, where all errors are equal or at the floor, or where no step reaches {DEEP} "
+            "layers.",
             ("digits-growth",),
             growth.identity_growth,
         ),

@@ -85,7 +85,7 @@ class Judged(Frames):
         Raises:
             ValueError: One line: no such figure, or the records hold nothing for it.
         """
-        from results.figures.table import FIGURES
+        from results.figures.table import FIGURES, caption
 
         if name not in FIGURES:
             raise ValueError(unknown("figure", name, FIGURES))
@@ -94,7 +94,7 @@ class Judged(Frames):
         if drawn is None:
             there = f"; study {chart.study!r} fills it" if chart.study not in ("", self.name) else ""
             raise ValueError(f"these records hold nothing for figure {name!r}: it needs {chart.needs}{there}")
-        return Picture(chart.title, chart.caption, drawn)
+        return Picture(chart.title, caption(name, drawn), drawn)
 
 
 def read(name: str | Path, records: str | Path = RECORDS, machine: str = "") -> Judged:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reports.finding import Finding, GrowthRow, Verdict, known, percent, points, shown
 from reports.judges.errors import Deciding, headline_first, nothing
 from reports.judges.ladders import recipes, steps_of, study_of
+from reports.judges.rules import ONE_RATE
 from reports.protocol import DEEP, MARGIN, SAME_FUNCTION, TRAINED
 from results import stats
 from results.tables import Frames
@@ -31,8 +32,8 @@ def grown(
     """Whether a trained net can be grown by blocks that change nothing, and never ends worse for it.
 
     Supported: at each step the outputs agree within `SAME_FUNCTION` in all seeds, and the one-sided upper bound of
-    the grown net's error above the ungrown one's, trained on as long, is under `MARGIN`. Refuted: outputs change more,
-    or the grown net is worse by more than the margin (Holm over the steps), or diverges in most seeds. Nothing is told
+    the grown net's error above the ungrown one's, trained on as long, is under `MARGIN`. Refuted: outputs change more.
+    A grown net that ends worse, or diverges, refutes nothing: all are trained at one learning rate. Nothing is told
     where an ungrown net fails: it is what the grown ones are held against.
 
     Args:
@@ -62,14 +63,11 @@ def grown(
         lost = f"{unfit.max()} of {len(control)} ungrown nets diverged"
         return base.but(reason=f"{told}, but {lost}: nothing to compare with")
     if failed.any():
-        verdict = REFUTED if 2 * failed.max() > len(error) else INCONCLUSIVE
         lost = f"{failed.max()} of {len(error)} seeds diverged when trained on"
-        return base.but(verdict=verdict, reason=f"{told}, but {lost}")
+        return base.but(reason=f"{told}; {lost}, {ONE_RATE}")
     if (control > TRAINED).any():
         lost = f"trained on, the ungrown net ends at up to {percent(float(control.max()))}"
         return base.but(reason=f"{told}, but {lost}: it does not train itself")
-    if depths[-1] < DEEP:
-        return base.but(reason=f"{told}, but never to {DEEP} layers or more")
     floor = max(float(error.max()), float(control.max())) < MARGIN
     if (floor and not can_fail) or (not floor and np.ptp([error, control]) == 0):
         same = f"all errors are under {percent(MARGIN)}" if floor else f"all errors are {percent(float(error[0, 0]))}"
@@ -114,8 +112,10 @@ def _after_growth(base: Finding, told: str, depths: list[int], compared: list[st
     sure = [j for j, p in enumerate(adjusted) if p < stats.level(compared[j].n)]
     if sure:
         j = max(sure, key=lambda i: compared[i].value)
-        reason = f"{told}, but trained on, it is {points(compared[j].value)} worse at {depths[j]} layers"
-        return _decided_by(base, compared[j]).but(verdict=REFUTED, reason=reason)
+        reason = f"{told}; trained on, it is {points(compared[j].value)} worse at {depths[j]} layers, {ONE_RATE}"
+        return _decided_by(base, compared[j]).but(reason=reason)
+    if depths[-1] < DEEP:
+        return base.but(reason=f"{told}, but never to {DEEP} layers or more")
     if all(f.estimable and f.high < MARGIN for f in compared):
         most = max(f.high for f in compared)
         return base.but(
@@ -206,4 +206,20 @@ def _growth(base: Finding, mine: pd.DataFrame, nets: pd.DataFrame, can_fail: boo
         change = difference / largest
     images = nets["n_train"].max()
     resolution = 1 / images if images > 0 else 0.0
-    return grown(base.but(n=len(to)), [int(depth) for depth in to[0]], change, error, control, resolution, can_fail)
+    depths = [int(depth) for depth in to[0]]
+    sound = _sound(error)
+    change, error, control = (values[:, :sound] for values in (change, error, control))
+    found = grown(base.but(n=len(to)), depths[:sound], change, error, control, resolution, can_fail)
+    if sound < len(depths):
+        last = f"growth beyond {depths[sound - 1]} layers is not judged: the net to be grown does not train there"
+        return found.but(reason=f"{found.reason}; {last}")
+    return found
+
+
+def _sound(error: NDArray[np.float64]) -> int:
+    """How many steps are judged: up to the first grown net that does not train, from which the next step starts.
+
+    Outputs of a net that did not train are small, and rounding is large beside them.
+    """
+    fails = (error > TRAINED).any(axis=0)
+    return int(np.argmax(fails)) + 1 if fails.any() else error.shape[1]

@@ -192,7 +192,8 @@ def trial_table(source: Source) -> dict[str, Any]:
     seeds = {trial.seed for trial in source.study.trials}
     several = trials["study"].nunique() > 1
     heads = [*(["study"] if several else []), "architecture", "depth", "seed", *[f.replace("_", " ") for f in varied]]
-    heads += ["status", "training error (%)", "test error (%)", "training loss", "steps", "time (s)", "reason", "trial"]
+    heads += ["status", "training error (%)", "test error (%)", "loss of the finished net", "steps"]
+    heads += ["whole trial (s)", "reason", "trial"]
     rows, met = [], set()
     for t in trials.to_dict("records"):
         apart = "" if t["comparable"] else "kept apart: another machine, version or batch"

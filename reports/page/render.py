@@ -23,7 +23,7 @@ from results.figures import errors as error_figures
 from results.figures import reading, style
 from results.figures import table as figures
 from results.figures.ladder import ladder
-from results.figures.panels import main_part
+from results.figures.panels import main_part, notes
 from results.tables import Frames, summarize
 
 HERE = Path(__file__).parent
@@ -137,9 +137,9 @@ def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 _LADDER = (
     "The share of training images that the finished net gets wrong. A mark is a net (one seed); lines join the means of"
-    " those that ended; bars are two-sided 95 % intervals; depth has a logarithmic axis."
+    " those that ended; depth has a logarithmic axis."
 )
-_APART = " Panels differ in steps: do not rank nets across them."
+_APART = "Panels differ in steps: do not rank nets across them."
 
 
 def _main(
@@ -160,13 +160,17 @@ def _main(
     part = main_part(source.frames)
     if not panels and part is not None:
         panels = [(first.after(part[1]), part[1], part[2])]
-    entries = []
+    entries: list[dict[str, Any]] = []
+    explained: dict[str, None] = {}
     for i, (title, trials, cells) in enumerate(panels):
         part_frames = dataclasses.replace(source.frames, trials=trials, cells=cells)
         words = f"{title}. {context.error_words(part_frames, 'train_error')}"
         figure = ladder(trials, cells, title, (4.8 if len(panels) == 1 else 4.3, 3.9))
         entries.append(_entry(figure, f"main-{i}", f"Training error against depth, {title}", words))
-    return entries, (_LADDER + (_APART if len(entries) > 1 else "")) if entries else ""
+        explained.update(dict.fromkeys(notes(figure)))
+    if not entries:
+        return [], ""
+    return entries, " ".join([_LADDER, *explained, *([_APART] if len(entries) > 1 else [])])
 
 
 def _again(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
@@ -272,7 +276,8 @@ def _pictures(source: Source) -> dict[str, Any]:
         if name == HERO:
             continue
         frames = deciding if name in _OF_ONE else source.frames
-        entry = _entry(chart.draw(frames), name, chart.title, _words(frames, name))
+        figure = chart.draw(frames)
+        entry = _entry(figure, name, chart.title, _words(frames, name, figures.caption(name, figure)))
         if name == "test-error-by-depth":
             entry["note"] = error_figures.protocol_note(frames)
         drawn[name] = {**entry, "chart": chart}
@@ -283,9 +288,8 @@ def _pictures(source: Source) -> dict[str, Any]:
     return {"figures": drawn, "sections": sections}
 
 
-def _words(frames: Frames, name: str) -> str:
-    """What a figure shows, in words, for those who cannot see it."""
-    caption = figures.FIGURES[name].caption
+def _words(frames: Frames, name: str, caption: str) -> str:
+    """What a figure shows, in words, for those who cannot see it; and how to read it."""
     if name == "test-error-by-depth":
         return f"{context.error_words(frames, 'test_error')} {caption}"
     for figure, column, factor, unit in (

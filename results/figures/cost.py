@@ -21,6 +21,8 @@ from results.figures.panels import (
     looks_of,
     main_part,
     marks,
+    not_drawn,
+    note,
     rounded,
     styled,
     thin,
@@ -227,6 +229,15 @@ def accuracy_price(frames: Frames) -> "Figure | None":
     place.set_ylabel(f"{METRICS['test_error'].label} (%)")
     place.set_title(said, loc="left")
     legend(figure, timed, line=False, failed=len(failed) > 0)
+    if len(front) > 1:
+        note(figure, "A dashed line joins the settings that no other beats in both.")
+    if len(failed):
+        note(
+            figure,
+            "A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, "
+            "and the time is that until they failed.",
+        )
+    note(figure, not_drawn(frames, timed))
     return figure
 
 

@@ -17,6 +17,8 @@ from results.figures.panels import (
     legend,
     looks_of,
     main_part,
+    not_drawn,
+    note,
     styled,
     thin,
 )
@@ -34,6 +36,8 @@ MOST_DEPTHS = 5
 @styled
 def loss_curves(frames: Frames) -> "Figure | None":
     """Training loss by epoch, a panel per depth, plain and residual side by side in it."""
+    from matplotlib.ticker import MaxNLocator
+
     part = main_part(frames)
     if part is None or frames.epochs.empty:
         return None
@@ -53,8 +57,12 @@ def loss_curves(frames: Frames) -> "Figure | None":
     axes[0, 0].set_ylim(low * 0.8, high * 3.2)
     style.plain_log_ticks(axes[0, 0].yaxis)
     figure.supylabel("training loss (nat)", fontsize=9)
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.supxlabel("epoch", fontsize=9)
-    legend(figure, trials, failed=bool((trials["status"] != "ok").any()))
+    failed = bool((trials["status"] != "ok").any())
+    legend(figure, trials, failed=failed, marked=False)
+    note(figure, "A curve that ends in a crossed-out mark stopped there: its loss was not a number." if failed else "")
+    note(figure, not_drawn(frames, trials))
     return figure
 
 

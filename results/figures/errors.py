@@ -24,6 +24,8 @@ from results.figures.panels import (
     looks_of,
     main_part,
     marks,
+    not_drawn,
+    note,
     styled,
     thin,
 )
@@ -58,6 +60,10 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
         middle, low, high = (100 * cell[f"{column}_{part}"].round(5) for part in ("mean", "low", "high"))
         axes.plot(x[cell.index], middle, color=look.color, linestyle=look.dash, linewidth=1.6, zorder=2)
         known = low.notna() & high.notna() & (not small)
+        if known.any():
+            bars = "Bars are two-sided 95 % intervals"
+            test = ", the sampling of the test set included" if column == "test_error" else ""
+            note(axes.get_figure(root=True), f"{bars}{test}.")
         axes.vlines(
             x[cell.index][known],
             low[known].clip(0, 100),
@@ -66,7 +72,8 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
             linewidth=3,
             alpha=0.3,
         )
-    _to_the_band(axes, cells, looks, column)
+    if _to_the_band(axes, cells, looks, column):
+        note(axes.get_figure(root=True), "A dotted line leads to a depth at which every seed failed.")
     points = _drawn_seeds(trials, column)
     points = points.assign(x=dodged(points["depth"], points["architecture"], looks), y=100 * points[column].round(5))
     failed = points["status"] != "ok"
@@ -76,8 +83,11 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
     cells_failed = gone.groupby(["architecture", "depth"])["y"]
     aside = cells_failed.cumcount() % 6 - (cells_failed.transform("size").clip(upper=6) - 1) / 2
     failures(axes, gone.assign(x=gone["x"] * np.exp(0.045 * aside)), looks, 12 if small else 30)
+    if len(looks) > 1 and not small:
+        note(axes.get_figure(root=True), "Marks are moved sideways a little so that they do not hide each other.")
     top = 101.0
     if failed.any():
+        note(axes.get_figure(root=True), "A crossed-out mark is a net without a number: it diverged or failed.")
         top = BAND[1]
         style.failure_band(axes, *BAND, "" if small else "no number: diverged or failed")
     axes.set_ylim(-3, top)
@@ -88,8 +98,13 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
         axes.set_ylabel(f"{METRICS[column].label} (%)")
 
 
-def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], column: str) -> None:
-    """Where all seeds of a depth failed, a dotted line leads up to their marks: the curve does not just end."""
+def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], column: str) -> bool:
+    """Where all seeds of a depth failed, a dotted line leads up to their marks: the curve does not just end.
+
+    Returns:
+        Whether there is such a depth beside one with a number.
+    """
+    any_drawn = False
     ordered = cells.assign(x=dodged(cells["depth"], cells["architecture"], looks)).sort_values("depth")
     for name, group in ordered.groupby("architecture", sort=True):
         y = (100 * group[f"{column}_mean"].round(5)).fillna(113.0).to_numpy()
@@ -104,6 +119,8 @@ def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], col
                     "label": reading.ASIDE,
                 }
                 axes.plot(x[i : i + 2], y[i : i + 2], zorder=2, **ends)
+                any_drawn = True
+    return any_drawn
 
 
 def _published(axes: "Axes", trials: pd.DataFrame) -> bool:
@@ -150,6 +167,8 @@ def error_chart(column: str) -> Callable[[Frames], "Figure | None"]:
         error_panel(axes[0, 0], trials, cells, column)
         axes[0, 0].set_title(said, loc="left")
         stars = column == "test_error" and _published(axes[0, 0], trials)
+        note(figure, "Stars: published points on the same data." if stars else "")
+        note(figure, not_drawn(frames, trials))
         legend(figure, trials, failed=bool((trials["status"] != "ok").any()), published=stars)
         return figure
 

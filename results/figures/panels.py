@@ -38,6 +38,29 @@ def canvas(rows: int, columns: int, width: float, height: float, **more: Any) ->
     return figure, axes
 
 
+def note(figure: "Figure | None", words: str) -> None:
+    """Adds a sentence to the figure's caption: what is drawn in some figures only is explained where it is drawn."""
+    if figure is None or not words:
+        return
+    known = notes(figure)
+    if words not in known:
+        figure.set_label("\n".join([*known, words]))
+
+
+def notes(figure: "Figure | None") -> list[str]:
+    """The sentences that `note` added, in their order."""
+    return [] if figure is None else [line for line in str(figure.get_label()).split("\n") if line]
+
+
+def not_drawn(frames: Frames, trials: pd.DataFrame) -> str:
+    """Which networks of the study a figure of these trials leaves out, and why; empty where none."""
+    used = frames.trials[frames.trials["comparable"] & frames.trials["study"].isin(trials["study"])]
+    # Nothing but the length or the rate may set them apart: other data sets and layouts are other figures.
+    alike = used[used["dataset"].isin(trials["dataset"]) & used["layout"].isin(trials["layout"])]
+    left = labels_of(alike[~alike["architecture"].isin(trials["architecture"])])
+    return f"Not drawn, since trained by another recipe: {', '.join(left.values())}." if left else ""
+
+
 def styled(draw: Callable[..., "Figure | None"]) -> Callable[..., "Figure | None"]:
     """The function under `style.rc`, whatever the caller's matplotlib settings are."""
 
@@ -129,12 +152,13 @@ def legend(
     figure: "Figure",
     frame: pd.DataFrame,
     line: bool = True,
+    marked: bool = True,
     failed: bool = False,
     published: bool = False,
     notes: dict[str, str] | None = None,
     bars: str = "",
 ) -> None:
-    """Above the axes: every network's mark, a few words after its name where `notes` has them; what bars are."""
+    """Above the axes: every network's line and mark, as drawn, a few words after its name where `notes` has them."""
     from matplotlib.lines import Line2D
 
     labels = {
@@ -143,7 +167,12 @@ def legend(
     }
     handles = [
         Line2D(
-            [], [], color=look.color, marker=look.marker, linestyle=look.dash if line else "none", label=labels[name]
+            [],
+            [],
+            color=look.color,
+            marker=look.marker if marked else "",
+            linestyle=look.dash if line else "none",
+            label=labels[name],
         )
         for name, look in looks_of(frame).items()
     ]

@@ -87,7 +87,7 @@ def gradient_norms(frames: Frames) -> "Figure | None":
     style.plain_log_ticks(axes[0, 0].yaxis)
     axes[0, 0].set_ylabel("gradient norm")
     figure.supxlabel("layer, from the input", fontsize=9)
-    legend(figure, found)
+    legend(figure, found, marked=False)
     return figure
 
 

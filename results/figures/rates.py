@@ -8,7 +8,7 @@ import pandas as pd
 
 from results import search
 from results.figures import reading, style
-from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, styled
+from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, note, styled
 from results.figures.style import Style
 from results.search import Net
 from results.tables import Frames
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Where nets stand that no rate trains: above the highest rate, by these factors.
 BAND = (1.6, 3.6)
+INTERVAL = " to "
 ARROW = {"higher": "^", "lower": "v"}
 
 
@@ -38,10 +39,14 @@ def best_rates(frames: Frames) -> "Figure | None":
     figure, axes = canvas(1, 1, 4.8, 3.6)
     place = axes[0, 0]
     place.set_yscale("log")
-    notes = {arm[0].architecture: _line(place, arm, looks) for arm in arms}
+    laws = {arm[0].architecture: _line(place, arm, looks) for arm in arms}
+    if any(laws.values()):
+        note(figure, "Lines: the power of depth that fits the marks best.")
+    if any(INTERVAL in law for law in laws.values()):
+        note(figure, "In round brackets: the exponent's 95 % bootstrap interval over three seeds or more.")
     if len({arm[0].steps for arm in arms}) > 1:
         steps = {arm[0].architecture: f"{arm[0].steps} steps" for arm in arms}
-        notes = {name: ", ".join(filter(None, (steps[name], note))) for name, note in notes.items()}
+        laws = {name: ", ".join(filter(None, (steps[name], law))) for name, law in laws.items()}
     trains = ~points["state"].isin(["untrained", "hopeless"])
     known = points[trains]
     marks(place, known, looks, 30)
@@ -49,6 +54,7 @@ def best_rates(frames: Frames) -> "Figure | None":
         edge = known[known["state"] == state]
         beyond = edge["y"] * (1.25 if state == "higher" else 0.8)
         place.scatter(edge["x"], beyond, marker=marker, s=14, color=style.MUTED, linewidth=0, zorder=4)
+        note(figure, "A small arrow: the best is at the edge of what was tried." if len(edge) else "")
     gone = points[~trains]
     if len(gone):
         top = float(max(net.rates[-1] for arm in arms for net in arm))
@@ -56,13 +62,14 @@ def best_rates(frames: Frames) -> "Figure | None":
         style.failure_band(place, bottom, ceiling, "no rate tried trains it")
         failures(place, gone.assign(y=float(np.sqrt(bottom * ceiling))), looks, 30)
         place.set_ylim(top=ceiling)
+        note(figure, "A crossed-out mark: no rate tried trains the net.")
     low, high = place.get_ylim()
     if high < 10 * low:  # under a decade, a log axis makes much of nothing
         place.set_ylim(low / 3, high * 3)
     style.depth_axis(place, points["depth"])
     style.plain_log_ticks(place.yaxis)
     place.set_ylabel("best learning rate")
-    legend(figure, points, notes=notes)
+    legend(figure, points, notes=laws)
     return figure
 
 
@@ -99,5 +106,5 @@ def _line(axes: "Axes", arm: Sequence[Net], looks: dict[str, Style]) -> str:
     look = looks[arm[0].architecture]
     law = np.exp(middle + found.value * np.log(depths))
     axes.plot(depths, law, color=look.color, linestyle=look.dash, linewidth=1.2, label=reading.ASIDE)
-    interval = f" ({found.low:.2f} to {found.high:.2f})" if found.estimable else ""
+    interval = f" ({found.low:.2f}{INTERVAL}{found.high:.2f})" if found.estimable else ""
     return f"depth^{found.value:.2f}{interval}"

@@ -15,6 +15,7 @@ from results.figures import style
 from results.figures.cost import accuracy_price, cost_chart, operators, roofline
 from results.figures.curves import document_curve, loss_curves
 from results.figures.errors import error_chart, other_settings
+from results.figures.panels import notes
 from results.figures.precision import by_precision
 from results.figures.probes import branch_ratio, gradient_norms, lesions
 from results.figures.rates import best_rates
@@ -33,7 +34,7 @@ class Chart:
     Attributes:
         section: Part of the page that it stands in.
         title: As the page heads it.
-        caption: How to read it, in a sentence or two.
+        caption: How to read it, in a sentence or two; what only some such figures draw, they add (see `caption`).
         needs: What would fill it, said where the records do not.
         study: A built-in study that does; empty where it takes another machine.
         draw: Frames -> Figure; None when they hold nothing for it.
@@ -47,14 +48,18 @@ class Chart:
     draw: Callable[[Frames], "Figure | None"]
 
 
+def caption(name: str, figure: "Figure | None") -> str:
+    """The caption of a figure as it was drawn."""
+    return " ".join([FIGURES[name].caption, *notes(figure)])
+
+
 _COST = 'cost trials (purpose = "cost")'
 
 FIGURES: dict[str, Chart] = {
     "train-error-by-depth": Chart(
         "errors",
         "Training error against depth",
-        "Each mark is one trained network (one seed); lines join means of those that ended; bars are two-sided "
-        "95 % intervals. Marks are moved sideways a little so that they do not hide each other.",
+        "Each mark is one trained network (one seed); lines join the means of those that ended.",
         "training trials",
         "digits",
         error_chart("train_error"),
@@ -62,8 +67,7 @@ FIGURES: dict[str, Chart] = {
     "test-error-by-depth": Chart(
         "errors",
         "Test error against depth",
-        "As training error, on images that were not trained on; intervals include the sampling of the test set."
-        " Stars: published points on the same data.",
+        "As training error, on images that were not trained on.",
         "training trials",
         "digits",
         error_chart("test_error"),
@@ -88,9 +92,7 @@ FIGURES: dict[str, Chart] = {
     "best-rates": Chart(
         "errors",
         "Best learning rate against depth",
-        "The rate with the lowest mean training loss over the search's seeds, by a parabola in log rate. Lines: the"
-        " power of depth through rates inside their grids; of three seeds, with its 95 % bootstrap interval. Small"
-        " arrow: at the edge of what was tried. Cross: no rate tried trains the net.",
+        "The rate with the lowest mean training loss over the search's seeds, by a parabola in log rate.",
         "a search for learning rates, or trials at several of them",
         "digits-lr",
         best_rates,
@@ -124,7 +126,8 @@ FIGURES: dict[str, Chart] = {
     "loss-curves": Chart(
         "curves",
         "Training loss by epoch, a panel per depth",
-        "A line per seed, log axis. A curve that ends in a crossed-out mark stopped there: its loss was not a number.",
+        "Mean loss of the batches while each epoch ran, a line per seed, log axis. The table of trials gives the loss"
+        " of the finished net.",
         "training trials",
         "digits",
         loss_curves,
@@ -185,9 +188,8 @@ FIGURES: dict[str, Chart] = {
     "accuracy-price": Chart(
         "cost",
         "What a point of accuracy costs",
-        "Each mark is a setting, with its depth; a dashed line joins the settings that no other beats in both."
-        " A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, and"
-        " the time is that until they failed.",
+        "Each mark is a setting, the mean of its seeds; depths stand beside marks where there is room. The time is of"
+        " the training loop, without start and last evaluation.",
         "training trials",
         "digits",
         accuracy_price,

@@ -84,11 +84,12 @@ def test_gradient_paths_of_two_recipes_are_told_apart():
 def test_growth_under_two_recipes_is_not_averaged(varied: str):
     one, other = {"lr": (0.01, 0.05), "width": (8, 16)}[varied]
     good = {to: (lambda s: 0.05 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
-    bad = {to: (lambda s: 0.15 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
+    bad = {to: (lambda s: 0.14 + wobble(s), lambda s: 0.05 - wobble(s)) for to in (34, 258)}
     found = by_setting(grown(good, **{varied: one}) + grown(bad, **{varied: other}), "identity-growth", "train_error")
     assert {s: str(f.verdict) for s, f in found.items()} == {
-        f"{varied} {one:g}": "supported", f"{varied} {other:g}": "refuted",
+        f"{varied} {one:g}": "supported", f"{varied} {other:g}": "inconclusive",
     }  # fmt: skip
+    assert "9.0 points worse" in found[f"{varied} {other:g}"].reason
 
 
 def test_growth_from_two_depths_is_not_averaged():
@@ -97,8 +98,11 @@ def test_growth_from_two_depths_is_not_averaged():
         records = grown(steps)
         return [dataclasses.replace(r, trial=dataclasses.replace(r.trial, depth=depth)) for r in records]
 
-    found = by_setting(start(18, 0.0) + start(34, 0.1), "identity-growth", "train_error")
-    assert {s: str(f.verdict) for s, f in found.items()} == {"from 18 layers": "supported", "from 34 layers": "refuted"}
+    found = by_setting(start(18, 0.0) + start(34, 0.09), "identity-growth", "train_error")
+    assert {s: str(f.verdict) for s, f in found.items()} == {
+        "from 18 layers": "supported", "from 34 layers": "inconclusive",
+    }  # fmt: skip
+    assert "9.0 points worse" in found["from 34 layers"].reason
 
 
 def test_a_plain_net_of_another_recipe_is_no_twin():
