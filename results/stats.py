@@ -77,20 +77,24 @@ def _unfit(values: NDArray[np.float64], resolution: float) -> str:
     return ""
 
 
-def _error_of_mean(spread: float, n: int, sampling: float, freedom: float = math.nan) -> tuple[float, float]:
+def _error_of_mean(
+    spread: float, n: int, sampling: float, level: float, freedom: float = math.nan
+) -> tuple[float, float]:
     """Standard error of a mean whose variance is `spread` / n, estimated, plus `sampling`, known; and its freedom.
 
     Degrees of freedom after Welch and Satterthwaite: the known part has infinitely many; `spread` has n - 1 of them, or
-    those that are given.
+    those that are given. With few seeds the freedom so gained may outweigh the variance added: then the seeds stand alone,
+    since an interval must not be narrower for what is added to it.
     """
     seeds = spread / n
     total = seeds + sampling
     own = n - 1 if math.isnan(freedom) else freedom
-    return math.sqrt(total), (own * (total / seeds) ** 2 if seeds > 0 else math.inf)
+    both = math.sqrt(total), (own * (total / seeds) ** 2 if seeds > 0 else math.inf)
+    return max(both, (math.sqrt(seeds), own), key=lambda pair: quantile(pair[1], level) * pair[0])
 
 
 def _interval(mean: float, spread: float, n: int, sampling: float, level: float) -> Estimate:
-    error, freedom = _error_of_mean(spread, n, sampling)
+    error, freedom = _error_of_mean(spread, n, sampling, level)
     half = quantile(freedom, level) * error
     return Estimate(mean, mean - half, mean + half, n)
 
@@ -202,7 +206,7 @@ def difference(
         return Difference(mean, nan, nan, n, reason)
     spread, known = moderated(variances_apart(apart[:, None], resolution)[0], n - 1, beside)
     sampling = sampling_variance(float(a.mean()), images) + sampling_variance(float(b.mean()), images)
-    error, freedom = _error_of_mean(spread, n, sampling, known)
+    error, freedom = _error_of_mean(spread, n, sampling, 1 - level(n), known)
     half = quantile(freedom, 1 - level(n)) * error
     return Difference(mean, mean - half, mean + half, n, "", error, freedom)
 

@@ -62,7 +62,7 @@ def _fleeting(ladder: Ladder, gap: Gap) -> str:
     if now is None or half is None or quarter is None:
         first = ladder.epochs // 2 if half is not None and ladder.epochs % 2 == 0 else ladder.epochs
         epochs = ", ".join(str(first * k) for k in (1, 2, 4))
-        return f"more steps may close the gap: a study with epochs = [{epochs}] would decide"
+        return f"more steps may close the gap: a study with epochs = [{epochs}] would tell"
     if not (now.estimable and now.low > MARGIN):
         return f"the gap is not above {points(MARGIN)} for sure"
     if now.value < LASTS * quarter.value:

@@ -234,9 +234,14 @@ def _paths(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list
 
 
 def _over_epochs(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list[Finding]:
-    """Effective depth at the first look and at the end, of the deepest nets that trained; none with a `lost` seed."""
+    """Effective depth at the first look and at the end, of the deepest nets that trained; none with a `lost` seed.
+
+    Of nets of `DEEP` layers or more, as the other parts; plain ones, which do not train there, of what depth they do.
+    """
     lesions = mine[mine["probe"] == "lesions"]
     rows = lesions[lesions["depth"].isin(list(_trained(lesions, lost)))]
+    if subject != "plain":
+        rows = rows[rows["depth"] >= DEEP]
     pairs = _first_and_last(rows, "by_epoch.effective_depth", "effective_depth_reestimated")
     if pairs is None:
         return []

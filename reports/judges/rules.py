@@ -91,7 +91,7 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
         n=found.n,
         diverged=ladder.diverged[j],
         broken=ladder.broken[j],
-        convergence=ladder.convergence[j],
+        convergence=ladder.convergence[j] if ladder.diverged[j] < len(ladder.seeds) else "diverged",
     )
 
 
@@ -196,8 +196,12 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
             why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row.holm_p:.2g})"
         return _open(base, f"{said}: {why}", said, ladder, row)
     where = f"every depth from {rows[0].depth} to {rows[-1].depth}" if len(rows) > 1 else f"{rows[0].depth}"
+    last = rows[-1]  # what a reader asks for is the deepest; the bound that decides is in the reason
     return base.but(
         verdict=SUPPORTED,
+        effect=known(last.effect),
+        low=known(last.low),
+        high=known(last.high),
         reason=f"at {where} layers the {words} is less than "
         f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row.high)}), {when}",
     )
@@ -270,7 +274,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     if trend.reason:
         return base.but(reason=f"no trend can be tested: {trend.reason}, {when}")
     compared_in_words = _compared(row, ladder.depths[0], measure_words(measure))
-    said = f"{compared_in_words}, Page's trend p = {trend.p:.2g}{_trainable(ladder)}"
+    said = f"{compared_in_words}, trend test p = {trend.p:.2g}{_trainable(ladder)}"
     deepest = len(ladder.depths) - 1
     # The trend stands beside the bound, which keeps the level over all looks by itself.
     if trend.p < stats.ALPHA and (mostly_diverged(ladder, deepest) or last.p_above(MARGIN) < stats.level(last.n)):
@@ -283,7 +287,7 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
-        return refuted(base, ladder, f"{told}, Page's trend p = {trend.p:.2g}")
+        return refuted(base, ladder, f"{told}, trend test p = {trend.p:.2g}")
     return _open(base, f"neither shown nor excluded: {said}", said, ladder, row)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from reports.claims import Claim, Finding, Verdict
-from reports.finding import ArmRow, DepthRow, GrowthRow, HarmRow, LesionRow, SeedRow, TwinRow
+from reports.finding import ArmRow, DepthRow, GrowthRow, HarmRow, LesionRow, SeedRow, TwinRow, percent, points
 from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
-from reports.protocol import SAME_FUNCTION
+from reports.protocol import MARGIN, REFERENCE, SAME_FUNCTION, TRAINED
 from results.figures import style
 from results.figures.ladder import short
 from results.tables import Frames, summarize
@@ -25,13 +25,16 @@ Judged = list[tuple[Claim, list[Finding]]]
 CLAUSES: dict[str, tuple[str, str]] = {
     "thousand-layers": ("at {depth} layers {nets} train", "at {depth} layers {nets} do not train"),
     "plain-degrades": ("{nets} get worse with depth", "{nets} do not get worse with depth"),
-    "residual-no-harm": ("more layers do {nets} no harm", "more layers harm {nets}"),
+    "residual-no-harm": (
+        f"more layers cost {{nets}} under {points(MARGIN)} of training error",
+        "more layers harm {nets}",
+    ),
     "deeper-is-better": ("deeper {nets} are better", "deeper {nets} are not better"),
     "lr-transfers": ("one learning rate serves {nets} of every depth", "no learning rate serves {nets} of every depth"),
     "identity-growth": ("grown {nets} start as the same function", "grown {nets} do not start as the same function"),
     "small-net-first": ("{nets} fit a small net first", "{nets} do not fit a small net first"),
     "shortcut-anywhere": ("the shortcut can go anywhere", "the shortcut cannot go anywhere"),
-    "conv-and-dense": ("fully connected {nets} train as well", "fully connected {nets} do not train as well"),
+    "conv-and-dense": ("fully connected {nets} train too", "fully connected {nets} do not train"),
     "cost-grows": ("the cost of {nets} grows with depth", "the cost of {nets} does not grow with depth"),
 }  # fmt: skip
 
@@ -103,7 +106,10 @@ def cell(findings: list[Finding], name: str) -> Cell | None:
     """What a claim's findings say of a network; None where they say nothing."""
     finding = of_network(findings, name)
     if finding is not None:
-        return Cell(_number(finding), finding)
+        alike = [f for f in findings if (f.subject, f.measure) == (finding.subject, finding.measure)]
+        # Other lengths may say other things: then the cell says which it is of.
+        of = f", {finding.steps} steps" if finding.steps and len({f.steps for f in alike if f.steps}) > 1 else ""
+        return Cell(f"{_number(finding)}{of}", finding)
     # Beside a net that was judged, its twin, which the finding rests on.
     for found in findings:
         rows = [row for row in found.details if isinstance(row, SeedRow | TwinRow) and row.subject == name]
@@ -126,8 +132,9 @@ def _number(finding: Finding) -> str:
     if lesions:
         deepest = max(lesions, key=lambda row: row.depth)
         return f"{number(deepest.effective_depth)} of {deepest.depth}"
-    if finding.verdict == Verdict.SUPPORTED and finding.high is not None and any(isinstance(r, HarmRow) for r in rows):
-        return f"at most {short_effect(finding.but(effect=finding.high))}"  # of no one depth
+    harm = [row.high for row in rows if isinstance(row, HarmRow)]
+    if finding.verdict == Verdict.SUPPORTED and harm:
+        return f"at most {short_effect(finding.but(effect=max(harm)))}"  # of no one depth
     if finding.effect is not None:
         open_ends = (
             [row for row in rows if isinstance(row, DepthRow)][-1:] if finding.verdict == Verdict.INCONCLUSIVE else []
@@ -167,6 +174,16 @@ def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
         for name, look in style.styles(names).items()
     ]
     return {"heads": heads, "rows": rows}
+
+
+def limits(judged: Judged) -> str:
+    """What "trains" and "no harm" mean, where the first screen says them; ends with a space."""
+    words = {
+        "thousand-layers": f"Trains: at most {percent(TRAINED)} error.",
+        "residual-no-harm": f"No harm: less than {points(MARGIN)} above {REFERENCE} layers.",
+    }
+    said = [words[claim.id] for claim, _ in judged if claim.id in words]
+    return f"{' '.join(said)} Both of training errors. " if said else ""
 
 
 def _view(shown: Cell | None, labels: dict[str, str]) -> dict[str, str] | None:

@@ -36,7 +36,7 @@ class Chart:
         title: As the page heads it.
         caption: How to read it, in a sentence or two; what only some such figures draw, they add (see `caption`).
         needs: What would fill it, said where the records do not.
-        study: A built-in study that does; empty where it takes another machine.
+        study: A built-in study that does; empty where none does, or where it takes another machine.
         draw: Frames -> Figure; None when they hold nothing for it.
     """
 
@@ -103,7 +103,7 @@ FIGURES: dict[str, Chart] = {
         "Nets that were trained for several lengths, each at its own best rate where one was searched; means over the"
         " seeds that ended with two-sided 95 % intervals. Where a line stays high, these further steps did not help.",
         "trials of several lengths (epochs = [N, 2N, 4N])",
-        "digits",
+        "",
         error_by_steps,
     ),
     "placements": Chart(
@@ -208,7 +208,7 @@ FIGURES: dict[str, Chart] = {
         "Norm of the branch over norm of the shortcut, by block and epoch, median over seeds. A small number is a block"
         " that nearly passes its input on.",
         'training trials with probes = ["branch_ratio"]',
-        "digits",
+        "digits-long",
         branch_ratio,
     ),
     "lesions": Chart(
@@ -217,7 +217,7 @@ FIGURES: dict[str, Chart] = {
         "Above: one block deleted, dotted line the intact net. Below: more and more random blocks, from none on."
         " Only nets that trained can be cut.",
         'training trials with probes = ["lesions"]',
-        "digits",
+        "digits-long",
         lesions,
     ),
 }  # fmt: skip

@@ -218,3 +218,15 @@ def test_all_looks_together_err_in_five_percent_and_each_spends_its_share():
 def test_other_counts_of_seeds_are_judged_at_the_next_lower_look(seeds: int, look: int):
     assert stats.look(seeds) == look
     assert stats.level(seeds) == stats.LOOKS.get(look, stats.ALPHA)
+
+
+@pytest.mark.parametrize("spread", [0.0005, 0.005, 0.02, 0.05])
+def test_the_sampling_of_the_test_set_never_narrows_an_interval(spread: float):
+    """Three seeds have two degrees of freedom; a known variance beside them must not lend them more for nothing."""
+    worse, better = [0.07 - spread, 0.07, 0.07 + spread], [0.012, 0.013, 0.011]
+    for images in (100, 360, 10_000):
+        seeds = stats.difference(worse, better)
+        both = stats.difference(worse, better, images=images)
+        assert both.low <= seeds.low
+        assert both.high >= seeds.high
+        assert stats.mean_interval(worse, images=images).high >= stats.mean_interval(worse).high

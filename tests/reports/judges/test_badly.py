@@ -32,7 +32,7 @@ def test_a_bad_net_refutes_after_a_thorough_study():
 def test_without_one_of_three_numbers_of_steps_the_study_that_decides_is_named(epochs: int):
     finding = no_harm(without(thorough(study({"resnet": BAD})), epochs=epochs))
     assert finding.verdict == "inconclusive"
-    assert f"epochs = [{'20, 40, 80' if epochs == 10 else '10, 20, 40'}] would decide" in finding.reason
+    assert f"epochs = [{'20, 40, 80' if epochs == 10 else '10, 20, 40'}] would tell" in finding.reason
 
 
 @pytest.mark.parametrize("lr", [0.5, 0.005])

@@ -330,7 +330,7 @@ def test_an_interval_over_the_margin_is_told_as_such():
 @pytest.mark.parametrize(
     ("clipped", "unconverged", "words"),
     [
-        (FAILING, [], "It depends on none of what was tried"),
+        (FAILING, [], "The same under all else that was tried"),
         (RISING, [("plain", 1002)], "Not shown under everything that was tried"),
         (FLAT, [], "It depends on what is tried: plain, clipped at 1: refuted"),
     ],

@@ -21,7 +21,7 @@ def test_a_cell_of_the_matrix_opens_its_claim(tab: Tab) -> None:
     assert not tab.view.locator("#claim-plain-degrades details").first.evaluate("d => d.open")
     tab.view.locator(".matrix a.pill[href='#claim-plain-degrades']").first.click()
     tab.view.wait_for_function("document.querySelector('#claim-plain-degrades details').open")
-    assert tab.view.get_by_text("Page's trend test over depth").first.is_visible()
+    assert tab.view.get_by_text("the trend test of E. B. Page over depth").first.is_visible()
 
 
 def test_a_claims_trials_lead_to_their_rows_also_to_those_not_shown_yet(tab: Tab) -> None:
