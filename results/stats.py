@@ -83,7 +83,7 @@ def _error_of_mean(
     """Standard error of a mean whose variance is `spread` / n, estimated, plus `sampling`, known; and its freedom.
 
     Degrees of freedom after Welch and Satterthwaite: the known part has infinitely many; `spread` has n - 1 of them, or
-    those that are given. With few seeds the freedom so gained may outweigh the variance added: then the seeds stand alone,
+    those that are given. With few seeds the freedom gained may outweigh the variance added: then the seeds stand alone,
     since an interval must not be narrower for what is added to it.
     """
     seeds = spread / n

@@ -11,7 +11,18 @@ import numpy as np
 import pandas as pd
 
 from results.figures import style
-from results.figures.panels import MOST_CURVES, canvas, labels_of, legend, looks_of, main_part, rounded, styled, thin
+from results.figures.panels import (
+    MOST_CURVES,
+    canvas,
+    labels_of,
+    legend,
+    looks_of,
+    main_part,
+    note,
+    rounded,
+    styled,
+    thin,
+)
 from results.figures.style import Style
 from results.tables import Frames
 
@@ -88,6 +99,8 @@ def gradient_norms(frames: Frames) -> "Figure | None":
     axes[0, 0].set_ylabel("gradient norm")
     figure.supxlabel("layer, from the input", fontsize=9)
     legend(figure, found, marked=False)
+    if not np.isfinite(found["value"]).all():
+        note(figure, "A line that ends early: from there to the input the gradient overflows.")
     return figure
 
 

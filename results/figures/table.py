@@ -141,8 +141,8 @@ FIGURES: dict[str, Chart] = {
         document_curve,
     ),
     "step-time": Chart(
-        "cost", "Time of a training step", "Median of the raw samples, both axes logarithmic; on the right, the images"
-        " per second that it leaves.", _COST, "digits",
+        "cost", "Time of a training step", "A mark is the median of a record's samples, a line the power law fitted to"
+        " them; both axes logarithmic. On the right, the images per second that it leaves.", _COST, "digits",
         cost_chart("step_time_s", 1.0, "step time (s)"),
     ),
     "step-time-by-precision": Chart(
@@ -156,8 +156,8 @@ FIGURES: dict[str, Chart] = {
     "peak-memory": Chart(
         "cost",
         "Peak memory",
-        "Of the whole process on a CPU, of the device on CUDA; taken off is what was in use before the net was built,"
-        " of each record its own. The line is the straight one that is judged.",
+        "Of the whole process on a CPU, of the device on CUDA, less what was in use before each net was built. Lines"
+        " are the straight ones that are judged.",
         _COST,
         "digits",
         cost_chart("net_memory_bytes", 1 / 2**20, "peak memory above the floor (MiB)"),
@@ -169,8 +169,8 @@ FIGURES: dict[str, Chart] = {
     "operators": Chart(
         "cost",
         "Time by kind of operation",
-        "Shares of the profiled operators' time, a bar per depth; the stages of a net together. Profiling slows a step:"
-        " compare shares, not times.",
+        "Shares of the profiled operators' time, a bar per depth; the stages of a net together. "
+        '"Between operators" is the time in which none of them ran. Profiling slows a step: compare shares, not times.',
         _COST,
         "digits",
         operators,

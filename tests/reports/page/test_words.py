@@ -205,7 +205,7 @@ def test_the_page_says_which_bounds_are_one_sided(page: str, made: Source) -> No
     """What `stats.difference` and `stats.bounds` give the judges; means are drawn with two-sided intervals."""
     assert "as judged" not in page
     assert "Looks at 3, 5, 8 seeds, at one-sided levels of 2.48, 1.73, 2.08 % (5 % in all)" in page
-    assert "two one-sided bounds of what is measured per seed, at the level of the look" in page
+    assert "the lower and the upper limit over seeds, each one-sided, at the level of its look" in page
     assert "Mean and two-sided 95 % interval over the seeds that ended" in page
     judged = page[page.index('id="figure-judged-residual-no-harm"') :]
     assert "one-sided bounds" in judged[: judged.index("</svg>")]
