@@ -8,6 +8,9 @@ import numpy as np
 from reports.finding import Finding
 from results.tables import Frames
 
+# By these words a page knows that a net overflows.
+OVERFLOWS = "overflows in"
+
 
 def told(finding: Finding, frames: Frames) -> str:
     """What the gradients before the first step say of the deepest nets that diverged in every seed; often empty."""
@@ -30,6 +33,6 @@ def told(finding: Finding, frames: Frames) -> str:
     fewest, most = by_trial.min(), by_trial.max()
     counted = f"{most}" if fewest == most else f"{fewest} to {most}"
     return (
-        f"before the first step the gradient of {name} at {depth} layers overflows in {counted} of {layers} layers"
+        f"before the first step the gradient of {name} at {depth} layers {OVERFLOWS} {counted} of {layers} layers"
         f" looked at: no learning rate could train it"
     )

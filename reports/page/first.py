@@ -11,10 +11,11 @@ import pandas as pd
 
 from reports.claims import Claim, Finding, Verdict
 from reports.finding import ArmRow, DepthRow, GrowthRow, HarmRow, LesionRow, SeedRow, TwinRow, percent, points
+from reports.judges.overflow import OVERFLOWS
 from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
-from reports.protocol import MARGIN, REFERENCE, SAME_FUNCTION, TRAINED
+from reports.protocol import MARGIN, SAME_FUNCTION, TRAINED
 from results.figures import style
 from results.figures.ladder import short
 from results.tables import Frames, summarize
@@ -180,7 +181,7 @@ def limits(judged: Judged) -> str:
     """What "trains" and "no harm" mean, where the first screen says them; ends with a space."""
     words = {
         "thousand-layers": f"Trains: at most {percent(TRAINED)} error.",
-        "residual-no-harm": f"No harm: less than {points(MARGIN)} above {REFERENCE} layers.",
+        "residual-no-harm": f"No harm: less than {points(MARGIN)} above the shallowest net.",
     }
     said = [words[claim.id] for claim, _ in judged if claim.id in words]
     return f"{' '.join(said)} Both of training errors. " if said else ""
@@ -277,7 +278,8 @@ def _clause(claim: Claim, found: list[Finding], names: list[str], labels: dict[s
     if len(said) == 2 and "{depth}" in texts[1]:
         said[1] = said[1].partition(" layers ")[2]
     twins = [n for n in names if not any(n in group for group in by.values()) and _twin_lost(found, n)]
-    said += [f"{_nets(twins, labels)} diverge"] if twins else []
+    how = "overflow before the first step" if any(OVERFLOWS in f.beside for f in found) else "diverge"
+    said += [f"{_nets(twins, labels)} {how}"] if twins else []
     said += [f"for {_nets(by[Verdict.INCONCLUSIVE], labels)} {OPEN}"] if by[Verdict.INCONCLUSIVE] else []
     return ", ".join(said)
 
@@ -305,7 +307,7 @@ def _lower(text: str) -> str:
 
 
 def panels(frames: Frames, judged: Judged, labels: dict[str, str]) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """The settings that the headline's claim was decided in: title, trials and cells of each, the shortest first.
+    """The settings that the headline's claim was decided in: title, trials and cells of each, the fullest first.
 
     Each shows every network that a finding on training errors looked at in that setting: the study that decides,
     not the first of several. Empty where no claim about errors is judged.
@@ -332,7 +334,7 @@ def panels(frames: Frames, judged: Judged, labels: dict[str, str]) -> list[tuple
             axis=None
         ):
             drawn.append((after(trials), trials, summarize(trials)))
-    return sorted(drawn, key=lambda panel: float(panel[1]["steps_planned"].max()))
+    return sorted(drawn, key=lambda panel: (-len(panel[2]), float(panel[1]["steps_planned"].max())))
 
 
 def after(trials: pd.DataFrame) -> str:

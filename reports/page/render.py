@@ -269,6 +269,19 @@ def _deciding(source: Source) -> Frames:
     return dataclasses.replace(frames, trials=trials, cells=cells)
 
 
+def _but_shown(source: Source) -> Frames:
+    """Without the settings that stand on the first screen, the main part aside: no figure is drawn twice."""
+    frames = source.frames
+    judged = verdicts.judged_here(source.study, source.findings)
+    shown = {
+        digest for _, trials, _ in first.panels(frames, judged, verdicts.labels(frames)) for digest in trials["digest"]
+    }
+    part = main_part(frames)
+    shown -= set() if part is None else set(part[1]["digest"])
+    trials = frames.trials[~frames.trials["digest"].isin(shown)]
+    return dataclasses.replace(frames, trials=trials, cells=summarize(trials))
+
+
 def _pictures(source: Source) -> dict[str, Any]:
     """Every figure drawn once, by name, and the sections that they stand in."""
     drawn: dict[str, dict[str, Any]] = {}
@@ -276,7 +289,7 @@ def _pictures(source: Source) -> dict[str, Any]:
     for name, chart in figures.FIGURES.items():
         if name == HERO:
             continue
-        frames = deciding if name in _OF_ONE else source.frames
+        frames = deciding if name in _OF_ONE else _but_shown(source) if name == "other-settings" else source.frames
         figure = chart.draw(frames)
         entry = _entry(figure, name, chart.title, _words(frames, name, figures.caption(name, figure)))
         if name == "test-error-by-depth":
