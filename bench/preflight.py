@@ -78,8 +78,8 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> None
             raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
         _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
         device.check_threads(threads)
-    except (Exception, SystemExit) as error:  # whatever a user's code does
-        said = f"{type(error).__name__}: {first_line(error)}"
+    except BaseException as error:  # whatever a user's code raises; a worker is not interrupted from outside
+        said = f"{type(error).__name__}: {first_line(error):.300}".removesuffix(": ")
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None
 
 

@@ -130,6 +130,9 @@ def test_a_module_of_too_long_a_name_is_only_not_found() -> None:
         ("def block(spec):\n    return nn.Flatten()\n", "gives"),
         ("block = 3\n", "not a function"),
         ("raise SystemExit('bye')\n", "SystemExit: bye"),
+        ("def block(spec):\n    raise KeyboardInterrupt\n", "block': KeyboardInterrupt$"),
+        ("def block(spec):\n    raise GeneratorExit('bye')\n", "GeneratorExit: bye"),
+        ("def block(spec):\n    raise ValueError('x' * 5000)\n", "ValueError: xxx"),
         ("import nothing_of_this_name\n", "ModuleNotFoundError"),
         ("def block(:\n", "SyntaxError"),
     ],
@@ -139,6 +142,7 @@ def test_faults_in_it_are_one_line_before_any_work(text: str, words: str, outsid
     with pytest.raises(ValueError, match=words) as caught:
         environments(Machine(), [trial])
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
     assert "own_block:block" in str(caught.value)
 
 
