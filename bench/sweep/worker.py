@@ -120,7 +120,7 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
         if before and (left := footprints.left(before)):
             record = replace(record, environment={**record.environment, LEFT_BEHIND: left})
         return replace(record, started=record.started or started)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
         status, message = classify(error), describe(error)
     return Record(job.trial, status, message, seconds=time.monotonic() - begin, started=started)
