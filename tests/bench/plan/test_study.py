@@ -154,6 +154,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"seed": 100}, "judged trial, whose seeds are 0 to 99"),
     ({"purpose": "search"}, "a table [search]"),
     ({"search": 0.1}, "'search' must be a table"),
+    ({"search": "x" * 5000}, "'search' must be a table"),
+    ({"search": {"rates": "x" * 5000}}, "must list"),
+    ({"search": {"seeds": "x" * 5000}}, "how many"),
     ({"search": {"rate": [0.1]}}, "'rates'"),
     ({"search": {"rates": [0.1, 0.1]}}, "each once"),
     ({"search": {"rates": [0.0]}}, "above zero"),
@@ -176,6 +179,7 @@ def test_what_cannot_be_run_is_refused_in_one_line(changes: dict[str, Any], word
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         study.parse("s", {**GRID, "epochs": 1, **changes})
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
 
 
 @pytest.mark.parametrize(
