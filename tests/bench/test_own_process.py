@@ -13,7 +13,7 @@ from made_own import PLAIN, folder, numbers, own, result
 from bench.plan.machine import Machine
 from bench.preflight import environments
 from bench.sweep.executor import Settings
-from bench.sweep.process import Process
+from bench.sweep.process import Process, _doubtful
 from bench.sweep.worker import Job, run
 
 __all__ = ["folder"]  # pytest finds the fixture here
@@ -121,6 +121,22 @@ def test_a_worker_that_the_preflight_has_changed_runs_no_trial(folder: Path) -> 
         assert executor.call("os:getpid") != first
     finally:
         executor.close()
+
+
+def test_a_module_that_is_imported_unseen_after_a_while_is_an_error(folder: Path) -> None:
+    """The preflight's one step has not seen it; an edit of it would not be seen either."""
+    (folder / "own_late.py").touch()
+    text = (
+        "class Harm(Base):\n    calls = 0\n    def forward(self, x):\n        Harm.calls += 1\n"
+        "        if Harm.calls > 12: __import__('own_' + 'late')\n        return super().forward(x)\n"
+    )
+    trial = own(folder, text, "Harm")
+    assert environments(Machine(), [trial])
+    sys.modules.pop("own_trial_block")
+    record = run(Job(1, trial, Machine(), "bench.runner:run_trial"), lambda _: None)
+    assert (record.status, record.result) == ("error", {})
+    assert "own_late.py in a way that the source does not show" in record.message
+    assert _doubtful(record)
 
 
 @pytest.mark.parametrize("raised", ["SystemExit(7)", "GeneratorExit"])
