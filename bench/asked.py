@@ -8,6 +8,10 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+# Of a number of a list, and of a duration in its unit: more is a slip of the keyboard.
+_MOST_DIGITS = 18
+_LONGEST = 1_000_000
+
 
 def numbers(option: str, text: str) -> list[int] | None:
     """Reads "0,1,2".
@@ -18,8 +22,8 @@ def numbers(option: str, text: str) -> list[int] | None:
     if not text.strip():
         return None
     parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise ValueError(f"{option} {text!r} must be whole numbers with commas between them, for example 0,1,2")
+    if not all(part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts):
+        raise ValueError(f"{option} {text!r:.80} must be whole numbers with commas between them, for example 0,1,2")
     values = [int(part) for part in parts]
     for value in values:
         if values.count(value) > 1:
@@ -47,8 +51,8 @@ def seconds(option: str, text: str) -> float:
         return 0.0
     unit = {"s": 1, "m": 60, "h": 3600}.get(text.strip()[-1].lower())
     digits = text.strip()[:-1] if unit else text.strip()
-    if not digits.replace(".", "", 1).isdecimal() or not digits.isascii() or float(digits) <= 0:
-        raise ValueError(f"{option} {text!r} must be a duration above zero: 90s, 9m or 1.5h")
+    if not digits.replace(".", "", 1).isdecimal() or not digits.isascii() or not 0 < float(digits) <= _LONGEST:
+        raise ValueError(f"{option} {text!r:.80} must be a duration above zero, at most {_LONGEST}: 90s, 9m or 1.5h")
     if unit is None:
         raise ValueError(f"{option} {text!r} has no unit: {digits}m are minutes, {digits}s seconds")
     return float(digits) * unit

@@ -9,6 +9,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+from bench.plan.errors import one_line
+
 MISSING = f"packages of requirements.lock are missing in {sys.executable}; run `make setup`"
 
 # Of a checkout; an installed suite is where its packages are.
@@ -73,7 +75,7 @@ def serve(app: Callable[..., object]) -> NoReturn:
         line, code = f"{error.filename or 'cannot write the output'}: {error.strerror or error}", 2
         _close_output()
     if line:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {one_line(line)}", file=sys.stderr)  # names of files and keys may hold anything
     sys.exit(code)
 
 

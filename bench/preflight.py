@@ -6,6 +6,7 @@ The sweep calls this through its executor, so that the sweep's own process never
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan import own
+from bench.plan import own, own_reads
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
@@ -33,7 +34,8 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
         trials: One for each way in which the study uses data.
 
     Returns:
-        By name of the data set: an environment with the keys that resume compares.
+        By name of the data set: an environment with the keys that resume compares, and by each architecture of the
+        user's that reads files the digest of these.
 
     Raises:
         ValueError: One line: no such device, data that is missing, damaged, or smaller than a batch, or a user's
@@ -41,7 +43,8 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
     """
     chosen = device.choose(machine.device)
     threads = device.threads_that_help(machine.threads)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    files: dict[str, set[Path]] = {}
     for trial in trials:
         device.start_clean(threads)
         for name in trial.probes:
@@ -53,33 +56,41 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
             if asked > have and not machine.rehearsal:
                 raise ValueError(f"{name} {asked} is more than the {have} images of {trial.dataset!r}")
         stored = data.for_trial(trial, machine.data_root, machine.download)
-        _try_own(trial, stored, chosen, threads)
+        files.setdefault(trial.architecture.factory, set()).update(_try_own(trial, stored, chosen, threads))
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
         if threads != machine.threads:
             found[trial.dataset]["threads_note"] = f"one thread, not {machine.threads}, which took longer here than one"
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
-    return found
+    read = {factory: own_reads.digest(paths) for factory, paths in files.items() if paths}
+    return {name: {**environment, own_reads.OWN_FILES: read} for name, environment in found.items()}
 
 
-def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> None:
-    """Builds a user's own architecture at its layout's least depth, takes a whole training step, and evaluates it."""
+def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> set[Path]:
+    """Builds a user's own architecture at its layout's least depth, takes a whole training step, and evaluates it.
+
+    Returns:
+        The user's files that it reads.
+    """
     if not trial.architecture.factory:
-        return
+        return set()
     trial = replace(trial, depth=nearest_depths(trial.layout, 1)[0], epochs=1, warmup_epochs=0.0)
     images = Images(stored.to(chosen), trial)
     spec = spec_of(trial, images.shape, stored.classes)
     try:
         covered, before = own.check(trial.architecture), set(sys.modules)
-        network = build(spec, trial.seed, chosen)
+        with own_reads.watched() as read:
+            network = build(spec, trial.seed, chosen)
         if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
             raise ValueError(f"imports {file} in a way that the source does not show: write it as an import")
         if trial.checkpoint_blocks and not hasattr(network, "blocks"):
             raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
-        _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
+        with own_reads.watched() as read_later:
+            _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
         device.check_threads(threads)
-    except (Exception, SystemExit) as error:  # whatever a user's code does
-        said = f"{type(error).__name__}: {first_line(error)}"
+        return own_reads.theirs(read | read_later, covered)
+    except (Exception, SystemExit, GeneratorExit) as error:  # whatever a user's code raises
+        said = f"{type(error).__name__}: {first_line(error):.300}".removesuffix(": ")
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from results.stats import Difference
 
+# Said of nets whose first gradient is no number; by these words a page knows them.
+OVERFLOWS = "overflows in"
+
 
 class Verdict(StrEnum):
     """The three answers that a claim can get."""

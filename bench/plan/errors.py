@@ -12,6 +12,11 @@ def first_line(error: BaseException) -> str:
     return _PRIVATE.sub("", next(iter(str(error).strip().splitlines()), ""))
 
 
+def one_line(text: str) -> str:
+    """The text with line ends and all else that is not printable as they stand in a source: `\\n`, `\\x1b`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def reason(error: BaseException) -> str:
     """The first line of an exception's message, or its type where it says nothing."""
     return first_line(error) or type(error).__name__

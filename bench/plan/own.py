@@ -108,7 +108,9 @@ def uncovered(modules: Iterable[str], covered: set[Path]) -> str:
     """The first of these imported modules whose source is a user's own and is not covered by a digest; else empty."""
     for name in sorted(modules):
         file = getattr(sys.modules.get(name), "__file__", None) or ""
-        if file.endswith(".py") and not foreign(Path(file)) and Path(file).resolve() not in covered:
+        # Modules that a package makes in memory call themselves by a bare name, such as torch's `_classes.py`.
+        at, real = Path(file), file.endswith(".py") and Path(file).is_absolute()
+        if real and not foreign(at) and at.resolve() not in covered:
             return file
     return ""
 

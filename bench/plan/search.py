@@ -54,7 +54,7 @@ def read(table: object, judged: Sequence[Trial]) -> dict[str, Search]:
         ValueError: One line: an unknown key or architecture, or a value that is none.
     """
     if not isinstance(table, Mapping):
-        raise ValueError(f"key 'search' must be a table, not {table!r}")
+        raise ValueError(f"key 'search' must be a table, not {table!r:.80}")
     names = list(dict.fromkeys(trial.architecture.name for trial in tuned.searched(judged)))
     arms = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     for name in arms:
@@ -82,7 +82,7 @@ def _search(table: Mapping[str, Any], usual: Search, where: str) -> Search:
             found = replace(found, at_depth=tuple(sorted(at_depth.items())))
         elif key == "seeds":
             if type(value) is not int or not 1 <= value <= MOST_SEEDS:
-                raise ValueError(f"{where}: seeds must be how many, 1 to {MOST_SEEDS}, not {value!r}")
+                raise ValueError(f"{where}: seeds must be how many, 1 to {MOST_SEEDS}, not {value!r:.80}")
             found = replace(found, seeds=tuple(range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + value)))
         else:
             raise ValueError(f"{where}: {unknown('key', key, ('rates', 'seeds', *['at_depth'] * (where != 'search')))}")
@@ -91,7 +91,7 @@ def _search(table: Mapping[str, Any], usual: Search, where: str) -> Search:
 
 def _rates(value: object, where: str, key: str) -> tuple[float, ...]:
     if not (isinstance(value, list) and value and all(map(_is_rate, value)) and len(set(value)) == len(value)):
-        raise ValueError(f"{where}: {key} must list learning rates above zero, each once, not {value!r}")
+        raise ValueError(f"{where}: {key} must list learning rates above zero, each once, not {value!r:.80}")
     return tuple(sorted(map(float, value), reverse=True))
 
 

@@ -208,6 +208,7 @@ _MOST = 2**31
 # Beyond these nothing ends, or nothing is finite in float32: a slip of the keyboard is to be told before any work.
 _AT_MOST: dict[str, float] = {"epochs": 100_000, "width": 1_000_000, "resize": 16_384, "lr": 1e6, "warmup_epochs": 1e5}
 _MOST_FLOAT = 1e12
+_LONGEST_TEXT = 1000
 
 
 def check(trial: Trial) -> None:
@@ -223,6 +224,8 @@ def check(trial: Trial) -> None:
             kind = int
         if kind is not None and type(value) is not kind:
             raise ValueError(f"{name} must be {_KINDS[kind]}, not {value!r:.40}")
+        if isinstance(value, str) and (len(value) > _LONGEST_TEXT or any(ord(c) < 32 or ord(c) == 127 for c in value)):
+            raise ValueError(f"{name} must be at most {_LONGEST_TEXT} letters without line ends, not {value!r:.80}")
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be zero or more and finite, not {value!r}")
         if name in _CHOICES and value not in _CHOICES[name]:

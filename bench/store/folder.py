@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bench.plan.own_reads import OWN_FILES
 from bench.plan.trial import Trial
 from bench.store.record import COMPARED, CannotOpen, FromTheFuture, Record, encode, file_name, load, write
 
@@ -38,6 +39,14 @@ def _any_repeat(trial: Trial) -> Trial:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Names of what differs between the environments of two records, of those that must agree."""
     return [name for name in COMPARED if old.get(name) != new.get(name)]
+
+
+def _changed(record: Record, environments: Mapping[str, Any]) -> list[str]:
+    """What differs between a record's environment and one of today."""
+    now = environments.get(record.trial.dataset, {})
+    changed = differences(record.environment, now)
+    files = now.get(OWN_FILES, {}).get(record.trial.architecture.factory, "")
+    return changed if record.environment.get(OWN_FILES, "") == files else [*changed, "file that the block reads"]
 
 
 class Folder:
@@ -126,7 +135,7 @@ class Folder:
             elif trial in self._paths:
                 reason_apart = f"a second record of the trial in {self._paths[trial].name}"
             elif trial in asked:
-                changed = differences(record.environment, environments.get(trial.dataset, {}))
+                changed = _changed(record, environments)
                 if record.status.final and changed:
                     reason_apart = "made with another " + ", ".join(changed)
             if reason_apart:
@@ -145,7 +154,7 @@ class Folder:
             trial, target = plain(record.trial), self.path / (path.name.partition(".json")[0] + ".json")
             if trial not in asked or trial in self._paths or not record.status.final or target.exists():
                 continue
-            if not differences(record.environment, environments.get(trial.dataset, {})):
+            if not _changed(record, environments):
                 path.rename(target)
                 self.notes.append(f"{path.name}: counts again; taken back from {self.path.name}/{APART}")
                 self._paths[trial] = target

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TextIO
 
+from bench.plan.errors import one_line
 from bench.plan.trial import Trial, affecting, values
 from bench.store.record import Record, Status
 from bench.sweep.worker import Job, Message
@@ -227,10 +228,10 @@ class Plain(State):
         self._said = time.monotonic()
 
     def say(self, line: str) -> None:
-        self._said = time.monotonic()
+        self._said, line = time.monotonic(), one_line(line)
         try:
             print(line, file=self._out, flush=True)
-        except UnicodeEncodeError:  # a log that is not UTF-8, and a name or a message that it has no letters for
+        except UnicodeEncodeError:  # a log that is not UTF-8, and a name that it has no letters for
             print(line.encode("ascii", "backslashreplace").decode(), file=self._out, flush=True)
         except OSError:
             # `... | head` read enough, or a log's disk is full. The sweep goes on; the descriptor is replaced so
@@ -256,7 +257,7 @@ class Live(State):
         self._panel.start()
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(one_line(line), markup=False)
 
     def tick(self) -> None:
         from rich.text import Text

@@ -7,6 +7,7 @@ trial of a warm worker would then be another one. Who finds footprints has the w
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 from bench.plan.errors import OWN
 
 # Packages whose modules a trial runs through; and of which of them the classes are looked at, too.
-_WATCHED = frozenset({"torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
+_WATCHED = frozenset({"builtins", "json", "torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
 _CLASSES = ("torch.nn.", "models.", "bench.")
+# Of which the tables at the top of a module are looked at, too.
+_TABLES = ("models.", "bench.")
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,13 @@ class Footprints:
     Attributes:
         modules: By name their attributes, of which each must stay the object that it is; new ones are no harm.
         classes: Likewise; a new one may stand before what is inherited.
+        tables: By name the rows of each table in the suite's modules: these must stay, and none come.
         facts: What must stay equal.
     """
 
     modules: dict[str, dict[str, Any]]
     classes: dict[str, dict[str, Any]]
+    tables: dict[str, dict[str, Any]]
     facts: dict[str, Any]
 
 
@@ -49,7 +54,14 @@ def read() -> Footprints:
     }
     if "torch" in modules:
         classes["torch.Tensor"] = dict(vars(modules["torch"]["Tensor"]))
-    return Footprints(modules, classes, _facts())
+    tables = {
+        f"{name}.{attribute}": {str(key): row for key, row in value.items()}
+        for name, attributes in modules.items()
+        if name.startswith(_TABLES)
+        for attribute, value in attributes.items()
+        if attribute.isupper() and isinstance(value, dict)
+    }
+    return Footprints(modules, classes, tables, _facts())
 
 
 def _private(module: Any) -> bool:
@@ -66,6 +78,9 @@ def left(before: Footprints) -> str:
     for name, old in before.classes.items():
         new = now.classes.get(name, {})
         changed += [f"{name}.{each}" for each in _differ(old, new, {**old, **new})]
+    for name, old in before.tables.items():
+        new = now.tables.get(name, {})
+        changed += [f"{name}[{each!r}]" for each in _differ(old, new, {**old, **new})]
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     return f"{changed[0]}{more}" if changed else ""
 
@@ -89,4 +104,22 @@ def _facts() -> dict[str, Any]:
         "the cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(),
         "the collection of garbage": (gc.isenabled(), gc.get_threshold()),
         "the limit of recursion": sys.getrecursionlimit(),
+        "the priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "warnings that are errors": [each for each in warnings.filters if each[0] == "error"],
+        "torch's modes": _modes(sys.modules["torch"]) if "torch" in sys.modules else {},
     }  # fmt: skip
+
+
+def _modes(torch: Any) -> dict[str, Any]:
+    """What torch does otherwise in this thread, of that which nothing puts back before a trial."""
+    tiny = torch.tensor(1e-310, dtype=torch.float64)
+    return {
+        "autocast": [
+            (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")
+        ],
+        "autocast's cache": torch.is_autocast_cache_enabled(),
+        "numbers near zero": bool(tiny * 1 == 0),
+        "functions seen by a mode": torch._C._len_torch_function_stack(),
+        "operators seen by a mode": torch._C._len_torch_dispatch_stack(),
+        "hooks of saved tensors": torch._C._autograd._top_saved_tensors_default_hooks(True) is not None,
+    }

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
+from bench.plan.own_reads import OWN_FILES
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
@@ -313,6 +314,8 @@ class _Sweep:
             return
         # A record that was made without the trial's help still says where it was tried.
         environment = {**self._environments[job.trial.dataset], **record.environment}
+        if files := environment.pop(OWN_FILES, {}).get(job.trial.architecture.factory):
+            environment[OWN_FILES] = files
         if job.trial.lr_from != "study":
             environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
         record = dataclasses.replace(record, environment=environment)

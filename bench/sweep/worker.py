@@ -22,9 +22,9 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
+from bench.plan import own
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.own import check as check_own
 from bench.plan.trial import Trial
 from bench.store.record import Record, Status, decode, encode
 from bench.sweep import footprints
@@ -112,15 +112,20 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
     try:
         if job.faults:
             rehearsed = harness().Rehearsal(job.faults)
-        check_own(job.trial.architecture)
+        covered, loaded = own.check(job.trial.architecture), set(sys.modules)
         function: TrialFunction = resolve(job.function)
         before = footprints.read() if job.trial.architecture.factory else None
         # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
         record = decode(encode(function(job.trial, job.machine, progress)))
+        if covered and (file := own.uncovered(set(sys.modules) - loaded, covered)):
+            words = f"imports {file} in a way that the source does not show: write it as an import"
+            return Record(
+                job.trial, Status.ERROR, words, {LEFT_BEHIND: file}, started=started, seconds=time.monotonic() - begin
+            )
         if before and (left := footprints.left(before)):
             record = replace(record, environment={**record.environment, LEFT_BEHIND: left})
         return replace(record, started=record.started or started)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
         status, message = classify(error), describe(error)
     return Record(job.trial, status, message, seconds=time.monotonic() - begin, started=started)

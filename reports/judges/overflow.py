@@ -5,11 +5,8 @@ Own file because it looks at a probe, not at errors. It judges nothing: it is a 
 
 import numpy as np
 
-from reports.finding import Finding
+from reports.finding import OVERFLOWS, Finding
 from results.tables import Frames
-
-# By these words a page knows that a net overflows.
-OVERFLOWS = "overflows in"
 
 
 def told(finding: Finding, frames: Frames) -> str:

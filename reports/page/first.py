@@ -10,8 +10,18 @@ from typing import Any
 import pandas as pd
 
 from reports.claims import Claim, Finding, Verdict
-from reports.finding import ArmRow, DepthRow, GrowthRow, HarmRow, LesionRow, SeedRow, TwinRow, percent, points
-from reports.judges.overflow import OVERFLOWS
+from reports.finding import (
+    OVERFLOWS,
+    ArmRow,
+    DepthRow,
+    GrowthRow,
+    HarmRow,
+    LesionRow,
+    SeedRow,
+    TwinRow,
+    percent,
+    points,
+)
 from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect

@@ -69,6 +69,8 @@ REFUSED = [
     (["run", "TINY", "--time-limit", "soon"], "9m"),
     (["run", "TINY", "--time-limit", "0"], "above zero"),
     (["run", "TINY", "--time-limit", "nan"], "9m"),
+    (["run", "TINY", "--time-limit", "9" * 400 + "h"], "at most 1000000: 90s"),
+    (["run", "TINY", "--depths", "1" * 5000], "whole numbers"),
     (["run", "TINY", "--trial-time-limit", "-1s"], "above zero"),
     (["run", "TINY", "--workers", "-1"], "workers"),
     (["run", "TINY", "--workers", "1" + "0" * 310], "workers"),
@@ -88,7 +90,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), REFUSED, ids=lambda x: " ".join(x) if isinstance(x, list) else "")
+@pytest.mark.parametrize(("arguments", "words"), REFUSED, ids=lambda x: " ".join(x)[:60] if isinstance(x, list) else "")
 def test_what_cannot_be_served_is_refused_in_one_line(
     arguments: list[str],
     words: str,
@@ -292,6 +294,16 @@ def test_what_an_output_has_no_letters_for_is_printed_all_the_same() -> None:
     progress.Plain(out=out).say("a name \udcff")
     out.seek(0)
     assert out.read() == "a name \\udcff\n"
+
+
+def test_a_name_that_holds_line_ends_or_orders_to_a_terminal_is_one_line() -> None:
+    said = r"a\nb \x1b[31m\udcff ü"
+    code = f"from bench.command import serve\ndef app(**_): raise ValueError('{said}')\nserve(app)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, f"error: {said}\n")
+    out = io.StringIO()
+    progress.Plain(out=out).say("left out 1 hidden (.a\nb\x1b[2J)")
+    assert out.getvalue() == "left out 1 hidden (.a\\nb\\x1b[2J)\n"
 
 
 def test_a_python_without_the_packages_is_one_line() -> None:

@@ -13,7 +13,8 @@ from made_own import PLAIN, folder, numbers, own, result
 from bench.plan.machine import Machine
 from bench.preflight import environments
 from bench.sweep.executor import Settings
-from bench.sweep.process import Process
+from bench.sweep.process import Process, _doubtful
+from bench.sweep.worker import Job, run
 
 __all__ = ["folder"]  # pytest finds the fixture here
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,14 @@ FOOTPRINTS = {
     "sys.setrecursionlimit(5000)": "the limit of recursion",
     "random.random = lambda: 0.5": "random.random",
     "import bench.train.loop as loop; loop.EVAL_BATCH = 8": "bench.train.loop.EVAL_BATCH",
+    "torch.set_autocast_enabled('cpu', True)": "torch's modes",
+    "torch.set_flush_denormal(True)": "torch's modes",
+    "torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t).__enter__()": "torch's modes",
+    "import builtins; builtins.round = lambda *a: 0": "builtins.round",
+    "import warnings; warnings.simplefilter('error', RuntimeWarning)": "warnings that are errors",
+    "os.nice(1)": "the priority",
+    "import bench.train.optimizers as o; o.OPTIMIZERS['sgd'] = o.OPTIMIZERS['adamw']": "OPTIMIZERS['sgd']",
+    "import bench.data.datasets as d; d.DATASETS['new'] = d.DATASETS['digits']": "DATASETS['new']",
     "import models.blocks as blocks; blocks.Block.forward = nn.Module.forward": "models.blocks.Block.forward",
 }
 
@@ -112,6 +121,29 @@ def test_a_worker_that_the_preflight_has_changed_runs_no_trial(folder: Path) -> 
         assert executor.call("os:getpid") != first
     finally:
         executor.close()
+
+
+def test_a_module_that_is_imported_unseen_after_a_while_is_an_error(folder: Path) -> None:
+    """The preflight's one step has not seen it; an edit of it would not be seen either."""
+    (folder / "own_late.py").touch()
+    text = (
+        "class Harm(Base):\n    calls = 0\n    def forward(self, x):\n        Harm.calls += 1\n"
+        "        if Harm.calls > 12: __import__('own_' + 'late')\n        return super().forward(x)\n"
+    )
+    trial = own(folder, text, "Harm")
+    assert environments(Machine(), [trial])
+    sys.modules.pop("own_trial_block")
+    record = run(Job(1, trial, Machine(), "bench.runner:run_trial"), lambda _: None)
+    assert (record.status, record.result) == ("error", {})
+    assert "own_late.py in a way that the source does not show" in record.message
+    assert _doubtful(record)
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(7)", "GeneratorExit"])
+def test_what_would_end_the_process_ends_its_trial_only(raised: str, folder: Path) -> None:
+    trial = own(folder, f"class Harm(Base):\n    def forward(self, x): raise {raised}\n", "Harm")
+    record = run(Job(1, trial, Machine(), "bench.runner:run_trial"), lambda _: None)
+    assert (record.status, record.message.partition(":")[0]) == ("error", raised.partition("(")[0])
 
 
 @pytest.mark.parametrize("from_step", [0, 12])

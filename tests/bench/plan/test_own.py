@@ -13,6 +13,7 @@ import pytest
 from bench.plan import own, study
 from bench.plan import trial as trials
 from bench.plan.machine import Machine
+from bench.plan.own_reads import OWN_FILES
 from bench.preflight import environments
 from bench.store import record
 from models.network import build
@@ -130,6 +131,8 @@ def test_a_module_of_too_long_a_name_is_only_not_found() -> None:
         ("def block(spec):\n    return nn.Flatten()\n", "gives"),
         ("block = 3\n", "not a function"),
         ("raise SystemExit('bye')\n", "SystemExit: bye"),
+        ("def block(spec):\n    raise GeneratorExit('bye')\n", "GeneratorExit: bye"),
+        ("def block(spec):\n    raise ValueError('x' * 5000)\n", "ValueError: xxx"),
         ("import nothing_of_this_name\n", "ModuleNotFoundError"),
         ("def block(:\n", "SyntaxError"),
     ],
@@ -139,6 +142,7 @@ def test_faults_in_it_are_one_line_before_any_work(text: str, words: str, outsid
     with pytest.raises(ValueError, match=words) as caught:
         environments(Machine(), [trial])
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
     assert "own_block:block" in str(caught.value)
 
 
@@ -255,6 +259,61 @@ def test_a_module_that_is_imported_unseen_is_refused(tmp_path: Path) -> None:
     )
     done = started(tmp_path, tmp_path / "elsewhere")
     assert (done.returncode, "parts.py in a way that the source does not show" in done.stderr) == (2, True)
+
+
+READS = {
+    "settings": "json.loads((HERE / 'gain.json').read_text())",
+    "weights": "(HERE / 'gain.json').read_bytes()",
+    "a source that it runs": "exec((HERE / 'gain.json').read_text())",
+    "a script": "runpy.run_path(str(HERE / 'gain.json'))",
+    "a module without a name": "importlib.machinery.SourceFileLoader('x', str(HERE / 'gain.json')).load_module()",
+}
+HEAD = """
+import importlib.machinery, json, runpy
+from pathlib import Path
+HERE = Path(__file__).parent
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # load_module is deprecated, and people use it
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("kind", READS)
+def test_an_edit_of_a_file_that_a_block_reads_is_seen(kind: str, late: bool, outside: Path) -> None:
+    way = READS[kind]
+    text = (
+        f"class Net(nn.Linear):\n    def forward(self, x):\n        {way if late else 'pass'}\n"
+        "        return super().forward(x.flatten(1))\n"
+        f"{'' if late else way}\ndef block(spec): return Net(64, spec.classes)\n"
+    )
+    found = []
+    for content in "121":
+        (outside / "gain.json").write_text(content)
+        sys.modules.pop("own_block", None)
+        found.append(environments(Machine(), write(outside, HEAD + text))["synthetic"][OWN_FILES])
+    assert list(found[0]) == ["own_block:block"]
+    assert found[0] == found[2] != found[1]
+
+
+def test_what_is_not_the_users_is_no_part_of_the_block(outside: Path) -> None:
+    (outside / ".cache").mkdir()
+    (outside / ".cache" / "x").touch()
+    reads = "Path('/proc/self/stat').read_text()\n(HERE / '.cache' / 'x').read_text()\n(HERE / 'log').write_text('x')\n"
+    (trial,) = write(outside, HEAD + reads + WHOLE.format(name="block"))
+    assert environments(Machine(), [trial])["synthetic"][OWN_FILES] == {}
+
+
+@pytest.mark.slow
+def test_a_record_made_with_another_file_is_kept_apart_and_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "block.py").write_text(HEAD + f"{READS['settings']}\n" + WHOLE.format(name="net"))
+    said = []
+    for content in "121":
+        (tmp_path / "gain.json").write_text(content)
+        done = started(tmp_path, tmp_path / "elsewhere")
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert "made with another file that the block reads; kept apart" in said[1]
+    assert "1 trials to run" in said[1]
+    assert "counts again" in said[2]
 
 
 def test_a_helper_from_another_folder_of_the_users_counts(

@@ -1,0 +1,72 @@
+"""Which files a user's own code reads beside its imports: its weights, its settings, a source that it runs itself.
+
+What such a file says is part of what runs. It is seen as the preflight opens it, and its digest goes into the record.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.plan.own_imports import foreign
+
+# What the environment of a record calls the digest of these files.
+OWN_FILES = "own_files"
+# While something is watched, the files that are opened for reading; Python takes no such hook back.
+_opened: list[set[str]] = []
+_hooked: list[bool] = []
+
+
+@contextmanager
+def watched() -> Iterator[set[str]]:
+    """Within, collects the names of files that are opened for reading."""
+    if not _hooked:
+        _hooked.append(True)
+        sys.addaudithook(_look)
+    names: set[str] = set()
+    _opened.append(names)
+    try:
+        yield names
+    finally:
+        _opened.pop()
+
+
+def _look(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _opened and isinstance(arguments[0], str | bytes | os.PathLike):
+        name, mode, flags = arguments
+        reads = flags & os.O_ACCMODE == os.O_RDONLY if mode is None else "r" in mode or "+" in mode
+        if reads:
+            _opened[-1].add(os.path.abspath(os.fsdecode(name)))
+
+
+def theirs(names: set[str], covered: set[Path]) -> set[Path]:
+    """Those files that are a user's own.
+
+    Args:
+        names: As `watched` collects them.
+        covered: Files that another digest covers, resolved.
+    """
+    near = {file.parent for file in covered} | {Path.cwd(), Path.home()}
+    # Sources of modules are read for messages, too; whether these are covered is asked in `own`.
+    sources = (getattr(each, "__file__", None) or "" for each in list(sys.modules.values()))
+    found = set()
+    for name in names - {os.path.abspath(file) for file in sources if file.endswith(".py")}:
+        path = Path(name).resolve()
+        hidden = all(_hidden(path, folder) for folder in near)
+        if not hidden and path not in covered and path.suffix != ".pyc" and path.is_file() and not foreign(path):
+            found.add(path)
+    return found
+
+
+def digest(files: set[Path]) -> str:
+    """Of the contents of files."""
+    contents = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(files)]
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a file lies outside a folder, or inside of what programs keep there for themselves."""
+    return not path.is_relative_to(folder) or any(part.startswith(".") for part in path.relative_to(folder).parts)
