@@ -33,7 +33,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
     Args:
         trial: What to run.
         machine: Where and how.
-        progress: See `train.train`; what it raises on purpose (not an `Exception`) passes through.
+        progress: See `train` in bench/train/loop.py; what it raises on purpose (not an `Exception`) passes through.
 
     Returns:
         Its record: status "ok", "diverged", "out_of_memory" or "error". A batch that does not fit is run in

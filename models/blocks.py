@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.spec import PLACEMENTS, Architecture
+from models.spec import PLACEMENTS, Architecture, unknown
 
 # On a 2x2 map, the tap (of nine, row by row) that leads from input position q to output position p, at [4p + q].
 _TAPS_2X2 = torch.tensor(
@@ -83,9 +83,15 @@ class Shortcut(nn.Module):
 
 
 def norm_layer(architecture: Architecture, channels: int, dense: bool) -> nn.Module:
-    """BatchNorm for maps or vectors, or nothing."""
+    """BatchNorm for maps or vectors, or nothing.
+
+    Raises:
+        ValueError: Another normalisation is asked for.
+    """
     if architecture.norm == "none":
         return nn.Identity()
+    if architecture.norm != "batch":
+        raise ValueError(unknown("norm", architecture.norm, ("batch", "none")))
     norm = nn.BatchNorm1d(channels) if dense else nn.BatchNorm2d(channels)
     # Only an average over all batches (momentum None) would read this counter; to count costs one kernel of eight
     # a layer on a GPU, and 3 % of a step on a CPU.
@@ -100,7 +106,13 @@ def _without_counter(norm: nn.Module, state: dict[str, Any], prefix: str, *_: An
 
 
 def activation(architecture: Architecture) -> nn.Module:
-    """ReLU or tanh. Not in place: a block's input is also its shortcut's."""
+    """ReLU or tanh. Not in place: a block's input is also its shortcut's.
+
+    Raises:
+        ValueError: Another activation is asked for.
+    """
+    if architecture.activation not in ("relu", "tanh"):
+        raise ValueError(unknown("activation", architecture.activation, ("relu", "tanh")))
     return nn.Tanh() if architecture.activation == "tanh" else nn.ReLU()
 
 

@@ -18,6 +18,8 @@ from bench.plan.trial import architecture as find_row
 from models.network import Network, build
 from models.spec import LAYOUTS, ModelSpec, unknown
 
+# What a user's code may raise: `exit()` there must not end the command with a code of its own.
+_RAISED = (Exception, SystemExit, GeneratorExit)
 # Two images: BatchNorm of vectors refuses one.
 _BATCH = 2
 
@@ -161,8 +163,11 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         "aten::addmm": lambda _, x, y: torch.empty(x.shape[0], y.shape[1], device="meta"),
     }
 
-    # Products of matrices, and which argument is the left factor.
-    _PRODUCTS: ClassVar[dict[str, int]] = {"aten::mm": 0, "aten::bmm": 0, "aten::addmm": 1, "aten::baddbmm": 1}
+    # Products of matrices and vectors, and which argument is the left factor.
+    _PRODUCTS: ClassVar[dict[str, int]] = {
+        "aten::mm": 0, "aten::bmm": 0, "aten::mv": 0, "aten::dot": 0, "aten::vdot": 0,
+        "aten::addmm": 1, "aten::baddbmm": 1, "aten::addmv": 1, "aten::addbmm": 1,
+    }  # fmt: skip
 
     def __init__(self, meta: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -180,7 +185,9 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.name() == "aten::convolution":
             self.macs += (args[0] if transposed else out).numel() * args[1][0].numel()
         elif func.name() in self._PRODUCTS:
-            self.macs += out.numel() * args[self._PRODUCTS[func.name()]].shape[-1]
+            left = args[self._PRODUCTS[func.name()]]
+            summed = len(left) if func.name() == "aten::addbmm" else 1  # over the batch, too
+            self.macs += out.numel() * left.shape[-1] * summed
         return out
 
 
@@ -253,11 +260,11 @@ def _measured(spec: ModelSpec, device: str) -> tuple[list[Row], int]:
     name = spec.architecture.factory or spec.architecture.name
     try:
         network = build(spec, device=device)
-    except Exception as error:  # whatever a user's code does; torch, of too many channels
+    except _RAISED as error:  # whatever a user's code does; torch, of too many channels
         raise ValueError(f"{name} cannot be built: {reason(error)}") from None
     try:
         return rows(network, spec.image), sum(p.numel() for p in network.parameters())
-    except Exception as error:  # likewise
+    except _RAISED as error:  # likewise
         raise ValueError(f"{name} cannot take images of {_shape(spec.image)}: {reason(error)}") from None
 
 

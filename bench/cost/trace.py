@@ -80,7 +80,11 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
             step.at.zero_()
             found, rows, _ = profiled(lambda: step.body(trial.batch_size), network, where)
             step.close()
-    except Exception as error:  # whatever a user's code does; torch, of a network that does not fit
+    except (
+        Exception,
+        SystemExit,
+        GeneratorExit,
+    ) as error:  # a user's code; torch, of too much
         said = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"architecture {asked['architecture']!r}: {said}") from None
     try:

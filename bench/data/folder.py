@@ -35,6 +35,8 @@ _CHUNK = 256
 _FORMAT = b"images-3"
 # Pillow's modes of at most 8 bits a value, which become grey or RGB as they are; of more, the rest would be cut off.
 _EIGHT_BITS = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA")
+# Of TIFF: how a value is to be read.
+_SAMPLE_FORMAT, _SIGNED = 339, 2
 
 
 def load(name: str, root: str = "") -> tuple[Split, Split, int, str]:
@@ -138,7 +140,7 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
     for path in paths:
         try:
             with Image.open(path) as image:
-                size, mode = image.size, image.mode
+                size, mode = image.size, _mode(image)
                 # A camera's JPEG may carry a preview as a second picture.
                 frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         except Exception as error:  # whatever a decoder raises
@@ -153,6 +155,21 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
             raise ValueError(f"{path} holds {frames} pictures: keep the one that is meant")
         found.append((size, mode))
     return found
+
+
+def _mode(image: Any) -> str:
+    """Pillow's mode of an image; of one that it would cut down to 8 bits or take for unsigned, that of the file.
+
+    It reads a colour PNG or TIFF of 16 bits a value as "RGB", and keeps the upper 8 bits.
+    """
+    for *_, arguments in getattr(image, "tile", ()):
+        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+        # "BGR;16" is 16 bits a pixel.
+        if isinstance(raw, str) and ";16" in raw and not raw.startswith("BGR"):
+            return raw
+    if getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED:
+        return f"{image.mode} (signed)"
+    return str(image.mode)
 
 
 def _pixels(paths: Sequence[Path], channels: int, side: int) -> np.ndarray:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's own list
+# What systems keep beside a user's files under names that are not hidden: thumbnails, and what was thrown away.
+_OF_SYSTEMS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "lost+found")
 # Every fifth image of a class tests where there is no folder "test": as with the digits.
 _TEST_EVERY = 5
 # The usual names of the parts of a data set, in small letters, without "set", "data", "images" and numbers at the end.
@@ -82,7 +84,7 @@ class _Walk:
                 found = sorted(entries, key=lambda entry: entry.name)
             for entry in found:
                 path = Path(entry.path)
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name in _OF_SYSTEMS:
                     kind, name = "hidden", entry.name
                 elif entry.is_dir():
                     folders.append(path)
@@ -220,6 +222,11 @@ def _refuse_splits(folder: Path, folders: list[Path], walk: _Walk) -> None:
         inner, images = walk.look(path, count=False)
         if inner and not images and _SUSPECT & set(re.split(r"[^a-z]+", path.name.lower())):
             raise ValueError(f"folder {path} looks like a split, not like a class; name splits train/ and test/")
+        if not images and len({part for p in inner if (part := _part(p.name))}) > 1:
+            raise ValueError(
+                f"folder {path} holds {' and '.join(f'{p.name}/' for p in inner[:3])}, which look like splits:"
+                f" these stand at the top, train/{path.name}/ and test/{path.name}/"
+            )
         inside.append((frozenset(p.name for p in inner), bool(images)))
     names = inside[0][0]
     if len(folders) > 1 and len(names) > 1 and inside.count((names, False)) == len(folders):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import Block, Conv3x3, Shortcut, zero_branch
+from models.blocks import Block, Conv3x3, Shortcut, sequence, zero_branch
 from models.network import Network, build
 from models.spec import ARCHITECTURES, PLACEMENTS, ModelSpec
 
@@ -144,3 +144,10 @@ def test_the_centre_tap_equals_the_full_convolution(side: int, stride: int, bias
     inputs = [x, *conv.parameters()]
     mine, theirs = (torch.autograd.grad(y, inputs, upstream) for y in (ours, full))
     torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(("field", "name"), [("norm", "layer"), ("activation", "gelu")])
+def test_an_unknown_normalisation_or_activation_is_refused(field: str, name: str) -> None:
+    row = replace(ARCHITECTURES["resnet"], **{field: name})
+    with pytest.raises(ValueError, match=f"unknown {field} '{name}'"):
+        sequence(row, ("norm", "act"), 4, dense=False)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost.measure import multiply_adds
-from bench.cost.summary import image_size, rows, table
+from bench.cost.summary import _Shapes, image_size, rows, table
 from bench.plan.trial import architecture
 from models.network import build
 from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec
@@ -129,10 +131,15 @@ def signature(a, b): return nn.Identity()
 class Bad(nn.Module):
     def forward(self, x): raise TypeError("no\\nsuch")
 def forward(in_channels, out_channels, stride): return Bad()
+def leaves(a=0, in_channels=0, out_channels=0, stride=0): raise SystemExit(7)
 """
     (tmp_path / "bad_blocks.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    for name, words in (("signature", "cannot be built"), ("forward", "cannot take images of 1x8x8: no")):
+    for name, words in (
+        ("signature", "cannot be built"),
+        ("leaves", "cannot be built: 7"),
+        ("forward", "cannot take images of 1x8x8: no"),
+    ):
         with pytest.raises(ValueError, match=rf"\Abad_blocks:{name} {words}[^\n]*\Z"):
             table(f"bad_blocks:{name}", 18, "1x8x8")
 
@@ -173,6 +180,23 @@ def test_flops_are_those_that_are_computed_whoever_shares_what(shared: bool) -> 
         Sharing(shared)(torch.zeros(1, 3, 8, 8))
     assert 2 * row.macs == counter.get_total_flops()
     assert row.parameters == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("product", "macs"),
+    [
+        (lambda x, y: torch.mv(x[0], y[0, :, 0]), 4 * 5),
+        (lambda x, y: torch.addmv(x[0, :, 0], x[0], y[0, :, 0]), 4 * 5),
+        (lambda x, y: x[0] @ y[0, :, 0], 4 * 5),
+        (lambda x, y: torch.dot(x[0, 0], y[0, :, 0]), 5),
+        (lambda x, y: torch.addbmm(x[0, :, :1] * 0, x, y), 3 * 4 * 5 * 6),
+        (lambda x, y: torch.bmm(x, y), 3 * 4 * 5 * 6),
+    ],
+)
+def test_products_with_vectors_and_sums_of_products_are_counted(product: Callable[..., Any], macs: int) -> None:
+    with torch.device("meta"), _Shapes(meta=True) as shapes:
+        product(torch.zeros(3, 4, 5), torch.zeros(3, 5, 6))
+    assert shapes.macs == macs
 
 
 def test_blocks_that_share_a_layer_have_the_flops_of_those_that_do_not(

@@ -82,6 +82,7 @@ def block(in_channels, out_channels, stride): {body}
     [
         ("return Two()", ["--architecture", "traced_block:block"]),
         ("raise KeyError('no')", ["--architecture", "traced_block:block"]),
+        ("raise SystemExit(7)", ["--architecture", "traced_block:block"]),
         ("return 3", ["--architecture", "traced_block:block"]),
         ("", ["--architecture", "nothing_of_this_name:block"]),
         ("", ["--width", "100000000"]),

@@ -92,6 +92,32 @@ def palette(path: Path) -> None:
     made.save(path, transparency=3)
 
 
+def sixteen_bits(path: Path, kind: int, channels: int) -> None:
+    """A PNG of 12 bits in 16: Pillow calls it RGB, or LA, and would keep the upper 8 of the 16."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    array = pixels(1, (SIDE, SIDE, channels), 4096, np.uint16).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in array)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 16, kind, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def tiff(path: Path, array: np.ndarray, kind: int) -> None:
+    """An uncompressed TIFF of these values, which are whole numbers (1) or signed ones (2)."""
+    height, width, channels = array.shape
+    content, bits = array.tobytes(), 8 * array.itemsize
+    at = 8 + len(content)
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, at if channels > 2 else bits), (259, 3, 1, 1),
+            (262, 3, 1, 2 if channels > 2 else 1), (273, 4, 1, 8), (277, 3, 1, channels), (278, 4, 1, height),
+            (279, 4, 1, len(content)), (339, 3, channels, at + 2 * channels if channels > 2 else kind)]  # fmt: skip
+    lists = struct.pack(f"<{2 * channels}H", *[bits] * channels, *[kind] * channels)
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    start = struct.pack("<2sHI", b"II", 42, at + len(lists))
+    path.write_bytes(start + content + lists + struct.pack("<H", len(tags)) + entries + bytes(4))
+
+
 LOSSY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "12 bits in a 16-bit PNG": ("x.png", lambda p: image(p, pixels(1, (SIDE, SIDE), 4096, np.uint16)), "I;16"),
     "16-bit TIFF": ("x.tif", lambda p: image(p, pixels(1, (SIDE, SIDE), 65536, np.uint16)), "I;16"),
@@ -103,6 +129,11 @@ LOSSY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "transparent palette": ("x.png", palette, "mode P.*transparent"),
     "pages of a TIFF": ("x.tif", frames, "3 pictures"),
     "animated": ("x.webp", frames, "3 pictures"),
+    "48-bit colour PNG": ("x.png", lambda p: sixteen_bits(p, 2, 3), "RGB;16B"),
+    "64-bit PNG with transparency": ("x.png", lambda p: sixteen_bits(p, 6, 4), "RGBA;16B"),
+    "32-bit grey PNG with transparency": ("x.png", lambda p: sixteen_bits(p, 4, 2), "LA;16B"),
+    "48-bit TIFF": ("x.tif", lambda p: tiff(p, pixels(1, (8, 8, 3), 4096, np.uint16), 1), "RGB;16"),
+    "signed TIFF": ("x.tif", lambda p: tiff(p, pixels(1, (8, 8, 1)), 2), "signed"),
     "LAB": ("x.tif", lambda p: Image.new("LAB", (8, 8), (1, 2, 3)).save(p), "mode LAB"),
 }
 
@@ -222,6 +253,23 @@ def test_splits_are_recognised_by_their_usual_names(parts: tuple[str, str], tmp_
 def test_what_looks_like_a_split_is_no_class(parts: tuple[str, ...], words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         listed(tree(tmp_path / "f", parts))
+
+
+def test_splits_inside_of_classes_are_not_thrown_together(tmp_path: Path) -> None:
+    place = tree(tmp_path / "f", ("cat", "dog"), ("train", "test"))
+    image(place / "dog" / "val" / "0.png", pixels(1))
+    with pytest.raises(ValueError, match=r"cat holds test/ and train/, which look like splits"):
+        listed(place)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "lost+found"])
+def test_what_systems_keep_beside_is_no_image_and_no_class(name: str, tmp_path: Path) -> None:
+    place = flat(tmp_path / "f")
+    image(place / name / "cat" / "0.png", pixels(1))
+    image(place / "cat" / name / "0.png" / "thumb.jpg", pixels(2))
+    found = listed(place)
+    assert (found.classes, len(found.train) + len(found.test)) == (("cat", "dog"), 10)
+    assert f"2 hidden ({name})" in found.left_out
 
 
 def test_splits_without_classes_are_no_classes(tmp_path: Path) -> None:
