@@ -116,4 +116,4 @@ def test_an_archive_that_does_not_unpack_ends_the_command(checkout: Path, name: 
 def test_a_limit_that_is_none_is_refused_in_one_line(checkout: Path) -> None:
     output, errors = (child := start(checkout, "digits", "0", TIME_LIMIT="soon")).communicate(timeout=60)
     assert (child.returncode, output) == (2, "")
-    assert errors == "error: TIME_LIMIT 'soon' must be a duration above zero: 90s, 9m or 1.5h\n"
+    assert errors == "error: TIME_LIMIT 'soon' must be a duration above zero, at most 1000000: 90s, 9m or 1.5h\n"

@@ -125,8 +125,8 @@ def load(name: str, root: str = "", download: bool = False) -> Data:
         ValueError: Unknown name, or files that are missing or damaged; one line.
     """
     kind, _, inner = name.partition(":")
-    if kind == "random-labels":
-        data = load(inner or "digits", root, download)
+    if kind == "random-labels" and inner:
+        data = load(inner, root, download)
         order = torch.randperm(
             len(data.train_labels), generator=torch.Generator().manual_seed(stream(0, "random labels"))
         )

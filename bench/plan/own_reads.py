@@ -3,6 +3,7 @@
 What such a file says is part of what runs. It is seen as the preflight opens it, and its digest goes into the record.
 """
 
+import glob
 import hashlib
 import os
 import sys
@@ -51,14 +52,24 @@ def theirs(names: set[str], covered: set[Path]) -> set[Path]:
     """
     near = {file.parent for file in covered} | {Path.cwd(), Path.home()}
     # Sources of modules are read for messages, too; whether these are covered is asked in `own`.
-    sources = (getattr(each, "__file__", None) or "" for each in list(sys.modules.values()))
+    files = (getattr(each, "__file__", None) or "" for each in list(sys.modules.values()))
+    sources = {Path(file).resolve() for file in files if file.endswith(".py")}
     found = set()
-    for name in names - {os.path.abspath(file) for file in sources if file.endswith(".py")}:
-        path = Path(name).resolve()
-        hidden = all(_hidden(path, folder) for folder in near)
-        if not hidden and path not in covered and path.suffix != ".pyc" and path.is_file() and not foreign(path):
+    for path in {source for name in names for source in _sources(Path(name).resolve())} - sources - covered:
+        if path.is_file() and not foreign(path) and not all(_hidden(path, folder) for folder in near):
             found.add(path)
     return found
+
+
+def _sources(path: Path) -> list[Path]:
+    """The file itself; of compiled code, which Python reads instead of the source, that source."""
+    if path.suffix != ".pyc":
+        return [path]
+    if path.parent.name != "__pycache__":
+        return []
+    stem, folder = path.name.partition(".")[0], path.parent.parent
+    usual = folder / f"{stem}.py"
+    return [usual] if usual.is_file() else sorted(folder.glob(f"{glob.escape(stem)}.*"))
 
 
 def digest(files: set[Path]) -> str:

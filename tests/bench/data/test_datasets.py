@@ -311,7 +311,7 @@ def test_digits_and_synthetic_are_what_they_are() -> None:
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    for name in ("cifar", "folder:", "fashionmnist"):
+    for name in ("cifar", "folder:", "random-labels:", "random-labels", "fashionmnist"):
         with pytest.raises(ValueError, match=r"unknown dataset.*fashion-mnist.*folder:PATH"):
             data.load(name)
 
