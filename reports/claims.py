@@ -115,7 +115,7 @@ CLAIMS: dict[str, Claim] = {
             f"than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much "
             "worse, by the upper bound. Where learning rates were searched, each depth stands at its own best. "
             f"{_BADLY} {_ONE_RATE} Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
-            ("digits-long", "digits", "digits-lr"),
+            ("digits-long", "digits-lr", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),
             glance="errors",
