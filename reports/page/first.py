@@ -19,13 +19,12 @@ from reports.finding import (
     LesionRow,
     SeedRow,
     TwinRow,
-    percent,
     points,
 )
 from reports.page import beside, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
-from reports.protocol import MARGIN, SAME_FUNCTION, TRAINED
+from reports.protocol import MARGIN, SAME_FUNCTION
 from results.figures import style
 from results.figures.ladder import short
 from results.tables import Frames, summarize
@@ -119,8 +118,9 @@ def cell(findings: list[Finding], name: str) -> Cell | None:
     if finding is not None:
         alike = [f for f in findings if (f.subject, f.measure) == (finding.subject, finding.measure)]
         # Other lengths may say other things: then the cell says which it is of.
-        of = f", {finding.steps} steps" if finding.steps and len({f.steps for f in alike if f.steps}) > 1 else ""
-        return Cell(f"{_number(finding)}{of}", finding)
+        several = finding.steps and len({f.steps for f in alike if f.steps}) > 1
+        text = _number(finding)
+        return Cell(text if text == NOTHING or not several else f"{text}, {finding.steps} steps", finding)
     # Beside a net that was judged, its twin, which the finding rests on.
     for found in findings:
         rows = [row for row in found.details if isinstance(row, SeedRow | TwinRow) and row.subject == name]
@@ -185,16 +185,6 @@ def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
         for name, look in style.styles(names).items()
     ]
     return {"heads": heads, "rows": rows}
-
-
-def limits(judged: Judged) -> str:
-    """What "trains" and "no harm" mean, where the first screen says them; ends with a space."""
-    words = {
-        "thousand-layers": f"Trains: at most {percent(TRAINED)} error.",
-        "residual-no-harm": f"No harm: less than {points(MARGIN)} above the shallowest net.",
-    }
-    said = [words[claim.id] for claim, _ in judged if claim.id in words]
-    return f"{' '.join(said)} Both of training errors. " if said else ""
 
 
 def _view(shown: Cell | None, labels: dict[str, str]) -> dict[str, str] | None:

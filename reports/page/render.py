@@ -130,7 +130,7 @@ def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "machine": context.machine(source.frames),
         "facts": context.facts(source),
         "matrix": first.matrix(judged, names),
-        "limits": first.limits(judged),
+        "limits": verdicts.limits(judged),
         "main": main,
         "main_words": words,
     }

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.plan.study import Study
 from reports.claims import CLAIMS, Claim, Finding, Verdict
-from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, PlacementRow, Row, SeedRow
+from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, PlacementRow, Row, SeedRow, percent, points
 from reports.page.words import effect, number, sentence
 from reports.protocol import MARGIN, NOT_TRAINED, TRAINED
 from results import stats
@@ -136,6 +136,16 @@ def judged_here(study: Study, findings: dict[str, list[Finding]]) -> list[tuple[
     if alone(study):
         return []
     return [(claim, found) for claim, found in chosen if fed(found)]
+
+
+def limits(judged: list[tuple[Claim, list[Finding]]]) -> str:
+    """What "trains" and "no harm" mean, where the first screen says them; ends with a space."""
+    words = {
+        "thousand-layers": f"Trains: at most {percent(TRAINED)} error.",
+        "residual-no-harm": f"No harm: less than {points(MARGIN)} above the shallowest net.",
+    }
+    said = [words[claim.id] for claim, _ in judged if claim.id in words]
+    return f"{' '.join(said)} Both of training errors. " if said else ""
 
 
 def alone(study: Study) -> bool:
