@@ -6,7 +6,10 @@ trial of a warm worker would then be another one. Who finds footprints has the w
 
 import gc
 import os
+import resource
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from bench.plan.errors import OWN
 # Packages whose modules a trial runs through; and of which of them the classes are looked at, too.
 _WATCHED = frozenset({"builtins", "json", "torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
 _CLASSES = ("torch.nn.", "models.", "bench.")
+# Variables that scikit-learn sets as it is imported, which the first trial on digits does.
+_OF_SKLEARN = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 # Of which the tables at the top of a module are looked at, too.
 _TABLES = ("models.", "bench.")
 
@@ -86,7 +91,12 @@ def left(before: Footprints) -> str:
 
 
 def _differ(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    return [name for name in names if old.get(name, _differ) is not new.get(name, _differ)]
+    return [name for name in names if not _same(old.get(name, _differ), new.get(name, _differ))]
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether it is the same object; a plain value may have been made anew, as `time.tzname` is."""
+    return old is new or (type(old) is type(new) and isinstance(old, str | int | float | tuple) and old == new)
 
 
 def _facts() -> dict[str, Any]:
@@ -98,16 +108,32 @@ def _facts() -> dict[str, Any]:
             if name.startswith("_global_") and isinstance(hooks, dict)
         } if hooked else {},
         "numpy's answer to errors": numpy.geterr() if numpy else {},
-        "the environment": dict(os.environ),
+        "the environment": {name: text for name, text in os.environ.items() if name not in _OF_SKLEARN},
         "sys.path": list(sys.path),
         "the working folder": os.path.realpath("/proc/self/cwd"),  # os.getcwd refuses a folder that is gone
         "the cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(),
         "the collection of garbage": (gc.isenabled(), gc.get_threshold()),
         "the limit of recursion": sys.getrecursionlimit(),
+        "the mask of new files": _mask(),
+        "handlers of signals": {each: signal.getsignal(each) for each in signal.valid_signals()},
+        "limits of resources": _limits(),
+        "threads that go on": sorted(thread.name for thread in threading.enumerate()),
         "the priority": os.getpriority(os.PRIO_PROCESS, 0),
         "warnings that are errors": [each for each in warnings.filters if each[0] == "error"],
         "torch's modes": _modes(sys.modules["torch"]) if "torch" in sys.modules else {},
     }  # fmt: skip
+
+
+def _mask() -> int:
+    """It can only be read by being set."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _limits() -> dict[str, tuple[int, int]]:
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {name: resource.getrlimit(getattr(resource, name)) for name in names}
 
 
 def _modes(torch: Any) -> dict[str, Any]:

@@ -76,6 +76,10 @@ FOOTPRINTS = {
     "import builtins; builtins.round = lambda *a: 0": "builtins.round",
     "import warnings; warnings.simplefilter('error', RuntimeWarning)": "warnings that are errors",
     "os.nice(1)": "the priority",
+    "os.umask(0o022 ^ 0o011)": "the mask of new files",
+    "import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)": "handlers of signals",
+    "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))": "limits of resources",
+    "import threading as t, time; t.Thread(target=time.sleep, args=(99,), daemon=True).start()": "threads that go on",
     "import bench.train.optimizers as o; o.OPTIMIZERS['sgd'] = o.OPTIMIZERS['adamw']": "OPTIMIZERS['sgd']",
     "import bench.data.datasets as d; d.DATASETS['new'] = d.DATASETS['digits']": "DATASETS['new']",
     "import models.blocks as blocks; blocks.Block.forward = nn.Module.forward": "models.blocks.Block.forward",
@@ -105,6 +109,22 @@ def test_a_worker_whose_process_a_block_has_changed_is_replaced(folder: Path) ->
     for line, words in zip(changed, FOOTPRINTS.values(), strict=True):
         assert line.startswith("True")
         assert words in line
+
+
+def test_the_first_trial_of_a_worker_leaves_nothing_behind(folder: Path) -> None:
+    """It imports torch and scikit-learn: that is no block's doing, and a new worker for each trial takes seconds."""
+    code = (
+        "from bench.plan import study; from bench.plan.machine import Machine\n"
+        "from bench.sweep.worker import Job, run\n"
+        f"trials = study.load({str(ROOT / 'examples' / 'rezero.toml')!r}, [0], [18]).trials\n"
+        "own = next(trial for trial in trials if trial.architecture.factory and trial.trains)\n"
+        "record = run(Job(1, own, Machine(), 'bench.runner:run_trial'), lambda _: None)\n"
+        "print(record.status, record.environment.get('left_behind', 'nothing'))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'examples'}", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", code]
+    said = subprocess.run(words, text=True, timeout=100, capture_output=True, env=environment, cwd=folder)
+    assert said.stdout == "ok nothing\n", said.stderr
 
 
 def test_a_worker_that_the_preflight_has_changed_runs_no_trial(folder: Path) -> None:
