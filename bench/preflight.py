@@ -15,7 +15,7 @@ from torch import nn
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan import own, own_reads
-from bench.plan.errors import first_line
+from bench.plan.errors import RAISED, first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
@@ -81,15 +81,16 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> set[
         covered, before = own.check(trial.architecture), set(sys.modules)
         with own_reads.watched() as read:
             network = build(spec, trial.seed, chosen)
-        if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
-            raise ValueError(f"imports {file} in a way that the source does not show: write it as an import")
-        if trial.checkpoint_blocks and not hasattr(network, "blocks"):
-            raise ValueError("checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none")
-        with own_reads.watched() as read_later:
+            if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
+                raise ValueError(own.UNSEEN.format(file))
+            if trial.checkpoint_blocks and not hasattr(network, "blocks"):
+                raise ValueError(
+                    "checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none"
+                )
             _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
         device.check_threads(threads)
-        return own_reads.theirs(read | read_later, covered)
-    except (Exception, SystemExit, GeneratorExit) as error:  # whatever a user's code raises
+        return own_reads.theirs(read, covered)
+    except RAISED as error:  # whatever a user's code raises
         said = f"{type(error).__name__}: {first_line(error):.300}".removesuffix(": ")
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None
 

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.plan.errors import reason
+from bench.plan.errors import RAISED, reason
 from bench.plan.trial import architecture as find_row
 from models.network import Network, build
 from models.spec import LAYOUTS, ModelSpec, unknown
 
-# What a user's code may raise: `exit()` there must not end the command with a code of its own.
-_RAISED = (Exception, SystemExit, GeneratorExit)
 # Two images: BatchNorm of vectors refuses one.
 _BATCH = 2
 
@@ -260,11 +258,11 @@ def _measured(spec: ModelSpec, device: str) -> tuple[list[Row], int]:
     name = spec.architecture.factory or spec.architecture.name
     try:
         network = build(spec, device=device)
-    except _RAISED as error:  # whatever a user's code does; torch, of too many channels
+    except RAISED as error:  # whatever a user's code does; torch, of too many channels
         raise ValueError(f"{name} cannot be built: {reason(error)}") from None
     try:
         return rows(network, spec.image), sum(p.numel() for p in network.parameters())
-    except _RAISED as error:  # likewise
+    except RAISED as error:  # likewise
         raise ValueError(f"{name} cannot take images of {_shape(spec.image)}: {reason(error)}") from None
 
 

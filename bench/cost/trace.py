@@ -52,7 +52,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
     from bench.cost.operators import profiled, save_trace
     from bench.data import datasets as data
     from bench.data.images import Images
-    from bench.plan.errors import first_line
+    from bench.plan.errors import RAISED, first_line
     from bench.plan.trial import Trial, architecture, check, spec_of
     from bench.train import device
     from bench.train.execution import numerics, usual
@@ -80,11 +80,7 @@ def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
             step.at.zero_()
             found, rows, _ = profiled(lambda: step.body(trial.batch_size), network, where)
             step.close()
-    except (
-        Exception,
-        SystemExit,
-        GeneratorExit,
-    ) as error:  # a user's code; torch, of too much
+    except RAISED as error:  # whatever a user's code does; torch, of a network that does not fit
         said = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"architecture {asked['architecture']!r}: {said}") from None
     try:

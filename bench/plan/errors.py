@@ -12,6 +12,10 @@ def first_line(error: BaseException) -> str:
     return _PRIVATE.sub("", next(iter(str(error).strip().splitlines()), ""))
 
 
+# What a user's code may raise where it is called: `exit()` there must not end a command with a code of its own.
+RAISED = (Exception, SystemExit, GeneratorExit)
+
+
 def one_line(text: str) -> str:
     """The text with line ends and all else that is not printable as they stand in a source: `\\n`, `\\x1b`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

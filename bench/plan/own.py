@@ -104,13 +104,17 @@ def check(row: Architecture) -> set[Path]:
     return covered
 
 
+# Said of a module that `uncovered` finds.
+UNSEEN = "imports {} in a way that the source does not show: write it as an import"
+
+
 def uncovered(modules: Iterable[str], covered: set[Path]) -> str:
     """The first of these imported modules whose source is a user's own and is not covered by a digest; else empty."""
     for name in sorted(modules):
         file = getattr(sys.modules.get(name), "__file__", None) or ""
         # Modules that a package makes in memory call themselves by a bare name, such as torch's `_classes.py`.
-        at, real = Path(file), file.endswith(".py") and Path(file).is_absolute()
-        if real and not foreign(at) and at.resolve() not in covered:
+        at = Path(file)
+        if at.suffix == ".py" and at.is_absolute() and not foreign(at) and at.resolve() not in covered:
             return file
     return ""
 

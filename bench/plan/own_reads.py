@@ -3,6 +3,7 @@
 What such a file says is part of what runs. It is seen as the preflight opens it, and its digest goes into the record.
 """
 
+import functools
 import glob
 import hashlib
 import os
@@ -16,23 +17,26 @@ from bench.plan.own_imports import foreign
 
 # What the environment of a record calls the digest of these files.
 OWN_FILES = "own_files"
-# While something is watched, the files that are opened for reading; Python takes no such hook back.
+# While something is watched, the files that are opened for reading.
 _opened: list[set[str]] = []
-_hooked: list[bool] = []
 
 
 @contextmanager
 def watched() -> Iterator[set[str]]:
     """Within, collects the names of files that are opened for reading."""
-    if not _hooked:
-        _hooked.append(True)
-        sys.addaudithook(_look)
+    _hook()
     names: set[str] = set()
     _opened.append(names)
     try:
         yield names
     finally:
         _opened.pop()
+
+
+@functools.cache
+def _hook() -> None:
+    """Once: Python takes no such hook back."""
+    sys.addaudithook(_look)
 
 
 def _look(event: str, arguments: tuple[Any, ...]) -> None:
@@ -54,11 +58,12 @@ def theirs(names: set[str], covered: set[Path]) -> set[Path]:
     # Sources of modules are read for messages, too; whether these are covered is asked in `own`.
     files = (getattr(each, "__file__", None) or "" for each in list(sys.modules.values()))
     sources = {Path(file).resolve() for file in files if file.endswith(".py")}
-    found = set()
-    for path in {source for name in names for source in _sources(Path(name).resolve())} - sources - covered:
-        if path.is_file() and not foreign(path) and not all(_hidden(path, folder) for folder in near):
-            found.add(path)
-    return found
+    read = {source for name in names for source in _sources(Path(name).resolve())} - sources - covered
+    return {
+        path
+        for path in read
+        if path.is_file() and not foreign(path) and not all(_hidden(path, folder) for folder in near)
+    }
 
 
 def _sources(path: Path) -> list[Path]:

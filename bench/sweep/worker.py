@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.plan import own
-from bench.plan.errors import first_line
+from bench.plan.errors import RAISED, first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.store.record import Record, Status, decode, encode
@@ -118,14 +118,12 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
         # Through JSON and back here, so that a record that cannot be written is this trial's fault alone.
         record = decode(encode(function(job.trial, job.machine, progress)))
         if covered and (file := own.uncovered(set(sys.modules) - loaded, covered)):
-            words = f"imports {file} in a way that the source does not show: write it as an import"
-            return Record(
-                job.trial, Status.ERROR, words, {LEFT_BEHIND: file}, started=started, seconds=time.monotonic() - begin
-            )
+            said, took = own.UNSEEN.format(file), time.monotonic() - begin
+            return Record(job.trial, Status.ERROR, said, {LEFT_BEHIND: file}, seconds=took, started=started)
         if before and (left := footprints.left(before)):
             record = replace(record, environment={**record.environment, LEFT_BEHIND: left})
         return replace(record, started=record.started or started)
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except RAISED as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.
         status, message = classify(error), describe(error)
     return Record(job.trial, status, message, seconds=time.monotonic() - begin, started=started)
