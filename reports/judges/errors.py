@@ -180,12 +180,14 @@ def degrades(frames: Frames, deciding: Deciding) -> list[Finding]:
     if told:
         cost = _search_cost(found[0])
         others = {f.verdict for f in controls} - {found[0].verdict}
-        depends = "The same under all else that was tried"
         if found[0].verdict == Verdict.INCONCLUSIVE:
             depends = "Tried as well"  # what is open there does not show that nothing matters
-        elif others:
-            open_only = others == {Verdict.INCONCLUSIVE}
-            depends = "Not shown under everything that was tried" if open_only else "It depends on what is tried"
+        elif not others:
+            depends = "The same under all else that was tried"
+        elif others == {Verdict.INCONCLUSIVE}:
+            depends = "Not shown under everything that was tried"
+        else:
+            depends = "It depends on what is tried"
         found[0] = found[0].but(reason=f"{found[0].reason}{cost}. {depends}: {'; '.join(told)}")
     return [*found, *controls]
 

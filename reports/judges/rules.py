@@ -180,7 +180,9 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
     states = {row.state for row in rows}
     worst = next(state for state in ("worse", "in doubt", "unclear", "no harm") if state in states)
     row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
-    base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
+    # Of nets that do no harm a reader asks for the deepest; the bound that decides is in the reason.
+    told = rows[-1] if worst == "no harm" else row
+    base = base.but(effect=known(told.effect), low=known(told.low), high=known(told.high), n=told.n)
     words = measure_words(base.measure)
     said = _compared(row, shallow, words)
     if worst == "worse":
@@ -196,12 +198,8 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
             why = f"more than {points(MARGIN)}, but one of {len(rows)} depths looked at (Holm p = {row.holm_p:.2g})"
         return _open(base, f"{said}: {why}", said, ladder, row)
     where = f"every depth from {rows[0].depth} to {rows[-1].depth}" if len(rows) > 1 else f"{rows[0].depth}"
-    last = rows[-1]  # what a reader asks for is the deepest; the bound that decides is in the reason
     return base.but(
         verdict=SUPPORTED,
-        effect=known(last.effect),
-        low=known(last.low),
-        high=known(last.high),
         reason=f"at {where} layers the {words} is less than "
         f"{points(MARGIN)} above that of {shallow} layers (largest upper bound {points(row.high)}), {when}",
     )

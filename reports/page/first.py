@@ -30,6 +30,8 @@ from results.figures.ladder import short
 from results.tables import Frames, summarize
 
 Judged = list[tuple[Claim, list[Finding]]]
+# Of the main figure: title, trials, cells.
+Panel = tuple[str, pd.DataFrame, pd.DataFrame]
 
 # What a decided verdict says in a headline, supported and refuted. {nets}: the networks it is about.
 CLAUSES: dict[str, tuple[str, str]] = {
@@ -306,7 +308,7 @@ def _lower(text: str) -> str:
 # ---- which trials the main figure shows -------------------------------------------------------------------
 
 
-def panels(frames: Frames, judged: Judged, labels: dict[str, str]) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
+def panels(frames: Frames, judged: Judged, labels: dict[str, str]) -> list[Panel]:
     """The settings that the headline's claim was decided in: title, trials and cells of each, the fullest first.
 
     Each shows every network that a finding on training errors looked at in that setting: the study that decides,

@@ -257,11 +257,8 @@ HERO = "train-error-by-depth"
 _OF_ONE = ("test-error-by-depth", "loss-curves", "accuracy-price", "gradient-norms")
 
 
-def _deciding(source: Source) -> Frames:
+def _deciding(frames: Frames, panels: list[first.Panel]) -> Frames:
     """Of a study of studies, the trials of the one that the main figure is of; all where it has one or none."""
-    frames = source.frames
-    judged = verdicts.judged_here(source.study, source.findings)
-    panels = first.panels(frames, judged, verdicts.labels(frames))
     if not panels:
         return frames
     study = panels[0][1]["study"].iloc[0]
@@ -269,27 +266,25 @@ def _deciding(source: Source) -> Frames:
     return dataclasses.replace(frames, trials=trials, cells=cells)
 
 
-def _but_shown(source: Source) -> Frames:
+def _but_shown(frames: Frames, panels: list[first.Panel]) -> Frames:
     """Without the settings that stand on the first screen, the main part aside: no figure is drawn twice."""
-    frames = source.frames
-    judged = verdicts.judged_here(source.study, source.findings)
-    shown = {
-        digest for _, trials, _ in first.panels(frames, judged, verdicts.labels(frames)) for digest in trials["digest"]
-    }
+    shown = {digest for _, trials, _ in panels for digest in trials["digest"]}
     part = main_part(frames)
     shown -= set() if part is None else set(part[1]["digest"])
-    trials = frames.trials[~frames.trials["digest"].isin(shown)]
-    return dataclasses.replace(frames, trials=trials, cells=summarize(trials))
+    return dataclasses.replace(frames, trials=frames.trials[~frames.trials["digest"].isin(shown)])
 
 
 def _pictures(source: Source) -> dict[str, Any]:
     """Every figure drawn once, by name, and the sections that they stand in."""
     drawn: dict[str, dict[str, Any]] = {}
-    deciding = _deciding(source)
+    judged = verdicts.judged_here(source.study, source.findings)
+    panels = first.panels(source.frames, judged, verdicts.labels(source.frames))
+    parts = dict.fromkeys(_OF_ONE, _deciding(source.frames, panels))
+    parts["other-settings"] = _but_shown(source.frames, panels)
     for name, chart in figures.FIGURES.items():
         if name == HERO:
             continue
-        frames = deciding if name in _OF_ONE else _but_shown(source) if name == "other-settings" else source.frames
+        frames = parts.get(name, source.frames)
         figure = chart.draw(frames)
         entry = _entry(figure, name, chart.title, _words(frames, name, figures.caption(name, figure)))
         if name == "test-error-by-depth":
