@@ -5,13 +5,13 @@ follows it. Initial values are `network`'s business.
 """
 
 from collections import OrderedDict
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.spec import PLACEMENTS, Architecture, unknown
+from models.parts import Bias, activation, norm_layer, scale
+from models.spec import PLACEMENTS, Architecture
 
 # On a 2x2 map, the tap (of nine, row by row) that leads from input position q to output position p, at [4p + q].
 _TAPS_2X2 = torch.tensor(
@@ -82,40 +82,6 @@ class Shortcut(nn.Module):
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
-def norm_layer(architecture: Architecture, channels: int, dense: bool) -> nn.Module:
-    """BatchNorm for maps or vectors, or nothing.
-
-    Raises:
-        ValueError: Another normalisation is asked for.
-    """
-    if architecture.norm == "none":
-        return nn.Identity()
-    if architecture.norm != "batch":
-        raise ValueError(unknown("norm", architecture.norm, ("batch", "none")))
-    norm = nn.BatchNorm1d(channels) if dense else nn.BatchNorm2d(channels)
-    # Only an average over all batches (momentum None) would read this counter; to count costs one kernel of eight
-    # a layer on a GPU, and 3 % of a step on a CPU.
-    norm.num_batches_tracked = None
-    norm.register_load_state_dict_pre_hook(_without_counter)  # type: ignore[no-untyped-call]
-    return norm
-
-
-def _without_counter(norm: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """A state dict may hold the counter, and torch adds it to one that is a plain dict: here nobody reads it."""
-    state.pop(f"{prefix}num_batches_tracked", None)
-
-
-def activation(architecture: Architecture) -> nn.Module:
-    """ReLU or tanh. Not in place: a block's input is also its shortcut's.
-
-    Raises:
-        ValueError: Another activation is asked for.
-    """
-    if architecture.activation not in ("relu", "tanh"):
-        raise ValueError(unknown("activation", architecture.activation, ("relu", "tanh")))
-    return nn.Tanh() if architecture.activation == "tanh" else nn.ReLU()
-
-
 def sequence(architecture: Architecture, ops: tuple[str, ...], channels: int, dense: bool) -> nn.Sequential:
     """The operations named by `ops` ("norm" or "act"), on `channels` channels."""
     made = OrderedDict[str, nn.Module]()
@@ -138,7 +104,9 @@ class Block(nn.Module):
         stride: 1, or 2 where the maps shrink (on the 3x3 layer of a bottleneck, as torchvision does, or on its first).
         layers: 2 (3x3, 3x3; He et al. 2015, figure 5 left), 3 (1x1, 3x3, 1x1; right), or 1 (dense only).
         dense: Fully connected layers instead of convolutions.
-        first: Whether the stem stands right before: its normalisation and activation serve for `before`.
+        index: The block's place in its network, from 0. Right after the stem, whose normalisation and activation serve
+            for it, a block has no `before`.
+        blocks: How many the network has.
 
     Attributes:
         shares: Whether the shortcut gets what the branch gets, not the block's input.
@@ -148,17 +116,24 @@ class Block(nn.Module):
 
     def __init__(
         self, architecture: Architecture, in_channels: int, channels: int, out_channels: int, stride: int = 1,
-        layers: int = 2, dense: bool = False, first: bool = False,
+        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2,
     ) -> None:  # fmt: skip
         super().__init__()
         order = PLACEMENTS[architecture.placement]
         widths = [in_channels, *[channels] * (layers - 1), out_channels]
-        self.before = sequence(architecture, () if first else order.before, in_channels, dense)
+        self.before = sequence(architecture, order.before if index else (), in_channels, dense)
         branch = OrderedDict[str, nn.Module]()
+        for op in order.start:
+            branch[f"{op}0"] = sequence(architecture, (op,), in_channels, dense)[0]
         for i in range(1, layers + 1):
-            branch[f"conv{i}"] = _layer(architecture, widths[i - 1], widths[i], i, layers, stride, dense)
+            branch[f"conv{i}"] = layer(architecture, widths[i - 1], widths[i], i, layers, stride, dense)
             for op in order.between if i < layers else order.end:
-                branch[f"{op}{i}"] = sequence(architecture, (op,), widths[i], dense)[0]
+                name = f"{op}{i}" if f"{op}{i}" not in branch else f"{op}{i}b"
+                branch[name] = sequence(architecture, (op,), widths[i], dense)[0]
+        if (factor := scale(architecture, out_channels, dense, index, blocks)) is not None:
+            branch["scale"] = factor
+            if architecture.norm == "bias":
+                branch["norm_last"] = Bias()
         self.branch = nn.Sequential(branch)
         self.shortcut = _shortcut(architecture, in_channels, out_channels, stride, dense)
         # A projection must see what the branch sees; an identity must stay an identity.
@@ -177,12 +152,14 @@ class Block(nn.Module):
 
     def last_factor(self) -> nn.Module:
         """The module whose parameters multiply the whole branch last: zero there makes the branch zero."""
-        return [m for m in self.branch if isinstance(m, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)][-1]
+        learnt = [m for m in self.branch if not isinstance(m, Bias) and any(True for _ in m.parameters())]
+        return learnt[-1]
 
 
-def _layer(
+def layer(
     architecture: Architecture, c_in: int, c_out: int, i: int, layers: int, stride: int, dense: bool
 ) -> nn.Module:
+    """Layer number `i` of a block's `layers`, from 1: a 3x3 convolution, a bottleneck's 1x1, or a linear map."""
     bias = architecture.conv_bias
     if dense:
         return nn.Linear(c_in, c_out, bias=bias)
@@ -212,6 +189,9 @@ def weighted(module: nn.Module) -> bool:
 
 def zero_branch(block: Block) -> None:
     """Sets the last factor of the branch to zero: the branch then adds nothing, but still learns."""
+    last = block.last_factor()
+    after = [m for m in block.branch if isinstance(m, Bias)][-1:] if block.branch[-1] is not last else []
     with torch.no_grad():
-        for parameter in block.last_factor().parameters(recurse=False):
-            parameter.zero_()
+        for module in (last, *after):
+            for parameter in module.parameters(recurse=False):
+                parameter.zero_()

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from models import settings
-from models.blocks import Block, Conv3x3, activation, norm_layer, sequence, weighted, zero_branch
+from models.blocks import Block, Conv3x3, sequence, weighted, zero_branch
+from models.joins import GATE_BIAS, Highway, Merge, Spread, StreamBlock
+from models.parts import activation, norm_layer
 from models.spec import LAYOUTS, PLACEMENTS, Architecture, ModelSpec, blocks_per_stage, stream
 
 
@@ -47,12 +49,15 @@ class Network(nn.Module):
                 stride = 2 if stage > 0 and i == 0 else 1
                 self.blocks.append(
                     _block(architecture, c_in, channels, channels * expansion, stride, min(layers, left), self.dense,
-                           first=not self.blocks)
+                           len(self.blocks), sum(self.stages))
                 )  # fmt: skip
                 c_in, left = channels * expansion, left - layers
         # A fully connected net needs a normalisation before its head: the residual sum grows with depth.
         final = _placement_final(architecture) or (("norm",) if self.dense else ())
         self.final = sequence(architecture, final, c_in, self.dense)
+        if "streams" in architecture.join:
+            self.stem.add_module("spread", Spread())
+            self.final = nn.Sequential(OrderedDict[str, nn.Module](merge=Merge(), **dict(self.final.named_children())))
         self.head = nn.Linear(c_in, spec.classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,11 +94,21 @@ def _stem(architecture: Architecture, kind: str, image: tuple[int, int, int], wi
     return nn.Sequential(made)
 
 
+_BLOCKS: dict[str, type[Block | Highway | StreamBlock]] = {
+    "sum": Block,
+    "gate": Highway,
+    "streams": StreamBlock,
+    "balanced streams": StreamBlock,
+}
+
+
 def _block(
-    architecture: Architecture, c_in: int, channels: int, c_out: int, stride: int, layers: int, dense: bool, first: bool
-) -> nn.Module:
+    architecture: Architecture, c_in: int, channels: int, c_out: int, stride: int, layers: int, dense: bool,
+    index: int, blocks: int,
+) -> nn.Module:  # fmt: skip
     if not architecture.factory:
-        return Block(architecture, c_in, channels, c_out, stride, layers, dense, first)
+        kind = _BLOCKS[architecture.join]
+        return kind(architecture, c_in, channels, c_out, stride, layers, dense, index, blocks)
     made = load_factory(architecture.factory)(in_channels=c_in, out_channels=c_out, stride=stride)
     if not isinstance(made, nn.Module):
         raise ValueError(f"{architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
@@ -166,8 +181,9 @@ def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
 
 
 def depth_of(network: nn.Module) -> int:
-    """Counts the weighted layers on the main path of a built network; shortcuts are not counted."""
-    return sum(weighted(module) for name, module in network.named_modules() if "shortcut" not in name.split("."))
+    """Counts the weighted layers on the main path of a built network; shortcuts and gates are not counted."""
+    beside = {"shortcut", "gate"}
+    return sum(weighted(module) for name, module in network.named_modules() if beside.isdisjoint(name.split(".")))
 
 
 Init = Callable[[Tensor, torch.Generator], Tensor]
@@ -209,7 +225,12 @@ def _delta_orthogonal(weight: Tensor, generator: torch.Generator) -> Tensor:
     return full
 
 
-INITS: dict[str, Init] = {"he-fan-out": _he_fan_out, "xavier": _xavier, "delta-orthogonal": _delta_orthogonal}
+INITS: dict[str, Init] = {
+    "he-fan-out": _he_fan_out,
+    "xavier": _xavier,
+    "delta-orthogonal": _delta_orthogonal,
+    "fixup": _he_fan_out,  # then scaled: see `_fixup`
+}
 
 
 def initialize(network: nn.Module, architecture: Architecture, seed: int) -> None:
@@ -239,10 +260,31 @@ def initialize(network: nn.Module, architecture: Architecture, seed: int) -> Non
                     else:
                         drawn = (torch.rand(module.bias.shape, generator=generator) * 2 - 1) * bound
                     module.bias.copy_(drawn)
+                if name.endswith(".gate") and module.bias is not None:
+                    module.bias.fill_(GATE_BIAS)
+        if architecture.init == "fixup":
+            _fixup(network)
         if architecture.zero_last:
             for module in network.modules():
                 if isinstance(module, Block):
                     zero_branch(module)
+
+
+def _fixup(network: nn.Module) -> None:
+    """Zhang et al. 2019, section 3, rules 1 and 2: head and each branch's last layer at zero, the others scaled down.
+
+    By L^(-1 / (2m - 2)), for L blocks of m layers. Their rule of a tenth of the learning rate for biases and gains is
+    not followed: here one rate serves all parameters of a net.
+    """
+    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    for block in blocks:
+        *others, last = [module for module in block.branch if weighted(module)]
+        for each in others:
+            each.weight.mul_(len(blocks) ** (-1 / (2 * len(others))))  # type: ignore[operator]
+        last.weight.zero_()  # type: ignore[operator]
+    assert isinstance(network, Network)
+    for parameter in network.head.parameters():
+        parameter.zero_()
 
 
 def _leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -28,10 +28,12 @@ class Architecture:
         shortcut: A key of `SHORTCUTS`; a plain net and its residual twin differ in this field only.
         placement: A key of `PLACEMENTS`: where normalisation and ReLU stand relative to the addition.
         init: A key of `network.INITS`.
-        norm: "batch" or "none".
-        activation: "relu" or "tanh".
+        norm: "batch", "layer", "rms", "group", "bias" (Fixup's scalar) or "none".
+        activation: "relu", "tanh" or "swish".
         conv_bias: Whether convolutions before a normalisation keep a bias.
         zero_last: Whether the last factor of each branch starts at zero (Goyal et al. 2017, section 5.1).
+        scale: A key of `SCALES`: what a branch is multiplied by before it joins.
+        join: A key of `JOINS`.
         early_stride: Whether a bottleneck's first layer has the stride (He et al.), not its second (torchvision).
         factory: "package.module:name" of a user's own function, or "".
         code: Digest of that function's source file, or "": another source makes another trial.
@@ -47,6 +49,8 @@ class Architecture:
     activation: str = "relu"
     conv_bias: bool = False
     zero_last: bool = False
+    scale: str = "none"
+    join: str = "sum"
     early_stride: bool = False
     factory: str = ""
     code: str = ""
@@ -62,7 +66,8 @@ class Architecture:
 class Placement:
     """Order of operations in a block (He et al. 2016, figure 4), around its convolutions.
 
-    branch = `before`, conv, (`between`, conv)..., `end`; then the addition; then `after`.
+    branch = `before`, `start`, conv, (`between`, conv)..., `end`; then the addition; then `after`. A projection on the
+    shortcut sees what follows `before`.
     `final` stands once, between the last block and the head. The stem is always conv, norm, ReLU, so the
     first block of a net has no `before` (He et al. 2016, appendix: the first activation is shared).
     """
@@ -72,6 +77,7 @@ class Placement:
     end: tuple[str, ...]
     after: tuple[str, ...]
     final: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
 
 
 PLACEMENTS: dict[str, Placement] = {
@@ -80,6 +86,25 @@ PLACEMENTS: dict[str, Placement] = {
     "relu-before-add": Placement((), ("norm", "act"), ("norm", "act"), ()),  # figure 4c
     "relu-only-preact": Placement(("act",), ("norm", "act"), ("norm",), (), ("act",)),  # figure 4d
     "preact": Placement(("norm", "act"), ("norm", "act"), (), (), ("norm", "act")),  # figure 4e
+    "fixup": Placement((), ("norm", "act", "norm"), (), ("act",), ("norm",), ("norm",)),  # Zhang et al. 2019, figure 1
+}
+
+# What a branch is multiplied by, after its last layer and normalisation.
+SCALES: dict[str, str] = {
+    "none": "nothing",
+    "gain": "one learnt number; 0 at the start where `zero_last`, else 1",
+    "channel-gain": "a learnt number per channel, small at the start: 0.1, or 1e-6 in deep nets",
+    "1/sqrt(blocks)": "one over the square root of the number of blocks",
+    "base/blocks": "one in a net of 18 layers of two-layer blocks; in others less, as the number of blocks is more",
+    "survival": "0 or 1 by chance for each batch; kept less often the deeper the block",
+}
+
+# How branch and input become the block's output.
+JOINS: dict[str, str] = {
+    "sum": "their sum",
+    "gate": "each layer has a learnt gate between what it computes and its input",
+    "streams": "four streams, which each branch reads, writes and mixes by learnt weights",
+    "balanced streams": "as streams; the mixing weights are doubly stochastic",
 }
 
 # What stands on the shortcut. A, B and C are the options of He et al. 2015, section 4.1.
@@ -128,6 +153,36 @@ ARCHITECTURES: dict[str, Architecture] = {
                      source="akamaster/pytorch_resnet_cifar10, option A"),
         Architecture("preact-shared", "residual (pre-activation), shortcut activated where the shape changes",
                      shortcut="A-shared", placement="preact", source="facebookarchive/fb.resnet.torch, preresnet"),
+        Architecture("preact-zero", "pre-activation, last layer starts at zero", placement="preact", zero_last=True,
+                     source="Goyal et al. 2017, section 5.1, in He et al. 2016's block"),
+        Architecture("rezero-bn", "ReZero", placement="relu-before-add", scale="gain", zero_last=True,
+                     source="Bachlechner et al. 2020, equation 1; BatchNorm kept, as in its authors' ResNet"),
+        Architecture("skipinit", "SkipInit, no normalisation", placement="preact", norm="none", conv_bias=True,
+                     scale="gain", zero_last=True, source="De and Smith 2020, section 4"),
+        Architecture("fixup", "Fixup, no normalisation", placement="fixup", norm="bias", scale="gain", init="fixup",
+                     source="Zhang et al. 2019, section 3 and figure 1"),
+        Architecture("layerscale", "pre-activation, LayerScale", placement="preact", scale="channel-gain",
+                     source="Touvron et al. 2021 (CaiT), section 2"),
+        Architecture("preact-sqrt", "pre-activation, branch over sqrt(blocks)", placement="preact",
+                     scale="1/sqrt(blocks)", source="Bordelon et al. 2023, arXiv 2309.16620"),
+        Architecture("preact-depth", "pre-activation, branch over depth", placement="preact", scale="base/blocks",
+                     source="Dey et al. 2025 (CompleteP), arXiv 2505.01618"),
+        Architecture("preact-layer", "pre-activation, LayerNorm", placement="preact", norm="layer",
+                     source=_HE16 + "figure 4e; Ba et al. 2016"),
+        Architecture("preact-rms", "pre-activation, RMSNorm", placement="preact", norm="rms",
+                     source=_HE16 + "figure 4e; Zhang and Sennrich 2019"),
+        Architecture("preact-group", "pre-activation, group normalisation", placement="preact", norm="group",
+                     source=_HE16 + "figure 4e; Wu and He 2018"),
+        Architecture("preact-none", "pre-activation, no normalisation", placement="preact", norm="none",
+                     conv_bias=True, source=_HE16 + "figure 4e, without BatchNorm"),
+        Architecture("highway", "highway net", norm="none", conv_bias=True, join="gate",
+                     source="Srivastava et al. 2015, equation 3"),
+        Architecture("stochastic-depth", "post-activation, stochastic depth", scale="survival",
+                     source="Huang et al. 2016, section 3"),
+        Architecture("hyper", "hyper-connections, static, 4 streams", placement="preact", join="streams",
+                     source="Zhu et al. 2024, equations 1 to 5 and 14"),
+        Architecture("mhc", "mHC, static, 4 streams", placement="preact", join="balanced streams",
+                     source="Xie et al. 2025, equations 3, 8 and 9"),
         Architecture("preact-b", "residual (pre-activation), projection where the shape changes", shortcut="B-bare",
                      placement="preact", early_stride=True, source=_HE16 + "its authors' resnet-1k-layers"),
     )

@@ -29,7 +29,13 @@ from results import stats
 from results.tables import Frames
 
 # Where the shortcut leaves and joins (He et al. 2016, figure 4) and what stands on it (their table 1).
-WHERE = tuple(n for n, a in ARCHITECTURES.items() if a.shortcut == "A" and not a.zero_last and a.placement != "post")
+_ORIGINAL = ARCHITECTURES["resnet"]
+WHERE = tuple(
+    name
+    for name, row in ARCHITECTURES.items()
+    if row.placement != _ORIGINAL.placement
+    and replace(row, placement="post", **{f: getattr(_ORIGINAL, f) for f in ("name", "label", "source")}) == _ORIGINAL
+)
 WHAT = tuple(n for n, a in ARCHITECTURES.items() if a.shortcut in ("B", "C", "half", "dropout"))
 
 

@@ -122,7 +122,7 @@ def test_depth_is_the_number_of_weighted_layers(name: str, layout: str) -> None:
     for depth in {smallest, *(d for d in LAYOUTS[layout].examples if d <= 56)}:
         network = made(name, layout, depth, 4)
         assert depth_of(network) == depth, (name, layout, depth)
-        main = [m for k, m in network.named_modules() if ".shortcut" not in k]
+        main = [m for k, m in network.named_modules() if ".shortcut" not in k and not k.endswith(".gate")]
         assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in main) == depth
 
 
@@ -134,11 +134,12 @@ def test_a_thousand_layers_are_a_thousand(name: str, layout: str, depth: int) ->
     assert depth_of(made(name, layout, depth, 2)) == depth
 
 
-def test_plain_nets_have_no_shortcut_and_residual_ones_one_a_block() -> None:
+def test_plain_nets_have_no_shortcut_and_residual_ones_one_per_block_or_gated_layer() -> None:
     for name, row in ARCHITECTURES.items():
         network = made(name, "four-stage", 34, 4)
         with_shortcut = [m for k, m in network.named_modules() if k.endswith(".shortcut")]
-        assert len(with_shortcut) == (16 if row.residual else 0), name
+        expected = 0 if not row.residual else 32 if row.join == "gate" else 16
+        assert len([m for m in with_shortcut if m is not None]) == expected, name
     projections = [m for m in made("resnet-c", "cifar", 20, 4).modules() if isinstance(m, Shortcut)]
     assert not projections
 
