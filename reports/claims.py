@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.finding import Finding, GrowthRow, Verdict, percent, points
-from reports.judges import compare, costs, errors, growth, inside, labels, looks, overflow, transfers
+from reports.judges import compare, costs, designs, errors, growth, inside, labels, looks, overflow, transfers
 from reports.judges.errors import Deciding
 from reports.protocol import DEEP, FITTED, FLAT, LASTS, MARGIN, NOT_TRAINED, SAME_FUNCTION, SMALL, TRAINED
 from results import stats
@@ -240,6 +240,20 @@ CLAIMS: dict[str, Claim] = {
             ("digits-lr", "digits"),
             transfers.lr_transfers,
             figures=("best-rates", "learning-rates"),
+        ),
+        Claim(
+            designs.CLAIM,
+            "This design survives depth",
+            "Which designs of a residual net do at least as well as the document's block, however deep?",
+            OWN_QUESTION,
+            "Each design beside the document's block, at equal depth, seeds paired. Supported: at every depth tried "
+            f"with both, its training error is less than {points(MARGIN)} above that of the block ({_BOUND}). Refuted: "
+            "at some depth it is more than that above (Holm over all designs and depths of the table), or only this "
+            f"design mostly diverges. Where the block itself does not train, only a design that trains to "
+            f"{percent(TRAINED)} is no worse. {_BADLY} {_ONE_RATE} {_TRIED}",
+            ("designs",),
+            designs.survive,
+            figures=("best-rates", "train-error-by-depth"),
         ),
     )
 }

@@ -1,5 +1,6 @@
 """A residual net beside `resnet`, the document's block, at equal depth: what someone with a block of her own asks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.finding import Finding, PlacementRow, Verdict, known, percent, points
@@ -11,25 +12,32 @@ from reports.protocol import DEEP, MARGIN, NOT_TRAINED, TRAINED
 from results import stats
 
 
-def no_worse(claim: str, measure: str, mine: Ladder, original: Ladder) -> Finding:
-    """Whether a net is at most `MARGIN` worse than the original at every depth of both (intersection-union test).
+def no_worse(claim: str, measure: str, others: Sequence[Ladder], original: Ladder) -> list[Finding]:
+    """Whether each net is at most `MARGIN` worse than the original at every depth of both (intersection-union test).
 
     Supported: the one-sided upper bound of its error above the original's is under the margin at every depth. Refuted:
-    at some depth it is above the margin (Holm over depths), or only this net mostly diverges, and nothing of
-    `badly.doubt` speaks against it. Where the original does not train, only a net that does is no worse.
+    at some depth it is above the margin (Holm over the depths of all these nets), or only this net mostly diverges,
+    and nothing of `badly.doubt` speaks against it. Where the original does not train, only a net that does is no worse.
+
+    Returns:
+        A finding for each of the nets, in their order, about that net.
     """
-    subject = f"{mine.subject}, against {original.subject}"
-    base = rules.start(claim, measure, mine).but(subject=subject, trials=(*mine.trials, *original.trials))
-    depths = [depth for depth in mine.depths if depth in original.depths]
-    if reason := _cannot(mine, original, depths):
-        return base.but(reason=f"{reason} ({at_steps(mine)})")
-    pairs = [pair(original, mine, depth) for depth in depths]
-    adjusted = stats.holm([found.p_above(MARGIN) for found, _ in pairs])
-    rows = [
-        replace(row, state=_state(mine, original, row.depth, found, p))
-        for (found, row), p in zip(pairs, adjusted, strict=True)
+    common = [[depth for depth in mine.depths if depth in original.depths] for mine in others]
+    reasons = [_cannot(mine, original, depths) for mine, depths in zip(others, common, strict=True)]
+    pairs = [
+        [] if reason else [pair(original, mine, depth) for depth in depths]
+        for mine, depths, reason in zip(others, common, reasons, strict=True)
     ]
-    return _verdict(base.but(details=tuple(rows)), rows, mine, original)
+    adjusted = iter(stats.holm([found.p_above(MARGIN) for own in pairs for found, _ in own]))
+    judged = []
+    for mine, own, reason in zip(others, pairs, reasons, strict=True):
+        base = rules.start(claim, measure, mine).but(trials=(*mine.trials, *original.trials))
+        if reason:
+            judged.append(base.but(reason=f"{reason} ({at_steps(mine)})"))
+            continue
+        rows = [replace(row, state=_state(mine, original, row.depth, found, next(adjusted))) for found, row in own]
+        judged.append(_verdict(base.but(details=tuple(rows)), rows, mine, original))
+    return judged
 
 
 def _cannot(mine: Ladder, original: Ladder, depths: list[int]) -> str:

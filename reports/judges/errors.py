@@ -112,11 +112,12 @@ def apply(
                 finding = rule(claim, measure, ladder)
                 used = [row for row in searched if row["trials"] <= set(finding.trials)]
                 own = any(row["architecture"] == ladder.subject for row in used)
-                found.append(finding.but(setting=_setting(ladder, own), details=_with_lr(finding, used)))
+                found.append(finding.but(setting=search_setting(ladder, own), details=_with_lr(finding, used)))
     return found
 
 
-def _setting(ladder: Ladder, searched: bool) -> str:
+def search_setting(ladder: Ladder, searched: bool) -> str:
+    """A ladder's setting, and where its learning rates are from, as findings print it."""
     rates = "each depth at its own best lr" if searched else ""
     if ladder.rates < LEAST_SEARCHED and ladder.lr_from == "study":
         rates = "one learning rate"
@@ -162,8 +163,9 @@ def _against_resnet(claim: str, trials: pd.DataFrame) -> list[Finding]:
         for mine in ladders(best, measure, [name for name in residual(trials) if name != "resnet"]):
             for original in originals:
                 if (original.study, original.setting) == (mine.study, mine.setting):
-                    finding = beside.no_worse(claim, measure, mine, original)
-                    found.append(finding.but(setting=_setting(mine, mine.rates > 1)))
+                    finding = beside.no_worse(claim, measure, [mine], original)[0]
+                    subject = f"{mine.subject}, against {original.subject}"
+                    found.append(finding.but(subject=subject, setting=search_setting(mine, mine.rates > 1)))
     return found
 
 

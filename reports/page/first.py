@@ -21,7 +21,8 @@ from reports.finding import (
     TwinRow,
     points,
 )
-from reports.page import beside, verdicts
+from reports.judges import designs
+from reports.page import beside, survival, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import MARGIN, SAME_FUNCTION
@@ -216,6 +217,8 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
         return _beside_the_document(source) or source.study.title
     clauses: list[str] = []
     for claim, found in ranked(judged):
+        if claim.id == designs.CLAIM and (said := survival.message(found)):
+            return said
         said = _clause(claim, found, columns(judged, labels), labels)
         if said and not (clauses and OPEN in said):
             clauses.append(said)

@@ -15,7 +15,8 @@ import jinja2
 from markupsafe import Markup
 
 from reports.claims import LOOKED, Claim, Finding
-from reports.page import beside, care, context, data, first, verdicts
+from reports.judges import designs
+from reports.page import beside, care, context, data, first, survival, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
 from results.figures import cost as cost_figures
@@ -130,6 +131,7 @@ def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "machine": context.machine(source.frames),
         "facts": context.facts(source),
         "matrix": first.matrix(judged, names),
+        "survival": survival.table(source, judged),
         "limits": verdicts.limits(judged),
         "main": main,
         "main_words": words,
@@ -148,6 +150,8 @@ def _main(
 ) -> tuple[list[dict[str, Any]], str]:
     """The main figure, of the claim that the message is about: where it is about errors, its settings side by side."""
     about = first.message_claim(judged)
+    if about is not None and about[0].id == designs.CLAIM and drawn["designs"]["svg"]:
+        return _again(drawn["designs"])
     if about is not None and about[0].glance == "costs" and drawn["step-time"]["svg"]:
         return _again(drawn["step-time"])
     if not judged and drawn["document-curve"]["svg"]:

@@ -4,6 +4,7 @@ Its own file because the page (legend, dark mode) and the figures must agree on 
 imports no seaborn.
 """
 
+import colorsys
 import io
 import math
 import re
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 from xml.sax.saxutils import escape
+
+from models.spec import ARCHITECTURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +42,7 @@ _DASHED = (0.0, (4.0, 1.5))
 _DOTTED = (0.0, (1.2, 1.4))
 
 # Hues of Okabe and Ito 2008 for the default ladder, then Tol 2021 ("muted"), darkened where 3:1 asked for it.
-STYLES: dict[str, Style] = {
+_CHOSEN: dict[str, Style] = {
     "plain": Style("#d55e00", "s", "-", "#ff8a3d"),
     "resnet": Style("#0072b2", "o", "-", "#56b4e9"),
     "preact": Style("#00875f", "^", "-", "#2fcc9b"),
@@ -57,6 +60,31 @@ STYLES: dict[str, Style] = {
     "preact-shared": Style("#3d7d2f", (3, 0, 180), _DOTTED, "#8fce7d"),
     "preact-b": Style("#1d6b54", (4, 0, 45), _DOTTED, "#6fd3b4"),
 }
+
+
+def _derived(names: Sequence[str]) -> dict[str, Style]:
+    """Looks of architectures for which none was chosen: hues a golden angle apart, polygons and stars."""
+    made = {}
+    for i, name in enumerate(names):
+        hue, sides = (0.12 + i * (math.sqrt(5) - 1) / 2) % 1, 4 + i // 3
+        marker = (sides, i % 3 % 2, 20 if i % 3 < 2 else 65)
+        dark = 0.72
+        light = next(v for v in (0.40, 0.34, 0.28, 0.22) if _luminance(hue, v) < 0.25)
+        made[name] = Style(_hex(hue, light), marker, (_DASHED, _DOTTED)[i % 2], _hex(hue, dark))
+    return made
+
+
+def _hex(hue: float, lightness: float) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, lightness, 0.55))
+
+
+def _luminance(hue: float, lightness: float) -> float:
+    """Relative luminance, as WCAG 2.2 defines it; under 0.3 it is 3:1 against a light ground."""
+    linear = [part**2.2 for part in colorsys.hls_to_rgb(hue, lightness, 0.55)]
+    return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+
+
+STYLES: dict[str, Style] = {**_CHOSEN, **_derived([name for name in ARCHITECTURES if name not in _CHOSEN])}
 
 # Users' own architectures, in the order of their names.
 _SPARE = (

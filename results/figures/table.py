@@ -14,6 +14,7 @@ from bench.store import record
 from results.figures import style
 from results.figures.cost import accuracy_price, cost_chart, operators, roofline
 from results.figures.curves import document_curve, loss_curves
+from results.figures.designs import designs
 from results.figures.errors import error_chart, other_settings
 from results.figures.panels import notes
 from results.figures.precision import by_precision
@@ -32,7 +33,7 @@ class Chart:
     """A row of `FIGURES`.
 
     Attributes:
-        section: Part of the page that it stands in.
+        section: Part of the page that it stands in; "survival" is its first screen.
         title: As the page heads it.
         caption: How to read it, in a sentence or two; what only some such figures draw, they add (see `caption`).
         needs: What would fill it, said where the records do not.
@@ -63,6 +64,15 @@ FIGURES: dict[str, Chart] = {
         "training trials",
         "digits",
         error_chart("train_error"),
+    ),
+    "designs": Chart(
+        "survival",
+        "Designs side by side",
+        "Each mark is the mean training error of a design's nets of one depth, over seeds, on a logarithmic axis; the "
+        "best at the deepest depth that all were tried at stands on top.",
+        "a study of many designs",
+        "designs",
+        designs,
     ),
     "test-error-by-depth": Chart(
         "errors",

@@ -1,0 +1,95 @@
+"""The survival table: a row per design, its errors by depth, how soon it learns, what it costs, and its verdict.
+
+Own file because it joins the findings of one claim with numbers of the frames. It judges nothing.
+"""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from models.spec import ARCHITECTURES
+from reports.claims import Claim, Finding, Verdict
+from reports.judges.designs import CLAIM
+from reports.page import verdicts
+from reports.page.context import Source
+from reports.page.words import NOTHING, number, sentence
+from results import survival
+from results.figures.ladder import short
+
+ORIGINAL = "resnet"
+# In the table for comparison, and no designs of a residual net.
+CONTROLS = tuple(name for name, row in ARCHITECTURES.items() if not row.residual)
+
+
+def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> dict[str, Any]:
+    """Heads and rows, the best design at the deepest common depth first; no rows where the claim is not judged.
+
+    Returns:
+        "claim": its row; "depths"; "rows": name, label, errors by depth (text, whether one failed), verdict (as the
+        first screen's pills take it, None for the block that the others stand beside), and what else is measured.
+    """
+    claim, findings = next(((c, f) for c, f in judged if c.id == CLAIM), (None, []))
+    study = next((f.study for f in findings if f.study), "")
+    designs = survival.designs(source.frames, study) if study else []
+    if claim is None or not designs:
+        return {"rows": []}
+    cells = source.frames.cells[source.frames.cells["study"] == study]
+    labels = verdicts.labels(source.frames)
+    by_name = {finding.subject: finding for finding in findings}
+    depths = sorted(cells["depth"].unique())
+    rows = [
+        {
+            "name": row.architecture,
+            "label": short(labels.get(row.architecture, row.architecture)),
+            "errors": [_error(cells, row.architecture, depth) for depth in depths],
+            "verdict": _verdict(by_name.get(row.architecture), labels),
+            "original": row.architecture == ORIGINAL,
+            "steps": number(row.steps) if math.isfinite(row.steps) else "never" if row.steps == math.inf else NOTHING,
+            "exponent": f"{row.exponent:.2f}" if math.isfinite(row.exponent) else NOTHING,
+            "rates": row.rates or NOTHING,
+            "ms": number(row.ms_per_layer, 2),
+            "mib": number(row.mib_per_layer, 2),
+        }
+        for row in survival.ranked(designs, cells)
+    ]
+    return {"claim": claim, "depths": depths, "rows": rows, "at": designs[0].depth, "reached": survival.REACHED}
+
+
+def _error(cells: pd.DataFrame, name: str, depth: int) -> dict[str, Any]:
+    found = cells[(cells["architecture"] == name) & (cells["depth"] == depth)]
+    if found.empty:
+        return {"text": "not run", "lost": False}
+    cell = found.iloc[0]
+    if cell["n_failed"]:
+        how = "diverged" if cell["n_diverged"] == cell["n_failed"] else "failed"
+        return {"text": f"{how} {cell['n_failed']} of {cell['n']}", "lost": True}
+    return {"text": f"{100 * cell['train_error_mean']:.1f}", "lost": False}
+
+
+def _verdict(finding: Finding | None, labels: dict[str, str]) -> dict[str, str] | None:
+    if finding is None:
+        return None
+    reason = sentence(verdicts.named(finding.reason, labels))
+    words = {Verdict.SUPPORTED: "no worse", Verdict.REFUTED: "worse", Verdict.INCONCLUSIVE: "open"}[finding.verdict]
+    return {
+        "text": words,
+        "symbol": verdicts.SYMBOLS[finding.verdict],
+        "verdict": str(finding.verdict),
+        "reason": reason,
+    }
+
+
+def message(findings: list[Finding]) -> str:
+    """What the table says in a sentence; empty where nothing is decided."""
+    known = [f for f in findings if f.details and f.subject not in CONTROLS]
+    good = sum(f.verdict == Verdict.SUPPORTED for f in known)
+    bad = sum(f.verdict == Verdict.REFUTED for f in known)
+    if not good and not bad:
+        return ""
+    depth = max(row.depth for f in known for row in f.details if hasattr(row, "depth"))
+    parts = [f"{good} of {len(known)} designs do at least as well as the document's block at up to {depth} layers"]
+    parts += [f"{bad} do{'es' * (bad == 1)} worse"] if bad else []
+    rest = len(known) - good - bad
+    parts += [f"{rest} {'is' if rest == 1 else 'are'} open"] if rest else []
+    return "; ".join(parts)

@@ -1,0 +1,109 @@
+"""Designs of residual nets side by side: how soon they learn, how their best rate goes with depth, what a layer costs.
+
+Frames in, numbers out, of one study. Errors by depth are `Frames.cells`; which design is no worse than which is the
+report's business.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from results import search
+from results.tables import Frames
+
+# A net has begun to learn its training set when its running error over an epoch is at most this.
+REACHED = 0.05
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a survival table says of one architecture, its errors apart; NaN where there is no number.
+
+    Attributes:
+        architecture: Its name.
+        depth: The depth that `steps` is of: the deepest that every architecture was tried at.
+        steps: Training steps until the mean running error over an epoch was at most `REACHED`, the median over seeds;
+            infinite where most seeds never got there.
+        exponent: Power of depth that its best learning rate goes with.
+        rates: Learning rates that the search tried, over all depths.
+        ms_per_layer: Time of a training step per layer, between the shallowest and the deepest net measured.
+        mib_per_layer: Memory kept between forward and backward pass per layer, likewise.
+    """
+
+    architecture: str
+    depth: int
+    steps: float
+    exponent: float
+    rates: int
+    ms_per_layer: float
+    mib_per_layer: float
+
+
+# So many residual designs make a study of designs.
+LEAST_DESIGNS = 6
+
+
+def study_of(frames: Frames) -> str:
+    """The study with the most designs beside the document's block; empty where none has `LEAST_DESIGNS`."""
+    trials = frames.trials[frames.trials["comparable"] & frames.trials["residual"]]
+    studies = trials[trials["study"].isin(trials.loc[trials["architecture"] == "resnet", "study"])]
+    counts = studies.groupby("study")["architecture"].nunique()
+    return str(counts.idxmax()) if len(counts) and counts.max() > LEAST_DESIGNS else ""
+
+
+def ranked(rows: list[Design], cells: pd.DataFrame) -> list[Design]:
+    """The designs by their mean training error at the deepest common depth, best first, failed nets last."""
+    deepest = cells[cells["depth"] == max((row.depth for row in rows), default=0)].set_index("architecture")
+    worst = deepest["train_error_mean"].where(deepest["n_failed"] == 0, 2.0).to_dict()
+    return sorted(rows, key=lambda row: (worst.get(row.architecture, 3.0), row.architecture))
+
+
+def designs(frames: Frames, study: str) -> list[Design]:
+    """A row per architecture of the study, in the order of its trials' names; empty where it has no trials."""
+    trials = frames.trials[(frames.trials["study"] == study) & frames.trials["comparable"]]
+    names = sorted(trials["architecture"].unique())
+    if not names:
+        return []
+    common = set.intersection(*(set(trials.loc[trials["architecture"] == name, "depth"]) for name in names))
+    deepest = max(common, default=0)
+    tried = search.tried(frames)
+    arms = {arm[0].architecture: arm for arm in search.ladders(search.nets(tried[tried["study"] == study]))}
+    cost = frames.cost[(frames.cost["study"] == study) & frames.cost["comparable"]]
+    found = []
+    for name in names:
+        arm = arms.get(name, [])
+        own = cost[cost["architecture"] == name]
+        found.append(
+            Design(
+                architecture=name,
+                depth=deepest,
+                steps=_steps(frames.epochs, trials[(trials["architecture"] == name) & (trials["depth"] == deepest)]),
+                exponent=search.exponent(arm).value if arm else math.nan,
+                rates=sum(len(net.rates) for net in arm),
+                ms_per_layer=_per_layer(own, "step_time_s") * 1000,
+                mib_per_layer=_per_layer(own, "saved_activation_bytes") / MIB,
+            )
+        )
+    return found
+
+
+def _steps(epochs: pd.DataFrame, trials: pd.DataFrame) -> float:
+    """The median over these trials of the step by which each reached `REACHED`; infinite for one that never did."""
+    if trials.empty:
+        return math.nan
+    soonest = []
+    for digest in trials["digest"]:
+        rows = epochs[epochs["digest"] == digest].sort_values("epoch")
+        there = (rows["train_error"] <= REACHED).to_numpy()
+        soonest.append(float(rows["steps"].cumsum().to_numpy()[there.argmax()]) if there.any() else math.inf)
+    return sorted(soonest)[len(soonest) // 2]
+
+
+def _per_layer(cost: pd.DataFrame, column: str) -> float:
+    """Rise of a cost from the shallowest to the deepest net, per layer; NaN where fewer than two depths have it."""
+    known = cost[cost[column].notna()].groupby("depth")[column].median()
+    if len(known) < 2:
+        return math.nan
+    return float((known.iloc[-1] - known.iloc[0]) / (known.index[-1] - known.index[0]))
