@@ -17,7 +17,7 @@ from results import stats
 from results.convergence import LEAST_RATE, LEVEL, MOST_ABOVE_BEST
 from results.tables import Frames
 
-__all__ = ["CLAIMS", "Claim", "Finding", "Verdict", "judge"]
+__all__ = ["CLAIMS", "SURVIVAL", "Claim", "Finding", "Verdict", "judge"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Claim:
         figures: Keys of `results.figures.table.FIGURES` that it is read from, beside the figure of its judged numbers.
         glance: What its card's small figure draws: the numbers judged, or the errors or costs themselves.
         arms: Architectures in that figure, where it draws errors.
+        by_name: Judged on the page of a study that names it only; others answer nearly the same by another claim.
     """
 
     id: str
@@ -50,12 +51,16 @@ class Claim:
     figures: tuple[str, ...] = ()
     glance: Literal["judged", "errors", "costs"] = "judged"
     arms: tuple[str, ...] = ()
+    by_name: bool = False
 
     @property
     def study(self) -> str:
         """The study to run for an answer."""
         return self.studies[-1]
 
+
+# The claim that a table of designs is made of.
+SURVIVAL = designs.CLAIM
 
 # The source of a question that is none of the document's claims.
 OWN_QUESTION = "a question of the suite's own"
@@ -254,6 +259,7 @@ CLAIMS: dict[str, Claim] = {
             ("designs",),
             designs.survive,
             figures=("best-rates", "train-error-by-depth"),
+            by_name=True,
         ),
     )
 }

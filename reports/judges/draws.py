@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.finding import Finding, Verdict
-from reports.judges import compare, costs, growth, inside, labels, rules, thousand
+from reports.judges import beside, compare, costs, growth, inside, labels, rules, thousand
 from reports.judges.ladders import Ladder, Tried
 from results.convergence import CONVERGED, convergence, ending
 from results.stats import LOOKS
@@ -263,5 +263,26 @@ def benefit(mine: float, plain: float, spread: float) -> Draw:
     def draw(rng: np.random.Generator) -> Finding:
         net, twin = (ladder(noisy(rng, [0.01, mean], spread), depths=(18, 258)) for mean in (mine, plain))
         return compare.benefit("conv-and-dense", "train_error", net, replace(twin, subject="plain"))
+
+    return draw
+
+
+# Designs of a table, beside the document's block.
+DESIGNS = 18
+
+
+def designs(last: float, spread: float, every: bool = False) -> Draw:
+    """A table of designs beside the block, whose errors are 5 %: one ends so at the deepest, or every one does.
+
+    The finding is that design's; of every one, the first that is called worse, if any is.
+    """
+
+    def draw(rng: np.random.Generator) -> Finding:
+        original = ladder(noisy(rng, means(0.05, 0.05), spread))
+        lasts = [last] * DESIGNS if every else [last, *[0.05] * (DESIGNS - 1)]
+        others = [ladder(noisy(rng, means(0.05, end), spread), f"design {i}") for i, end in enumerate(lasts)]
+        found = beside.no_worse("designs-survive", "train_error", others, original)
+        worse = [finding for finding in found if finding.verdict == Verdict.REFUTED]
+        return worse[0] if every and worse else found[0]
 
     return draw

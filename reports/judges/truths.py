@@ -16,6 +16,7 @@ from reports.judges.draws import (
     cost,
     decay,
     degrades,
+    designs,
     fitting,
     gap_at_a_quarter,
     grown,
@@ -170,4 +171,9 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("lr-transfers", "at each rate one depth is worse by the margin", None, searched(_TWO_RATES, NOISY, SEEDS)),
     Truth("lr-transfers", "one rate is the best of all depths", S, searched(_ONE_BEST, QUIET, SEEDS)),
     Truth("lr-transfers", "the best rate falls tenfold, at a price of 10 points", R, searched(_FALLING, QUIET, SEEDS)),
+    Truth("designs-survive", "one of 18 designs is worse by the margin", None, designs(0.05 + MARGIN, NOISY)),
+    Truth("designs-survive", "each of 18 is worse by the margin", None, designs(0.05 + MARGIN, NOISY, every=True), R),
+    Truth("designs-survive", "all are equal, 0.2 points between seeds", S, designs(0.05, QUIET)),
+    Truth("designs-survive", "one is 20 points worse, deep", R, designs(0.25, QUIET)),
+    Truth("designs-survive", "one diverges, deep", R, designs(1.0, QUIET)),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.claims import Claim, Finding, Verdict
+from reports.claims import SURVIVAL, Claim, Finding, Verdict
 from reports.finding import (
     OVERFLOWS,
     ArmRow,
@@ -21,7 +21,6 @@ from reports.finding import (
     TwinRow,
     points,
 )
-from reports.judges import designs
 from reports.page import beside, survival, verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence, short_effect
@@ -217,7 +216,7 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
         return _beside_the_document(source) or source.study.title
     clauses: list[str] = []
     for claim, found in ranked(judged):
-        if claim.id == designs.CLAIM and (said := survival.message(found)):
+        if claim.id == SURVIVAL and (said := survival.message(found)):
             return said
         said = _clause(claim, found, columns(judged, labels), labels)
         if said and not (clauses and OPEN in said):

@@ -14,8 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports.claims import LOOKED, Claim, Finding
-from reports.judges import designs
+from reports.claims import LOOKED, SURVIVAL, Claim, Finding
 from reports.page import beside, care, context, data, first, survival, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
@@ -150,7 +149,7 @@ def _main(
 ) -> tuple[list[dict[str, Any]], str]:
     """The main figure, of the claim that the message is about: where it is about errors, its settings side by side."""
     about = first.message_claim(judged)
-    if about is not None and about[0].id == designs.CLAIM and drawn["designs"]["svg"]:
+    if about is not None and about[0].id == SURVIVAL and drawn["designs"]["svg"]:
         return _again(drawn["designs"])
     if about is not None and about[0].glance == "costs" and drawn["step-time"]["svg"]:
         return _again(drawn["step-time"])

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from models.spec import ARCHITECTURES
-from reports.claims import Claim, Finding, Verdict
-from reports.judges.designs import CLAIM
+from reports.claims import SURVIVAL, Claim, Finding, Verdict
 from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.words import NOTHING, number, sentence
@@ -29,7 +28,7 @@ def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> dict[str
         "claim": its row; "depths"; "rows": name, label, errors by depth (text, whether one failed), verdict (as the
         first screen's pills take it, None for the block that the others stand beside), and what else is measured.
     """
-    claim, findings = next(((c, f) for c, f in judged if c.id == CLAIM), (None, []))
+    claim, findings = next(((c, f) for c, f in judged if c.id == SURVIVAL), (None, []))
     study = next((f.study for f in findings if f.study), "")
     designs = survival.designs(source.frames, study) if study else []
     if claim is None or not designs:

@@ -135,7 +135,7 @@ def judged_here(study: Study, findings: dict[str, list[Finding]]) -> list[tuple[
         return [(claim, found) for claim, found in chosen if found and claim.id in study.claims]
     if alone(study):
         return []
-    return [(claim, found) for claim, found in chosen if fed(found)]
+    return [(claim, found) for claim, found in chosen if fed(found) and not claim.by_name]
 
 
 def limits(judged: list[tuple[Claim, list[Finding]]]) -> str:

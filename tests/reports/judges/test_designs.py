@@ -1,12 +1,19 @@
 """Designs beside the document's block: one table, one correction over all of it."""
 
+import dataclasses
+from pathlib import Path
+
 from made_cases import RISING, study, thorough
 from made_up import frames
 
+from bench.plan import study as studies
+from bench.plan.trial import architecture
 from reports.claims import judge
 from reports.finding import Finding
 from reports.judges.designs import CLAIM
 from reports.page import survival
+from reports.page.render import page
+from reports.sources import judged
 
 GOOD = {18: 0.03, 66: 0.03, 258: 0.03}
 BAD = {depth: RISING[depth] for depth in GOOD}
@@ -61,3 +68,34 @@ def test_the_message_counts_residual_designs_only() -> None:
     by_depth: dict[str, dict[int, float | None]] = {n: dict(GOOD) for n in ("resnet", "preact", "skipinit")}
     told = survival.message(list(findings({**by_depth, "plain": {**GOOD, 258: None}}).values()))
     assert told == "2 of 2 designs do at least as well as the document's block at up to 258 layers"
+
+
+def test_a_block_of_ones_own_is_a_row_of_the_pages_table(tmp_path: Path) -> None:
+    """One TOML is all that it takes: see CONTRIBUTING, "Try your own block"."""
+    (tmp_path / "mine.py").write_text("from torch import nn\n\n\ndef own(in_channels, out_channels, stride):\n"
+                                      "    return nn.Conv2d(in_channels, out_channels, 3, stride, 1)\n")  # fmt: skip
+    toml = tmp_path / "table.toml"
+    toml.write_text(
+        'title = "Mine"\nclaims = ["designs-survive"]\narchitecture = ["mine:own", "resnet", "skipinit"]\n'
+        'layout = "four-stage"\ndepth = [18, 66, 258]\nseed = [0, 1, 2]\ndataset = "digits"\nlr = 0.01\n'
+    )
+    records = study({name: dict(GOOD) for name in ("resnet", "skipinit", "preact")}, "table")
+    own = architecture("mine:own")
+    records = [
+        dataclasses.replace(r, trial=dataclasses.replace(r.trial, architecture=own))
+        if r.trial.architecture.name == "preact" else r for r in records
+    ]  # fmt: skip
+    source = judged(studies.load(str(toml)), str(toml), frames(records))
+    text = page(source)
+    assert "2 of 2 designs do at least as well as the document" in text
+    table = text[text.index('<table class="matrix designs">') :].partition("</table>")[0]
+    rows = {row.partition("</th>")[0]: row for row in table.split('<th scope="row">')[1:]}
+    assert set(rows) == {"own", "post-activation", "SkipInit, no normalisation"}
+    assert "no worse" in rows["own"]
+    assert "the block itself" in rows["post-activation"]
+
+
+def test_the_table_stands_only_where_a_study_asks_for_it() -> None:
+    records = study({name: dict(GOOD) for name in ("resnet", "skipinit", "preact")}, "digits")
+    text = page(judged(studies.load("digits"), "digits", frames(records)))
+    assert "matrix designs" not in text

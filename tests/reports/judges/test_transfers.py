@@ -180,4 +180,7 @@ def test_it_is_judged_on_the_search_and_never_on_what_the_search_chose():
 
 
 def test_it_is_no_claim_of_the_document():
-    assert [claim.id for claim in CLAIMS.values() if claim.source == OWN_QUESTION] == ["lr-transfers"]
+    assert [claim.id for claim in CLAIMS.values() if claim.source == OWN_QUESTION] == [
+        "lr-transfers",
+        "designs-survive",
+    ]
