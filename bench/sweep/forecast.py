@@ -206,7 +206,7 @@ def lines(
     within_reason(workers=workers)
     records = _records(study, folder)
     found = predict(study, records)
-    kinds = [str(r.environment.get("device", "cpu")) for r in records]
+    kinds = [r.device or "cpu" for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
     workers = workers or (1 if kind == "cuda" else usable_cores())
     most = memory_here(kind) if memory_bytes is None else memory_bytes

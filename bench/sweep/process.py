@@ -8,7 +8,7 @@ from typing import Any
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import Worker
-from bench.sweep.worker import LEFT_BEHIND, Job, Stop
+from bench.sweep.worker import Job, Stop
 
 # A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
 START_LIMIT_S = 120.0
@@ -153,8 +153,9 @@ class Process:
 
 def _doubtful(record: Record) -> bool:
     """Whether the worker is to be replaced: a trial changed it, or after any CUDA error its context may be poisoned."""
-    if record.environment.get(LEFT_BEHIND):
+    left: str = record.environment.get("left_behind", "")
+    if left:
         return True
     if record.status == Status.ERROR:
-        return record.environment.get("device") == "cuda" or "cuda" in record.message.lower()
+        return record.device == "cuda" or "cuda" in record.message.lower()
     return record.status == Status.OUT_OF_MEMORY

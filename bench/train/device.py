@@ -15,11 +15,11 @@ import statistics
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.plan.machine import DEVICES, usable_cores
+from bench.store.parts import Environment, Kernels
 from models import settings
 from models.spec import unknown
 
@@ -58,7 +58,7 @@ def synchronize(device: str) -> None:
 
 
 @functools.cache
-def _at_first() -> dict[str, Any]:
+def _at_first() -> dict[str, object]:
     return {name: value for name, value in settings.read().items() if name != "threads"}
 
 
@@ -195,12 +195,12 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(device: str) -> dict[str, Any]:
+def describe(device: str) -> Environment:
     """What resume compares and the page shows: device, versions, host; and the threads as they are now."""
     return {**_unchanging(device), "threads": torch.get_num_threads()}
 
 
-def _kernels() -> dict[str, str]:
+def _kernels() -> Kernels:
     """Which kernels torch and oneDNN choose on this CPU: others round otherwise. Both read the environment once.
 
     Source: oneDNN's "CPU Dispatcher Control" (DEFAULT is its word for no limit); torch's ATen/native/DispatchStub.cpp.
@@ -210,8 +210,8 @@ def _kernels() -> dict[str, str]:
 
 
 @functools.cache
-def _unchanging(device: str) -> dict[str, Any]:
-    return {
+def _unchanging(device: str) -> Environment:
+    found: Environment = {
         "device": device,
         "device_name": device_name(device),
         "host": platform.node(),
@@ -221,8 +221,8 @@ def _unchanging(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "suite": metadata.version("depth-ablation") if _installed() else "checkout",
         "code": code_digest(),
-        **(_kernels() if device == "cpu" else {}),
     }
+    return {**found, **_kernels()} if device == "cpu" else found
 
 
 def _installed() -> bool:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from bench.data.images import Images
 from bench.plan.trial import Trial
+from bench.store.parts import Epoch
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics, usual
 from bench.train.graph import uncompiled
@@ -23,7 +23,7 @@ EVAL_BATCH = 512
 # How often the loss is looked at: each look waits for the device.
 CHECK_EVERY = {"cpu": 1, "cuda": 50}
 
-Progress = Callable[[Mapping[str, Any]], None]
+Progress = Callable[[Mapping[str, object]], None]
 OnEpoch = Callable[[nn.Module, int], None]
 
 
@@ -35,7 +35,7 @@ class Run:
     this process by seconds in the loop (of one thread that nothing disturbs: 1).
     """
 
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     steps: int = 0
     steps_planned: int = 0
     diverged_step: int | None = None
@@ -106,9 +106,11 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
         if run.diverged_step:
             break
         loss, error = step.read()
-        row = {"epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
-               "lr_first": step.rates[first], "lr_last": step.rates[step.done - 1],
-               "seconds": time.perf_counter() - began}  # fmt: skip
+        row: Epoch = {
+            "epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
+            "lr_first": step.rates[first], "lr_last": step.rates[step.done - 1],
+            "seconds": time.perf_counter() - began,
+        }  # fmt: skip
         with uncompiled(network):
             if trial.test_each_epoch:
                 data = images.data
