@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypedDict
 
+from bench.plan.machine import KINDS
 from bench.store.parts import Ceilings, Operator
 from bench.store.record import Record
 from models.spec import ARCHITECTURES, MAX_DEPTH, Architecture
@@ -255,10 +256,9 @@ def disturbed(record: Record) -> str:
         times = _samples(cost.get("step_times_s"))
         usual, longest = (statistics.median(times), max(times)) if times else (math.nan, math.nan)
     else:
-        # Looks at the loss: each step on a CPU, else every 50 and at an epoch's end (`CHECK_EVERY` in
-        # bench/train/loop.py).
-        steps = number(found.get("steps"))
-        looks = steps if record.device == "cpu" else max(len(record.epochs), steps / 50)
+        # The loss is looked at at each epoch's end, too.
+        steps, kind = number(found.get("steps")), KINDS.get(record.device)
+        looks = max(len(record.epochs), steps / kind.look_every) if kind else math.nan
         usual, longest = _ratio(number(found.get("train_seconds")), looks), number(found.get("longest_gap_s"))
     if longest > max(STALL_S + usual, STALL_TIMES * usual):
         reasons.append(f"stalled: {longest:.3g} s without a step, {usual:.3g} s are usual")

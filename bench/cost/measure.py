@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.cost.operators import profiled
 from bench.data.datasets import Data
 from bench.data.images import Images
+from bench.plan.machine import KINDS
 from bench.plan.trial import Trial, spec_of
 from bench.store.parts import Ceilings, Cost
 from bench.train import device as seam
@@ -67,7 +68,7 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
         network: On the device.
         images: Training data on the device.
         trial: Batch size, precision and recipe; the learning rate is taken as zero, so that no step diverges.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS`.
 
     Returns:
         Raw samples in seconds (step_times_s, warmup_times_s, forward_times_s, backward_times_s, optimizer_times_s,
@@ -77,7 +78,7 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
         energy_j_per_step where NVML is present. And how steps were executed.
     """
     execution = usual(trial, device)
-    most = WARMUP + 2 * MOST_STEPS + ENERGY_STEPS * (device == "cuda")
+    most = WARMUP + 2 * MOST_STEPS + ENERGY_STEPS * KINDS[device].gpu
     asked = replace(trial, epochs=most, lr=0.0, schedule="constant", warmup_epochs=0.0)
     gradients = [p.grad for p in network.parameters()]
     with (
@@ -100,7 +101,7 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
             step.close()
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):
         parameter.grad = gradient
-    if device == "cuda":
+    if KINDS[device].gpu:
         cost["kernels_per_step"] = kernels
     cost["ceilings"] = ceilings(device, trial.precision)
     parameters = sum(p.numel() for p in network.parameters())
@@ -109,11 +110,11 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
 
 def _steps(step: Step, device: str) -> Cost:
     """Whole steps, as training takes them, and the memory that they need."""
-    warmup = [timed(step, device) for _ in range(WARMUP)]
+    warmup = [seam.timed(step, device) for _ in range(WARMUP)]
     quiet = [calibration(device)]
     others = [seam.memory_of_others(device)]
     processor = time.process_time()
-    times = _repeated(lambda: timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
+    times = _repeated(lambda: seam.timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
     spent = time.process_time() - processor
     quiet.append(calibration(device))
     others.append(seam.memory_of_others(device))
@@ -126,7 +127,7 @@ def _steps(step: Step, device: str) -> Cost:
 
 def _energy_per_step(step: Step, device: str) -> Cost:
     """Joules of a step, over at least a second of steps; empty where the device does not say."""
-    before = _energy(device)
+    before = seam.energy(device)
     if before is None:
         return {}
     steps, began = 0, time.perf_counter()
@@ -135,7 +136,7 @@ def _energy_per_step(step: Step, device: str) -> Cost:
             step()
         seam.synchronize(device)
         steps += 10
-    after = _energy(device)
+    after = seam.energy(device)
     return {} if after is None else {"energy_j_per_step": (after - before) / steps}
 
 
@@ -160,9 +161,9 @@ def _parts(step: Step, device: str) -> Cost:
             loss[0].backward()  # type: ignore[no-untyped-call]
             step.update()
             return 0.0
-        forwards.append(timed(forward, device))
-        backwards.append(timed(loss[0].backward, device))
-        updates.append(timed(step.update, device))
+        forwards.append(seam.timed(forward, device))
+        backwards.append(seam.timed(loss[0].backward, device))
+        updates.append(seam.timed(step.update, device))
         return forwards[-1] + backwards[-1] + updates[-1]
 
     once(saved.watching())
@@ -179,29 +180,14 @@ def _inference(step: Step, device: str) -> list[float]:
     with mode(step.network, training=False), torch.inference_mode():
         step.forward(x, y)
         once = functools.partial(step.forward, x, y)
-        return _repeated(lambda: timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
+        return _repeated(lambda: seam.timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
 
 
 def calibration(device: str) -> float:
     """Seconds of a fixed small piece of work: before and after a measurement they differ if the machine did."""
-    side = 2048 if device == "cuda" else 512  # 16 MiB, 1 MiB: not to be seen beside a step's activations
+    side = KINDS[device].calibration_side
     a = torch.ones(side, side, device=device)
-    return min(timed(lambda: a @ a, device) for _ in range(5))
-
-
-def timed(call: Callable[[], object], device: str) -> float:
-    """Seconds of a call, all that it asked of the device included: by events on CUDA, by the clock on a CPU."""
-    if device == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1e3
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    return min(seam.timed(lambda: a @ a, device) for _ in range(5))
 
 
 def _repeated(once: Callable[[], float], least: int, most: int, seconds: float) -> list[float]:
@@ -274,29 +260,13 @@ def _multiply_adds(spec: ModelSpec, device: str) -> int:
 @functools.cache
 def ceilings(device: str, precision: str) -> Ceilings:
     """What this device can do at most: bytes per second of a large copy, read and written, and FLOPs of a product."""
-    size, side = (2**30, 8192) if device == "cuda" else (2**25, 1024)
+    size, side = KINDS[device].copy_bytes, KINDS[device].product_side
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.ones(side, side, device=device, dtype=dtype)
     with numerics(precision):
         copy, product = (
-            min(timed(call, device) for _ in range(4)) for call in (lambda: target.copy_(source), lambda: a @ a)
+            min(seam.timed(call, device) for _ in range(4)) for call in (lambda: target.copy_(source), lambda: a @ a)
         )
     return {"copy_bytes_per_s": 2 * size / copy, "matmul_flops_per_s": 2 * side**3 / product}
-
-
-def _energy(device: str) -> float | None:
-    """Joules that the GPU has used since it was started; None where it does not say."""
-    if device != "cuda":
-        return None
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        # By PCI address: CUDA_VISIBLE_DEVICES renumbers torch's devices, not NVML's.
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
-        torch.cuda.synchronize()
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
-    except Exception:  # no such package, driver or counter: the record then has no energy
-        return None

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 from torch.autograd.profiler import record_function
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 
 from bench.store.parts import Operator
+from bench.train import device as seam
 
 MARK = "stage: "
 BETWEEN = "between operators"
@@ -61,18 +61,16 @@ def profiled(step: Callable[[], object], network: nn.Module, device: str) -> tup
     Args:
         step: One training step, eager.
         network: Its stages are marked while the step runs, by hooks that are taken away afterwards.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS`.
 
     Returns:
         The profile (for a trace); the operators' table; kernels launched (0 on a CPU).
     """
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
     marks = _mark(network)
     try:
-        with profile(activities=activities) as found:
+        with profile(activities=seam.activities(device)) as found:
             step()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            seam.synchronize(device)
     finally:
         for mark in marks:
             mark.remove()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.plan.errors import OWN
+from bench.plan.machine import KINDS
 
 # Packages whose modules a trial runs through; and of which of them the classes are looked at, too.
 _WATCHED = frozenset({"builtins", "json", "torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
@@ -140,9 +141,7 @@ def _modes(torch: Any) -> dict[str, object]:
     """What torch does otherwise in this thread, of that which nothing puts back before a trial."""
     tiny = torch.tensor(1e-310, dtype=torch.float64)
     return {
-        "autocast": [
-            (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")
-        ],
+        "autocast": [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in KINDS],
         "autocast's cache": torch.is_autocast_cache_enabled(),
         "numbers near zero": bool(tiny * 1 == 0),
         "functions seen by a mode": torch._C._len_torch_function_stack(),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.machine import usable_cores, usable_memory, within_reason
+from bench.plan.machine import GPUS, KINDS, usable_cores, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
@@ -182,8 +182,7 @@ def _steps(trial: Trial, sizes: dict[str, int]) -> float:
 def memory_here(device: str = "cpu") -> float:
     """Bytes that a process on this machine may use, of its GPU or of itself; infinite where it is not said."""
     try:
-        if device == "cuda":
-            command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        if command := KINDS[device].memory_command:
             said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
             return float(said.split()[0]) * 2**20
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
@@ -208,7 +207,7 @@ def lines(
     found = predict(study, records)
     kinds = [r.device or "cpu" for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
-    workers = workers or (1 if kind == "cuda" else usable_cores())
+    workers = workers or (1 if kind in GPUS else usable_cores())
     most = memory_here(kind) if memory_bytes is None else memory_bytes
     text = []
     for one in found:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bench.store.parts import Epoch
 from bench.store.record import write
+from bench.train.device import put_back_random_state, random_state
 from bench.train.step import Step
 
 # Epochs of a second each need not be kept one by one.
@@ -93,7 +94,7 @@ def snapshot(step: Step) -> Snapshot:
         "order": step.order.cpu(),
         "generators": [generator.get_state() for generator in (step.order_generator, step.augment_generator)],
         "host": torch.get_rng_state(),
-        "device": torch.cuda.get_rng_state() if step.device == "cuda" else None,
+        "device": random_state(step.device),
         "done": step.done,
         "seen": step.seen,
     }
@@ -108,8 +109,7 @@ def put_back(step: Step, saved: Snapshot) -> None:
     for generator, state in zip((step.order_generator, step.augment_generator), saved["generators"], strict=True):
         generator.set_state(state)
     torch.set_rng_state(saved["host"])
-    if saved["device"] is not None:
-        torch.cuda.set_rng_state(saved["device"])
+    put_back_random_state(saved["device"])
     step.done, step.seen = saved["done"], saved["seen"]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.images import Images
+from bench.plan.machine import KINDS
 from bench.plan.trial import Trial
 from bench.store.parts import Epoch
 from bench.train.checkpoint import Keeper
@@ -20,8 +21,6 @@ from bench.train.step import Step
 
 # Images a forward pass of evaluation: fewer launches than a training batch, and no gradients to keep.
 EVAL_BATCH = 512
-# How often the loss is looked at: each look waits for the device.
-CHECK_EVERY = {"cpu": 1, "cuda": 50}
 
 Progress = Callable[[Mapping[str, object]], None]
 OnEpoch = Callable[[nn.Module, int], None]
@@ -56,7 +55,7 @@ def train(
         network: On the device, in training mode.
         images: The data, on the device.
         trial: The recipe.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS`.
         progress: Told {"epoch", "epochs", "step", "steps", "loss"} after every look at the loss; may raise to stop.
         on_epoch: Called after each epoch with the network and the epoch; must leave the network as it was.
         keeper: Keeps epoch checkpoints of a long trial, and gives back the last one.
@@ -80,7 +79,7 @@ def train(
 def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keeper | None) -> Run:
     network, images, trial = step.network, step.images, step.trial
     run = Run(steps_planned=len(step.rates))
-    every = CHECK_EVERY[step.device]
+    every = KINDS[step.device].look_every
     start, processor = time.perf_counter(), time.process_time()
     begun = start
     if keeper:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.plan.machine import GPUS
 from bench.plan.study import Study
 from bench.plan.trial import Trial, affecting
 from reports.finding import Finding
@@ -140,7 +141,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
 
 def _taken(rows: pd.DataFrame, what: str) -> tuple[str, str]:
     """The time that these trials took: of a core for each thread on a CPU; of a GPU, shared by all workers."""
-    on_gpu = rows["device"] == "cuda"
+    on_gpu = rows["device"].isin(GPUS)
     share = (1 / rows["workers"].clip(lower=1).fillna(1)).where(on_gpu, rows["threads"].clip(lower=1).fillna(1))
     kind = "GPU-hours" if len(rows) and on_gpu.all() else "core-hours"
     hours = float((rows["seconds"] * share).sum()) / 3600
