@@ -19,10 +19,9 @@ def of_cuda(source: str) -> set[str]:
             whole = ast.unparse(node)
             if whole in ("torch.cuda", "ProfilerActivity.CUDA") or whole.startswith("torch._C._cuda"):
                 found.add(whole)
-        elif (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch.cuda")) or (
-            isinstance(node, ast.Import) and any(each.name.startswith("torch.cuda") for each in node.names)
-        ):
-            found.add("torch.cuda")
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found |= {"torch.cuda" for module in modules if module.startswith("torch.cuda")}
     return found
 
 
