@@ -165,3 +165,37 @@ class Pair:
     state: str
     differs: bool
     sides: list[View | None]
+
+
+@dataclass(frozen=True)
+class ErrorCell:
+    """A design's error at a depth, or what became of it; `lost`: a seed has no number."""
+
+    text: str
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class DesignRow:
+    """A design of residual nets; `original`: the block that the others stand beside, which has no verdict."""
+
+    label: str
+    errors: list[ErrorCell]
+    verdict: Pill | None
+    original: bool
+    steps: str
+    exponent: str
+    rates: str
+    ms: str
+    mib: str
+
+
+@dataclass(frozen=True)
+class Survival:
+    """Designs side by side; `at`: the depth that the steps to an error of `reached` are of."""
+
+    rows: list[DesignRow] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    claim: Claim | None = None
+    at: int = 0
+    reached: float = 0.0
