@@ -22,10 +22,11 @@ from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.parts import Environment, Today
 from bench.store.record import Status
-from bench.sweep.display import Display, Forecast, Silent, work
+from bench.sweep.display import Display, Silent
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
+from bench.sweep.forecast import Forecast, work
 from bench.sweep.size import size
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
