@@ -10,11 +10,12 @@ from typing import Annotated
 
 from bench.asked import asked, chosen, home, known_depths, numbers
 from bench.command import typer
+from bench.plan.machine import DEVICES
 
 StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
 Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
 Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help=f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}.")]
 DataRoot = Annotated[str, typer.Option(help="Where data sets lie.")]
 Purpose = Annotated[str, typer.Option(help="Only what is judged (train), what measures cost (cost), or the search.")]
 

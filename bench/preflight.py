@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from bench.plan.errors import RAISED, first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
+from bench.store.parts import Environment, Today
 from bench.train import device
 from bench.train.execution import Execution
 from bench.train.step import Step
@@ -26,7 +26,7 @@ from models.network import build
 from models.spec import nearest_depths, unknown
 
 
-def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
     """What the records of these trials will say about device, code and data.
 
     Args:
@@ -43,7 +43,7 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
     """
     chosen = device.choose(machine.device)
     threads = device.threads_that_help(machine.threads)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Environment] = {}
     files: dict[str, set[Path]] = {}
     for trial in trials:
         device.start_clean(threads)
@@ -63,7 +63,7 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, dict[st
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
     read = {factory: own_reads.digest(paths) for factory, paths in files.items() if paths}
-    return {name: {**environment, own_reads.OWN_FILES: read} for name, environment in found.items()}
+    return {name: {**environment, "files_by_factory": read} for name, environment in found.items()}
 
 
 def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> set[Path]:

@@ -4,7 +4,7 @@ import datetime
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
+from bench.store.parts import Cost, Environment, Epoch, Probes, Result
 from bench.store.record import COMPARED, Record, Status
 from bench.train import device
 from bench.train.checkpoint import Keeper
@@ -25,6 +26,15 @@ from models.network import build
 
 # Of fewer images BatchNorm's statistics say little; a batch that does not fit even so is out of memory. Assumed.
 LEAST_MICRO_BATCH = 8
+
+
+class Measured(TypedDict, total=False):
+    """The parts of a record that a trial itself makes."""
+
+    result: Result
+    epochs: list[Epoch]
+    cost: Cost
+    probes: Probes
 
 
 def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
@@ -41,7 +51,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
     """
     start, started = time.perf_counter(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     device.start_clean(machine.threads)
-    environment = {**device.describe(machine.device), "workers": machine.workers, "execution": "eager"}
+    environment: Environment = {**device.describe(machine.device), "workers": machine.workers, "execution": "eager"}
     shrunk: list[str] = []
     micro_batches = 1
     while True:
@@ -59,21 +69,18 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
 
 
 def _attempt(
-    trial: Trial, machine: Machine, environment: dict[str, Any], micro_batches: int, progress: Progress
-) -> tuple[Status, str, dict[str, Any]]:
+    trial: Trial, machine: Machine, environment: Environment, micro_batches: int, progress: Progress
+) -> tuple[Status, str, Measured]:
     """One try at a trial: status, message, and the record's measured parts. Completes the environment."""
-    parts: dict[str, Any] = {}
     failures = device.memory_failures(machine.device)
     try:
         stored = data.for_trial(trial, machine.data_root)
         environment["data"] = stored.digest
         if not trial.trains:
-            parts["cost"] = profiling.measure(trial, stored.to(machine.device), machine.device)
-            environment["execution"] = parts["cost"].pop("execution")
+            cost, environment["execution"] = profiling.measure(trial, stored.to(machine.device), machine.device)
             device.check_threads(machine.threads)
-            return Status.OK, "", parts
+            return Status.OK, "", {"cost": cost}
         parts = _train(trial, stored.to(machine.device), machine, environment, micro_batches, progress)
-        environment |= parts.pop("execution")
         device.check_threads(machine.threads)
     except Exception as error:  # whatever a trial does, the others go on
         starved = device.out_of_memory(error, machine.device, failures)
@@ -96,10 +103,10 @@ def _train(
     trial: Trial,
     stored: data.Data,
     machine: Machine,
-    environment: dict[str, Any],
+    environment: Environment,
     micro_batches: int,
     progress: Progress,
-) -> dict[str, Any]:
+) -> Measured:
     where = machine.device
     images = Images(stored, trial)
     network: nn.Module = build(spec_of(trial, images.shape, images.data.classes), trial.seed, where).to(
@@ -119,12 +126,12 @@ def _train(
 
     keeper = None
     if machine.checkpoint:
-        fingerprint = {name: environment.get(name) for name in COMPARED}
+        fingerprint: dict[str, object] = {name: environment.get(name) for name in COMPARED}
         fingerprint |= {"trial": trial.to_json(), "micro_batches": micro_batches}
         keeper = Keeper(Path(machine.checkpoint), fingerprint, machine.checkpoint_after_s, probes)
     run = train(network, images, trial, where, progress, on_epoch if probes else None, keeper, micro_batches)
     nan = float("nan")
-    result: dict[str, Any] = {
+    result: Result = {
         "steps": run.steps, "steps_planned": run.steps_planned, "diverged_step": run.diverged_step,
         "train_seconds": run.seconds, "longest_gap_s": run.longest_gap_s, "cpu_share": run.cpu_share,
         "micro_batch": trial.batch_size // micro_batches,
@@ -137,14 +144,15 @@ def _train(
         result["train_loss_running"] = run.epochs[-1]["train_loss"]
         result["train_error_running"] = run.epochs[-1]["train_error"]
         reestimate(network, images)
-        for part, x, y in (("train", stored.train_images, stored.train_labels),
-                           ("test", stored.test_images, stored.test_labels)):  # fmt: skip
-            result[f"{part}_loss"], result[f"{part}_error"] = evaluate(network, images, x, y)
+        train_set, test_set = (stored.train_images, stored.train_labels), (stored.test_images, stored.test_labels)
+        result["train_loss"], result["train_error"] = evaluate(network, images, *train_set)
+        result["test_loss"], result["test_error"] = evaluate(network, images, *test_set)
         with numerics("fp32"):
             for probe in probes:
                 probe.at_end()
-    found = {name: probe.found for name, probe in zip(trial.probes, probes, strict=True)}
-    execution = {"execution": run.execution, "execution_note": run.execution_note}
+    # A row of `PROBES` is a key of `Probes`: a test compares them.
+    found = cast(Probes, {name: probe.found for name, probe in zip(trial.probes, probes, strict=True)})
+    environment["execution"], environment["execution_note"] = run.execution, run.execution_note
     if keeper and keeper.note:
-        execution["checkpoint"] = keeper.note
-    return {"result": result, "epochs": run.epochs, "probes": found, "execution": execution}
+        environment["checkpoint"] = keeper.note
+    return {"result": result, "epochs": run.epochs, "probes": found}

@@ -193,10 +193,10 @@ def print_verdicts(source: "Source") -> None:
         for finding in told:
             view = verdicts.finding_view(finding, names, source.study.name)
             about = f"{claim.id}, {first.called(finding.subject, names)}"
-            head = f"{view['symbol']} {view['verdict']}  {about}{': ' if view['effect'] else ''}{view['effect']}"
+            head = f"{view.symbol} {view.verdict}  {about}{': ' if view.effect else ''}{view.effect}"
             lines = textwrap.wrap(visible(head), wide, subsequent_indent="  ", break_on_hyphens=False)
-            console.print(Text("\n".join(lines), style=colors[view["verdict"]]))
-            said = (view["reason"], view["beside"], sentence(finding.failures))
+            console.print(Text("\n".join(lines), style=colors[view.verdict]))
+            said = (view.reason, view.beside, sentence(finding.failures))
             why = textwrap.wrap(visible(" ".join(filter(None, said))), wide - 2, break_on_hyphens=False)
             print(textwrap.indent("\n".join(why), "  "))
     if not judged:

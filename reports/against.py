@@ -164,7 +164,7 @@ def _errors(console: Console, pair: Against, wide: int) -> None:
             shown = [percent(mean.value) if mean and mean.ended else _none(mean) for mean in (each.a, each.b)]
             apart = against_page.apart_cell(each.apart).partition(" [")[0]
             cells += [*shown, f"{apart}{'*' if each.differs else ''}"]
-        net = f"{first.called(training.recipe['architecture'], pair.labels)} {training.recipe['depth']}"
+        net = f"{first.called(training.recipe.architecture, pair.labels)} {training.recipe.depth}"
         differs = training.differs or test.differs
         rows.append((not differs, [f"{net}{f' ({setting})' if setting else ''}", *cells]))
     ordered = [row for _, row in sorted(rows, key=lambda row: row[0])]
@@ -184,15 +184,15 @@ def _costs(console: Console, pair: Against, wide: int) -> None:
     lots = sorted(pair.costs, key=lambda each: not pairing.large(each.ratio("step_time_s")))
     rows = []
     for each in lots:
-        told = ", ".join(str(each.setting[name]) for name in names)
-        row = [f"{each.setting['architecture']} {each.setting['depth']} ({told})"]
+        told = ", ".join(str(each.setting.fields[name]) for name in names)
+        row = [f"{each.setting.architecture} {each.setting.depth} ({told})"]
         for measure, factor in (("step_time_s", 1e3), ("peak_memory_bytes", against_page.MEBI)):
             row += [against_page.cost_cell(taken, measure, factor) for taken in (each.a, each.b)]
             row.append(against_page.ratio_cell(each.ratio(measure)))
         rows.append(row)
     called = ", ".join(name.replace("_", " ") for name in names)
     _table(console, (f"network, layers ({called})", "ms A", "B", "B/A", "MiB A", "B", "B/A"), rows, numbers=True)
-    if lines := against_page.laws(pair)["rows"]:
+    if lines := against_page.laws(pair).rows:
         print("\nms per layer, over the depths of both")
         heads = (f"network ({called})", "A", "B", "B/A")
         laws = [(f"{row[0]} ({', '.join(row[1:-4])})", *row[-3:]) for row in lines]

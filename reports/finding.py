@@ -42,7 +42,7 @@ class Row:
         """Whether it stands for nets without a number, since one of them failed."""
         return False
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, object]:
         """Its values by column."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
@@ -76,7 +76,7 @@ class TrainedRow(Row):
     depth: int
     searched: Searched | None = None
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, object]:
         """Its values by column, those of the search last."""
         own = super().columns()
         del own["searched"]

@@ -6,7 +6,7 @@ pooled over the sides: each keeps its own mean, and a difference is one of pairs
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,25 @@ LEAST_RATIO, MOST_RATIO = 1 / (1 + MOST_SPEED_CHANGE), 1 + MOST_SPEED_CHANGE
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What the trials of a pair were asked to do, the seed apart.
+
+    Attributes:
+        fields: By name, all of it. Not in it: the depth of a law, which is 0.
+    """
+
+    study: str
+    architecture: str
+    depth: int
+    fields: Mapping[str, object]
+
+
+def _setting(names: Sequence[str], values: tuple[Any, ...]) -> Setting:
+    fields = dict(zip(names, values, strict=False))
+    return Setting(str(fields["study"]), str(fields["architecture"]), int(fields.get("depth", 0)), fields)
+
+
+@dataclass(frozen=True)
 class Mean:
     """Errors of one setting on one side: the mean over the seeds that ended, of how many, and how many diverged."""
 
@@ -47,7 +66,7 @@ class ErrorPair:
     """An error of one setting on both sides.
 
     Attributes:
-        recipe: By name, everything that the trials were asked to do, but the seed.
+        recipe: Everything that the trials were asked to do, but the seed.
         measure: A key of `MEASURES`.
         a, b: None where the side has no such trial.
         pairs: Trials that are on both sides.
@@ -56,7 +75,7 @@ class ErrorPair:
         ends_differ: Trials that ended on one side and failed on the other.
     """
 
-    recipe: dict[str, Any]
+    recipe: Setting
     measure: str
     a: Mean | None
     b: Mean | None
@@ -85,7 +104,7 @@ class Taken:
 class CostPair:
     """The cost of one network at one depth on both sides; None where a side has no measurement."""
 
-    setting: dict[str, Any]
+    setting: Setting
     a: Taken | None
     b: Taken | None
 
@@ -99,7 +118,7 @@ class CostPair:
 class LawPair:
     """Time a layer of one network, in seconds, fitted on each side over the depths that both have measured."""
 
-    setting: dict[str, Any]
+    setting: Setting
     depths: tuple[int, ...]
     a: Estimate
     b: Estimate
@@ -164,7 +183,7 @@ def errors(a: Frames, b: Frames) -> list[ErrorPair]:
             one, other = (_mean(side.get(key), measure) for side in cells)
             rows = both.get(key)
             pairs = rows if rows is not None else pd.DataFrame()
-            found.append(_error_pair(dict(zip(RECIPE, key, strict=True)), measure, one, other, pairs))
+            found.append(_error_pair(_setting(RECIPE, key), measure, one, other, pairs))
     return found
 
 
@@ -173,13 +192,13 @@ def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return (row["study"], row["architecture"], row["depth"], key)
 
 
-def _mean(cell: dict[str, Any] | None, measure: str) -> Mean | None:
+def _mean(cell: Mapping[str, Any] | None, measure: str) -> Mean | None:
     if cell is None:
         return None
     return Mean(float(cell[f"{measure}_mean"]), int(cell["n_ok"]), int(cell["n"]), int(cell["n_diverged"]))
 
 
-def _error_pair(recipe: dict[str, Any], measure: str, a: Mean | None, b: Mean | None, pairs: pd.DataFrame) -> ErrorPair:
+def _error_pair(recipe: Setting, measure: str, a: Mean | None, b: Mean | None, pairs: pd.DataFrame) -> ErrorPair:
     if pairs.empty:
         why = "on one side only" if a is None or b is None else "no trial is on both sides"
         return ErrorPair(recipe, measure, a, b, 0, stats.none(math.nan, 0, why), False, 0)
@@ -197,7 +216,7 @@ def _error_pair(recipe: dict[str, Any], measure: str, a: Mean | None, b: Mean | 
 # ---- recipes that differ ----------------------------------------------------------------------------------
 
 
-def other_recipes(pairs: Iterable[ErrorPair]) -> list[tuple[dict[str, Any], list[tuple[str, list[Any], list[Any]]]]]:
+def other_recipes(pairs: Iterable[ErrorPair]) -> list[tuple[Setting, list[tuple[str, list[object], list[object]]]]]:
     """Networks that both sides trained and not by one recipe: study, architecture, depth; and each field that differs.
 
     Args:
@@ -207,45 +226,45 @@ def other_recipes(pairs: Iterable[ErrorPair]) -> list[tuple[dict[str, Any], list
         For each such network, its fields with the values of A and of B. No field: the trials differ in what is no
         field of a table (the images, the source of a block, the probes).
     """
-    nets: dict[tuple[Any, ...], list[ErrorPair]] = {}
+    nets: dict[tuple[str, str, int], list[ErrorPair]] = {}
     for pair in pairs:
         if pair.measure == "train_error" and not pair.pairs:
-            nets.setdefault(tuple(pair.recipe[name] for name in ("study", "architecture", "depth")), []).append(pair)
+            nets.setdefault(_net(pair.recipe), []).append(pair)
     found = []
-    for key, lot in nets.items():
+    for net, lot in nets.items():
         sides = [[pair.recipe for pair in lot if getattr(pair, side) is not None] for side in ("a", "b")]
         if not all(sides):
             continue
         fields = []
         for name in RECIPE:
-            one, other = ([*dict.fromkeys(recipe[name] for recipe in side)] for side in sides)
+            one, other = ([*dict.fromkeys(recipe.fields[name] for recipe in side)] for side in sides)
             if set(one) != set(other):
                 fields.append((name, one, other))
-        found.append((dict(zip(("study", "architecture", "depth"), key, strict=True)), fields))
+        found.append((_setting(_NAMED[:3], net), fields))
     return found
 
 
-def setting_words(settings: list[dict[str, Any]]) -> list[str]:
+def setting_words(settings: Sequence[Setting]) -> list[str]:
     """Of each setting, what tells it from others of the same study, network and depth: "epochs 10, lr 0.05"."""
-    nets: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    nets: dict[tuple[str, str, int], list[Setting]] = {}
     for setting in settings:
         nets.setdefault(_net(setting), []).append(setting)
     words = []
     for setting in settings:
         lot = nets[_net(setting)]
-        names = [n for n in setting if n not in _NAMED and len({each[n] for each in lot}) > 1]
-        words.append(", ".join(f"{n.replace('_', ' ')} {_short(setting[n])}" for n in names))
+        names = [n for n in setting.fields if n not in _NAMED and len({each.fields[n] for each in lot}) > 1]
+        words.append(", ".join(f"{n.replace('_', ' ')} {_short(setting.fields[n])}" for n in names))
     return words
 
 
 _NAMED = ("study", "architecture", "depth", *ARCHITECTURE)
 
 
-def _net(setting: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(setting.get(name) for name in ("study", "architecture", "depth"))
+def _net(setting: Setting) -> tuple[str, str, int]:
+    return setting.study, setting.architecture, setting.depth
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -260,15 +279,15 @@ def costs(a: Frames, b: Frames) -> list[CostPair]:
     """
     sides = [_by_setting(frames.cost) for frames in (a, b)]
     keys = sorted({*sides[0], *sides[1]}, key=lambda key: tuple(map(str, key[:2])) + key[2:])
-    return [CostPair(dict(zip(_COST, key, strict=False)), *(_taken(side.get(key)) for side in sides)) for key in keys]
+    return [CostPair(_setting(_COST, key), *(_taken(side.get(key)) for side in sides)) for key in keys]
 
 
-def _by_setting(cost: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _by_setting(cost: pd.DataFrame) -> dict[tuple[Any, ...], Mapping[str, Any]]:
     rows = one_each(_used(cost), _COST).to_dict("records")
     return {(*(row[n] for n in _COST), row["digest"] if row["shortcut"] == "own" else ""): row for row in rows}
 
 
-def _taken(row: dict[str, Any] | None) -> Taken | None:
+def _taken(row: Mapping[str, Any] | None) -> Taken | None:
     if row is None:
         return None
     return Taken(row["status"], row["disturbed"], {name: float(row[name]) for name in COSTS})
@@ -279,13 +298,13 @@ def laws(pairs: Iterable[CostPair]) -> list[LawPair]:
     lots: dict[tuple[Any, ...], list[CostPair]] = {}
     for pair in pairs:
         if math.isfinite(pair.ratio("step_time_s")):
-            lots.setdefault(tuple(pair.setting[name] for name in _LAW), []).append(pair)
+            lots.setdefault(tuple(pair.setting.fields[name] for name in _LAW), []).append(pair)
     found = []
     for key, lot in lots.items():
-        depths = [pair.setting["depth"] for pair in lot]
+        depths = [pair.setting.depth for pair in lot]
         times = np.array([[side.values["step_time_s"] for side in (p.a, p.b) if side is not None] for p in lot])
         slopes = [lines.relative_line(depths, column).slope for column in times.T]
-        found.append(LawPair(dict(zip(_LAW, key, strict=True)), tuple(depths), *slopes))
+        found.append(LawPair(_setting(_LAW, key), tuple(depths), *slopes))
     return found
 
 

@@ -4,14 +4,22 @@ A column is always there, with the same type, however few records there are.
 """
 
 import dataclasses
+from typing import TypedDict, get_type_hints
 
 from bench.plan.trial import Trial, affecting
+from bench.store.parts import Ceilings, Counted, Epoch, Kernels, Operator, Place, Result, Sizes
 from results import rows
 from results.convergence import Ending
-from results.search import SEARCHED
+from results.search import Searched
 
-# Of the architecture, as far as a table needs it to tell rows apart.
-ARCHITECTURE = {"label": "str", "residual": "bool", "shortcut": "str", "placement": "str", "init": "str"}
+
+def _kinds(form: type, *but: str) -> dict[str, str]:
+    """A column for each key. Numbers that a record may lack are float64 with NaN, counts too: one kind, always."""
+    kinds = {str: "str", bool: "bool"}
+    return {name: kinds.get(kind, "float64") for name, kind in get_type_hints(form).items() if name not in but}
+
+
+ARCHITECTURE = _kinds(rows.Drawn)
 
 # What a trial was asked to do, seed apart: two trials are replicates when all of these agree.
 _ASKED: dict[str, str] = {
@@ -31,28 +39,14 @@ SETTING = tuple(_ASKED)
 # Costs of one architecture are compared over depth when these agree; the learning rate and the like do not change them.
 COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture")
 
-_MACHINE = {
-    **dict.fromkeys(("device", "device_name", "host", "os", "python", "torch", "suite"), "str"),
-    **dict.fromkeys(("code", "data", "execution", "search", "cpu_capability", "onednn_max_cpu_isa"), "str"),
-    **dict.fromkeys(("cores", "threads", "workers"), "float64"),
-}
-
-# Numbers that a record may lack are float64 with NaN, counts too: one dtype, whatever is missing.
-RESULT = dict.fromkeys(
-    (
-        *("train_error", "test_error", "train_loss", "test_loss", "train_error_running", "train_loss_running"),
-        *("n_train", "n_test", "classes", "parameters", "steps", "steps_planned", "diverged_step", "train_seconds"),
-        *("longest_gap_s", "cpu_share"),
-    ),
-    "float64",
-)
-
-_ENDED = {"status": "str", "message": "str", "seconds": "float64", "started": "str", "disturbed": "str"}
+MACHINE = {**_kinds(Place), "search": "str", **_kinds(Kernels), **_kinds(Sizes)}
+RESULT = _kinds(Result, "micro_batch")
+_ENDED = _kinds(rows.Ended)
 _NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
 KEYS = {**_ASKED, "seed": "int64"}
 
 ENDING = {f.name: "float64" for f in dataclasses.fields(Ending)}
-TRIALS = {**KEYS, **_MACHINE, **_ENDED, **RESULT, **ENDING, **SEARCHED, **_NAMED}
+TRIALS = {**KEYS, **MACHINE, **_ENDED, **RESULT, **ENDING, **_kinds(Searched), **_NAMED}
 
 _SHORT_KEYS = {
     name: KEYS[name]
@@ -61,31 +55,15 @@ _SHORT_KEYS = {
         *("lr", "lr_from", "clip_norm", "batch_size", "precision"),
     )
 }
-EPOCH = dict.fromkeys(("steps", "train_loss", "train_error", "test_error", "lr_first", "lr_last", "seconds"), "float64")
+EPOCH = _kinds(Epoch, "epoch")
 EPOCHS = {**_SHORT_KEYS, "epoch": "int64", **EPOCH, "status": "str", **_NAMED}
 
-_MEASURED = dict.fromkeys(
-    (
-        *("parameters", "flops_per_image", "macs_per_image", "peak_memory_bytes", "memory_floor_bytes"),
-        *("saved_activation_bytes", "first_step_s", "energy_j_per_step", "kernels_per_step"),
-        *("copy_bytes_per_s", "matmul_flops_per_s", "cpu_share"),
-    ),
-    "float64",
-)
-_DERIVED = dict.fromkeys(
-    (
-        *rows.SAMPLED,
-        *("step_time_low_s", "step_time_high_s", "n_samples", "images_per_s", "inference_images_per_s"),
-        *("flops_per_s", "net_memory_bytes", "arithmetic_time_s", "overhead_time_s"),
-        *("least_bytes_per_step", "flops_per_byte", "arithmetic_share", "bandwidth_share"),
-    ),
-    "float64",
-)
+MEASURED = {**_kinds(Counted), **_kinds(Ceilings), "cpu_share": "float64"}
 # What `disturbed` says in words: whether it is the times that are in doubt, the memory, or both.
 _IN_DOUBT = {"times_disturbed": "bool", "memory_disturbed": "bool"}
-COST = {**KEYS, **_MACHINE, **_ENDED, **_IN_DOUBT, **_DERIVED, **_MEASURED, **_NAMED}
+COST = {**KEYS, **MACHINE, **_ENDED, **_IN_DOUBT, **_kinds(rows.Priced), **MEASURED, **_NAMED}
 
-OPERATORS = {**_SHORT_KEYS, "kind": "str", "stage": "str", "self_time_s": "float64", "calls": "float64", **_NAMED}
+OPERATORS = {**_SHORT_KEYS, **_kinds(Operator), **_NAMED}
 
 # Long form: one number a row. `index` counts blocks, layers or whatever the quantity runs over; -1 for a scalar.
 PROBES = {
@@ -94,15 +72,28 @@ PROBES = {
     **_NAMED,
 }
 
-CELL = {
-    **dict.fromkeys(("n", "n_ok", "n_diverged", "n_failed"), "int64"),
-    "steps": "float64",
-    "convergence": "str",
-    **{
-        f"{measure}_{part}": "float64"
-        for measure in ("train_error", "test_error", "train_loss")
-        for part in ("mean", "low", "high")
-    },
-    "train_seconds_mean": "float64",
-}
+
+class Cell(TypedDict):
+    """A setting over its seeds; see `Frames.cells` in results/tables.py."""
+
+    n: int
+    n_ok: int
+    n_diverged: int
+    n_failed: int
+    steps: float
+    convergence: str
+    train_error_mean: float
+    train_error_low: float
+    train_error_high: float
+    test_error_mean: float
+    test_error_low: float
+    test_error_high: float
+    train_loss_mean: float
+    train_loss_low: float
+    train_loss_high: float
+    train_seconds_mean: float
+
+
+# Counts of seeds are never missing.
+CELL = {**_kinds(Cell), **dict.fromkeys(("n", "n_ok", "n_diverged", "n_failed"), "int64")}
 CELLS = {**_ASKED, **CELL}

@@ -5,6 +5,7 @@ How far a published protocol is from a study's own is said in words, so that no 
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ COLUMNS = {
     **{"test_error": "float64", "spread": "float64", "n": "float64", "statistic": "str", "read": "str", "note": "str"},
     **{"source": "str", "title": "str", "protocol": "str", "steps": "float64"},
 }
-_DEFAULT: dict[str, Any] = {"layout": "cifar", "dataset": "cifar10", "read": "there", "statistic": "one run"}
+_DEFAULT: Mapping[str, str] = {"layout": "cifar", "dataset": "cifar10", "read": "there", "statistic": "one run"}
 
 
 @functools.cache

@@ -8,22 +8,15 @@ import dataclasses
 import hashlib
 import math
 import statistics
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypedDict
 
+from bench.plan.machine import KINDS
+from bench.store.parts import Ceilings, Operator
 from bench.store.record import Record
 from models.spec import ARCHITECTURES, MAX_DEPTH, Architecture
 from results import convergence
 from results.convergence import Ending
-
-# Medians of raw samples: cost column -> field of the record.
-SAMPLED = {
-    "step_time_s": "step_times_s",
-    "forward_time_s": "forward_times_s",
-    "backward_time_s": "backward_times_s",
-    "optimizer_time_s": "optimizer_times_s",
-    "inference_time_s": "inference_times_s",
-}
 
 # One training step is a forward pass and a backward pass of twice its FLOPs (Kaplan et al. 2020, section 2.1).
 STEP_OVER_FORWARD = 3
@@ -42,22 +35,73 @@ MOST_FLOOR_CHANGE = 64 * 2**20
 STALL_S, STALL_TIMES = 2.0, 5.0
 
 
-def number(value: Any) -> float:
-    """A float, NaN where there is none."""
+class Drawn(TypedDict):
+    """Of the architecture, as far as a table needs it to tell rows apart."""
+
+    label: str
+    residual: bool
+    shortcut: str
+    placement: str
+    init: str
+
+
+class Ended(TypedDict):
+    """How a trial ended. `disturbed`: why its times are not its network's alone."""
+
+    status: str
+    message: str
+    seconds: float
+    started: str
+    disturbed: str
+
+
+class Priced(TypedDict):
+    """What follows from raw samples: times are medians, in seconds a batch; memory in bytes."""
+
+    step_time_s: float
+    forward_time_s: float
+    backward_time_s: float
+    optimizer_time_s: float
+    inference_time_s: float
+    step_time_low_s: float
+    step_time_high_s: float
+    n_samples: float
+    images_per_s: float
+    inference_images_per_s: float
+    flops_per_s: float
+    net_memory_bytes: float
+    arithmetic_time_s: float
+    overhead_time_s: float
+    least_bytes_per_step: float
+    flops_per_byte: float
+    arithmetic_share: float
+    bandwidth_share: float
+
+
+def number(value: float | None) -> float:
+    """A float, NaN where there is none. Takes no `object`: that is what mypy sees in a key that no record has."""
+    return any_number(value)
+
+
+def numbers(part: Mapping[str, object], columns: Iterable[str]) -> dict[str, float]:
+    """A part of a record by these keys."""
+    return {name: any_number(part.get(name)) for name in columns}
+
+
+def any_number(value: object) -> float:
+    """The same of anything that a file may hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     return float(value)
 
 
-def keys(record: Record) -> dict[str, Any]:
+def keys(record: Record) -> dict[str, object]:
     """What the trial was asked to do, its architecture spread out."""
     trial = record.trial
-    row = dict(vars(trial))
+    row: dict[str, object] = dict(vars(trial))
     row["architecture"] = trial.architecture.name
     row["grow_to"] = ", ".join(map(str, trial.grow_to))
-    for name in ("label", "residual", "shortcut", "placement", "init"):
-        row[name] = getattr(trial.architecture, name)
-    return row
+    return row | {name: getattr(trial.architecture, name) for name in Drawn.__annotations__}
 
 
 def names(architectures: Iterable[Architecture]) -> dict[Architecture, str]:
@@ -90,7 +134,7 @@ def _bare(architecture: Architecture) -> Architecture:
     return dataclasses.replace(architecture, label="", source="")
 
 
-def misfit(row: dict[str, Any], columns: dict[str, str]) -> str:
+def misfit(row: Mapping[str, object], columns: Mapping[str, str]) -> str:
     """Which value cannot stand in its column; empty when all can. A record may be whole and still not make sense."""
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int64": (int,), "float64": (float, int)}
     for name, kind in columns.items():
@@ -102,20 +146,29 @@ def misfit(row: dict[str, Any], columns: dict[str, str]) -> str:
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"{name} is out of range"
     depth = row.get("depth")
-    if depth is not None and not 0 < depth <= MAX_DEPTH:
+    if isinstance(depth, int) and not 0 < depth <= MAX_DEPTH:
         return f"depth {depth} is none that a network can have"
     return ""
 
 
-def ended(record: Record) -> dict[str, Any]:
+def machine(record: Record, columns: Mapping[str, str]) -> dict[str, object]:
+    """Where it ran, by these columns."""
+    found: Mapping[str, object] = record.environment
+    return {
+        name: any_number(value) if kind != "str" else value if isinstance(value, str) else ""
+        for name, kind in columns.items()
+        for value in [found.get(name)]
+    }
+
+
+def ended(record: Record) -> Ended:
     """How and where it ended."""
     return {
-        **{name: str(value) for name, value in record.environment.items() if isinstance(value, str)},
-        **{name: number(record.environment.get(name)) for name in ("cores", "threads", "workers")},
         "status": str(record.status),
         "message": str(record.message).encode(errors="replace").decode(),
         "seconds": number(record.seconds),
         "started": str(record.started),
+        "disturbed": disturbed(record),
     }
 
 
@@ -125,65 +178,69 @@ def ending(record: Record) -> Ending:
     if record.status == "ok" and record.trial.stop_at_train_error > 0 and steps < planned:
         return Ending(0.0, 0.0, 0.0)
     epochs = [row for row in record.epochs if isinstance(row, dict)]
-    errors, rates = ([number(row.get(name)) for row in epochs] for name in ("train_error", "lr_last"))
+    errors, rates = [number(row.get("train_error")) for row in epochs], [number(row.get("lr_last")) for row in epochs]
     return convergence.ending(errors, rates, record.trial.lr)
 
 
-def result(record: Record, columns: tuple[str, ...]) -> dict[str, Any]:
+def result(record: Record, columns: Iterable[str]) -> dict[str, float]:
     """The final scalars; the errors of a trial that did not end "ok" are NaN, whatever the file says."""
-    row = {name: number(record.result.get(name)) for name in columns}
+    row = numbers(record.result, columns)
     if record.status != "ok":
-        for name in ("train_error", "test_error", "train_loss", "test_loss"):
-            row[name] = math.nan
+        row |= dict.fromkeys(("train_error", "test_error", "train_loss", "test_loss"), math.nan)
     return {**row, **vars(ending(record))}
 
 
-def epochs(record: Record, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+def epochs(record: Record, columns: Collection[str]) -> list[dict[str, float]]:
     """One row an epoch."""
     return [
-        {"epoch": int(epoch) if 0 < (epoch := number(row.get("epoch"))) < 2**31 else i, **_numbers(row, columns)}
+        {"epoch": int(epoch) if 0 < (epoch := number(row.get("epoch"))) < 2**31 else i, **numbers(row, columns)}
         for i, row in enumerate(record.epochs, start=1)
         if isinstance(row, dict)
     ]
 
 
-def _numbers(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, float]:
-    return {name: number(row.get(name)) for name in columns}
+def measured(record: Record, columns: Iterable[str]) -> dict[str, float]:
+    """The numbers of a cost record as they are, its device's ceilings among them."""
+    ceilings = record.cost.get("ceilings")
+    return numbers({**record.cost, **(ceilings if isinstance(ceilings, dict) else {})}, columns)
 
 
-def cost(record: Record) -> dict[str, Any]:
-    """Medians of the raw samples and what follows from them. Times in seconds per batch, memory in bytes."""
+def priced(record: Record) -> Priced:
+    """What follows from a cost record."""
     raw, batch = record.cost, record.trial.batch_size
-    row: dict[str, Any] = {name: number(value) for name, value in raw.items() if not isinstance(value, list | dict)}
-    for column, field in SAMPLED.items():
-        row[column] = statistics.median(samples) if (samples := _samples(raw.get(field))) else math.nan
     steps = sorted(_samples(raw.get("step_times_s")))
-    row["n_samples"] = float(len(steps))
-    if steps:
-        # The quartiles: what a step takes on this machine, not how well its median is known.
-        row["step_time_low_s"], row["step_time_high_s"] = steps[len(steps) // 4], steps[(3 * len(steps)) // 4]
-    row["images_per_s"] = _ratio(batch, row["step_time_s"])
-    row["inference_images_per_s"] = _ratio(batch, row["inference_time_s"])
+    step_time, inference_time = _median(raw.get("step_times_s")), _median(raw.get("inference_times_s"))
     flops = STEP_OVER_FORWARD * batch * number(raw.get("flops_per_image"))
-    row["flops_per_s"] = _ratio(flops, row["step_time_s"])
-    row["net_memory_bytes"] = number(raw.get("peak_memory_bytes")) - number(raw.get("memory_floor_bytes"))
     ceilings = raw.get("ceilings")
-    ceilings = ceilings if isinstance(ceilings, dict) else {}
-    row["copy_bytes_per_s"] = number(ceilings.get("copy_bytes_per_s"))
-    row["matmul_flops_per_s"] = number(ceilings.get("matmul_flops_per_s"))
+    best: Ceilings = ceilings if isinstance(ceilings, dict) else {}
     # At the machine's best matrix-multiply rate; what is left of the step is memory traffic, launches, dispatch.
-    row["arithmetic_time_s"] = _ratio(flops, row["matmul_flops_per_s"])
-    row["overhead_time_s"] = row["step_time_s"] - row["arithmetic_time_s"]
+    arithmetic_time = _ratio(flops, number(best.get("matmul_flops_per_s")))
     # At least so much goes through memory: what backward needs is written and read once. So many bytes per second, and
     # the floating-point operations a byte, are a roofline's two axes.
     passes = PARAMETER_PASSES + (MOMENTUM_PASSES if record.trial.momentum else 0)
-    row["least_bytes_per_step"] = 2 * number(raw.get("saved_activation_bytes")) + (
-        passes * FLOAT_BYTES * number(raw.get("parameters"))
-    )
-    row["flops_per_byte"] = _ratio(flops, row["least_bytes_per_step"])
-    row["arithmetic_share"] = _ratio(row["arithmetic_time_s"], row["step_time_s"])
-    row["bandwidth_share"] = _ratio(_ratio(row["least_bytes_per_step"], row["copy_bytes_per_s"]), row["step_time_s"])
-    return row
+    parameter_bytes = passes * FLOAT_BYTES * number(raw.get("parameters"))
+    least_bytes = 2 * number(raw.get("saved_activation_bytes")) + parameter_bytes
+    return {
+        "step_time_s": step_time,
+        "forward_time_s": _median(raw.get("forward_times_s")),
+        "backward_time_s": _median(raw.get("backward_times_s")),
+        "optimizer_time_s": _median(raw.get("optimizer_times_s")),
+        "inference_time_s": inference_time,
+        # The quartiles: what a step takes on this machine, not how well its median is known.
+        "step_time_low_s": steps[len(steps) // 4] if steps else math.nan,
+        "step_time_high_s": steps[(3 * len(steps)) // 4] if steps else math.nan,
+        "n_samples": float(len(steps)),
+        "images_per_s": _ratio(batch, step_time),
+        "inference_images_per_s": _ratio(batch, inference_time),
+        "flops_per_s": _ratio(flops, step_time),
+        "net_memory_bytes": number(raw.get("peak_memory_bytes")) - number(raw.get("memory_floor_bytes")),
+        "arithmetic_time_s": arithmetic_time,
+        "overhead_time_s": step_time - arithmetic_time,
+        "least_bytes_per_step": least_bytes,
+        "flops_per_byte": _ratio(flops, least_bytes),
+        "arithmetic_share": _ratio(arithmetic_time, step_time),
+        "bandwidth_share": _ratio(_ratio(least_bytes, number(best.get("copy_bytes_per_s"))), step_time),
+    }
 
 
 def disturbed(record: Record) -> str:
@@ -192,49 +249,52 @@ def disturbed(record: Record) -> str:
     What was trained is not touched by it. Records of before these facts were kept say nothing. Whether the memory is
     its network's alone shows only beside other records: `tables.floors_apart`.
     """
-    cost, found = record.trial.purpose == "cost", record.result
-    source = record.cost if cost else found
+    cost, found = record.cost, record.result
+    measured = record.trial.purpose == "cost"
     reasons = []
-    if cost:
-        times = _samples(source.get("step_times_s"))
+    if measured:
+        times = _samples(cost.get("step_times_s"))
         usual, longest = (statistics.median(times), max(times)) if times else (math.nan, math.nan)
     else:
-        # Looks at the loss: each step on a CPU, else every 50 and at an epoch's end (`CHECK_EVERY` in
-        # bench/train/loop.py).
-        steps = number(found.get("steps"))
-        looks = steps if record.environment.get("device") == "cpu" else max(len(record.epochs), steps / 50)
+        # The loss is looked at at each epoch's end, too.
+        steps, kind = number(found.get("steps")), KINDS.get(record.device)
+        looks = max(len(record.epochs), steps / kind.look_every) if kind else math.nan
         usual, longest = _ratio(number(found.get("train_seconds")), looks), number(found.get("longest_gap_s"))
     if longest > max(STALL_S + usual, STALL_TIMES * usual):
         reasons.append(f"stalled: {longest:.3g} s without a step, {usual:.3g} s are usual")
     # Recorded over all threads together, of which each should have a processor.
     known = number(record.environment.get("threads"))
     threads = known if known > 1 else 1.0
-    share = number(source.get("cpu_share")) / threads
-    if record.environment.get("device") == "cpu" and share < LEAST_CPU_SHARE:
+    share = number(cost.get("cpu_share") if measured else found.get("cpu_share")) / threads
+    if record.device == "cpu" and share < LEAST_CPU_SHARE:
         whose = "a processor" if threads == 1 else f"each of its {threads:g} processors"
         reasons.append(f"contended: it had {share:.0%} of {whose}")
-    before, after = (*_samples(source.get("calibration_times_s")), math.nan, math.nan)[:2]
+    before, after = (*_samples(cost.get("calibration_times_s")), math.nan, math.nan)[:2]
     if abs(_ratio(after, before) - 1) > MOST_SPEED_CHANGE:
         reasons.append(
             f"the machine's speed changed: a fixed piece of work took {after / before:.2f} times as long afterwards"
         )
-    others = _samples(source.get("others_memory_bytes"))
+    others = _samples(cost.get("others_memory_bytes"))
     change = max(others) - min(others) if others else 0.0
     if change > MOST_BYTES_OF_OTHERS:
         reasons.append(f"contended: another process took or gave back {change / 2**20:.0f} MiB of the GPU")
     return "; ".join(reasons)
 
 
-def _samples(value: Any) -> list[float]:
+def _samples(value: Sequence[float] | None) -> list[float]:
     values = [number(v) for v in value] if isinstance(value, list) else []
     return [v for v in values if math.isfinite(v)]
+
+
+def _median(value: Sequence[float] | None) -> float:
+    return statistics.median(samples) if (samples := _samples(value)) else math.nan
 
 
 def _ratio(top: float, bottom: float) -> float:
     return top / bottom if bottom > 0 else math.nan
 
 
-def operators(record: Record) -> list[dict[str, Any]]:
+def operators(record: Record) -> list[Operator]:
     """One row an operator kind and stage."""
     rows = record.cost.get("operators")
     return [
@@ -247,68 +307,3 @@ def operators(record: Record) -> list[dict[str, Any]]:
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, dict)
     ]
-
-
-# One number of a probe: quantity, name, index, epoch, value.
-Reading = tuple[str, str, int, float, float]
-
-
-def probes(record: Record) -> Iterator[tuple[str, Reading]]:
-    """Every number that the probes left, with the probe's key.
-
-    `gradient_norms`: "norm" by layer. `branch_ratio`: "ratio" and "response_std_by_block" by block and epoch (name: the
-    block; index: its place among those that were measured). `lesions`: "errors" and "errors_reestimated" by place in
-    "blocks", "random.errors" by the number of deleted blocks. Any other probe: its scalars, its lists by position,
-    lists of dicts by position with the dict's keys as quantities.
-    """
-    for probe, content in record.probes.items():
-        if not isinstance(content, dict):
-            continue
-        if probe == "gradient_norms" and isinstance(content.get("layers"), list):
-            names = content["layers"]
-            for i, value in enumerate(content.get("norms", [])):
-                yield probe, ("norm", str(names[i]) if i < len(names) else "", i, math.nan, number(value))
-            content = {k: v for k, v in content.items() if k not in ("layers", "norms")}
-        elif probe == "branch_ratio":
-            yield from ((probe, reading) for reading in _by_block_and_epoch(content))
-            content = {k: v for k, v in content.items() if k not in _BY_BLOCK_AND_EPOCH}
-        yield from ((probe, reading) for reading in _flat("", content))
-
-
-_BY_BLOCK_AND_EPOCH = ("block", "epoch", "ratio", "response_std_by_block", "response_std")
-
-
-def _by_block_and_epoch(content: dict[str, Any]) -> Iterator[Reading]:
-    """A table is a list an epoch, or a list a block: whichever has as many entries as there are epochs.
-
-    Older records have the responses as "response_std", in the same form.
-    """
-    blocks, epochs = (v if isinstance(v := content.get(name), list) else [] for name in ("block", "epoch"))
-    responses = content.get("response_std_by_block", content.get("response_std"))
-    for quantity, table in (("ratio", content.get("ratio")), ("response_std_by_block", responses)):
-        if not isinstance(table, list):
-            continue
-        by_epoch = len(table) == len(epochs) and all(isinstance(r, list) and len(r) == len(blocks) for r in table)
-        for i, row in enumerate(table):
-            for j, value in enumerate(row if isinstance(row, list) else []):
-                e, b = (i, j) if by_epoch else (j, i)
-                if e < len(epochs) and b < len(blocks):
-                    yield (quantity, str(blocks[b]), b, number(epochs[e]), number(value))
-
-
-def _flat(quantity: str, value: Any, index: int = -1, epoch: float = math.nan) -> Iterator[Reading]:
-    if isinstance(value, dict):
-        epoch = number(value["epoch"]) if "epoch" in value and not isinstance(value["epoch"], list) else epoch
-        # Random lesions come as {"k": 4, "errors": [...]}: k is what they are plotted against.
-        at = value["k"] if isinstance(value.get("k"), int) and abs(value["k"]) < 2**31 else index
-        for key, inner in value.items():
-            if key not in ("k", "epoch") or isinstance(inner, list):
-                yield from _flat(f"{quantity}.{key}" if quantity else key, inner, at, epoch)
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            # Inside an indexed entry the index is kept: many errors at one k are one row each.
-            yield from _flat(quantity, inner, i if index < 0 or isinstance(inner, dict) else index, epoch)
-    elif isinstance(value, bool | int | float):
-        yield (quantity, "", index, epoch, float(value))
-    elif isinstance(value, str):
-        yield (quantity, value, index, epoch, math.nan)

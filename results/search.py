@@ -4,9 +4,9 @@ What is best is `bench.plan.rates`' business, here as where rates are tuned.
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.plan import rates as learning
 from bench.plan.trial import FIELDS, affecting
+from bench.store.parts import Environment
 from results import stats
 
 if TYPE_CHECKING:
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 # What a rate is chosen for: net and recipe, as `bench.plan.trial.cell`.
 CELL = [name for name in FIELDS if name not in ("lr", "lr_from", "grow_to", *affecting("repeat"))]
 
-# What the search for a trial's rate tried and took, as columns of the trials.
-SEARCHED = {"rates_tried": "float64", "best_inside": "bool", "hopeless": "bool", "search_seconds": "float64"}
+
+class Searched(TypedDict, total=False):
+    """What the search for a trial's rate tried and took, as columns of the trials.
+
+    best_inside: rates above and below the best were tried and are worse. hopeless: the net diverges at every rate.
+    """
+
+    rates_tried: float
+    best_inside: bool
+    hopeless: bool
+    search_seconds: float
 
 
 def recipe_rates(frame: pd.DataFrame) -> pd.Series:
@@ -31,16 +41,14 @@ def recipe_rates(frame: pd.DataFrame) -> pd.Series:
     return frame["lr"].where(frame["lr_from"] == "study", -1.0)
 
 
-def of_record(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of the search that its net's own rate is from, whether that search's records are there or not.
-
-    `best_inside`: rates above and below the best were tried and are worse. `hopeless`: the net diverges at every rate.
-    """
+def of_record(environment: Environment) -> Searched:
+    """What a record says of the search for its net's own rate, whether that search's records are there or not."""
     said = environment.get("search")
-    if not isinstance(said, dict) or not isinstance(said.get("tried"), list):
+    tried = said.get("tried") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(tried, list):
         return {}
     inside, hopeless = _said(str(said.get("state")))
-    return {"rates_tried": float(len(said["tried"])), "best_inside": inside, "hopeless": hopeless}
+    return {"rates_tried": float(len(tried)), "best_inside": inside, "hopeless": hopeless}
 
 
 def _said(state: str) -> tuple[bool, bool]:

@@ -97,7 +97,7 @@ def _steps(epochs: pd.DataFrame, trials: pd.DataFrame) -> float:
     for digest in trials["digest"]:
         rows = epochs[epochs["digest"] == digest].sort_values("epoch")
         there = (rows["train_error"] <= REACHED).to_numpy()
-        soonest.append(float(rows["steps"].cumsum().to_numpy()[there.argmax()]) if there.any() else math.inf)
+        soonest.append(float(rows["steps"].to_numpy()[there.argmax()]) if there.any() else math.inf)
     return sorted(soonest)[len(soonest) // 2]
 
 

@@ -4,13 +4,14 @@ The only reader of records in this half of the suite, and the only place that sa
 compared. It judges nothing. Every column is always there, with the same dtype, however few records there are.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.plan.trial import Trial, affecting, values
 from bench.store import record
@@ -24,13 +25,17 @@ from results.columns import (
     EPOCH,
     EPOCHS,
     KEYS,
+    MACHINE,
+    MEASURED,
     OPERATORS,
     PROBES,
     RESULT,
     SETTING,
     TRIALS,
+    Cell,
 )
 from results.convergence import convergence
+from results.readings import readings
 from results.search import of_record, with_search
 
 
@@ -92,42 +97,44 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     unique, comparable, doubled = _one_a_trial(sound, comparable)
     names = rows.names(found.trial.architecture for _, found in unique)
     labels: dict[str, str] = {}
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trials", "search", "epochs", "cost", "operators")}
-    probes: dict[str, list[Any]] = {name: [] for name in ("row", *_READING)}
-    named: list[dict[str, Any]] = []
+    lots: dict[str, list[Mapping[str, object]]] = {"train": [], "search": [], "cost": []}
+    epochs: list[Mapping[str, object]] = []
+    operators: list[Mapping[str, object]] = []
+    probes: dict[str, list[object]] = {name: [] for name in _READING}
+    places: list[int] = []
+    named: list[Mapping[str, object]] = []
     for (path, found), same in zip(unique, comparable, strict=True):
         keys = {**rows.keys(found), "comparable": same, "digest": found.trial.digest, "path": path.name}
-        name = names[found.trial.architecture]
+        architecture, name = found.trial.architecture, names[found.trial.architecture]
         # Two of one label would be one in a figure; a reworded label must not make two cells of one setting.
-        label = keys["label"] if name == keys["architecture"] else f"{keys['label']} ({name})"
-        label = labels.setdefault(name, label)
-        keys |= {"architecture": name, "label": label}
-        ended = {**rows.ended(found), "disturbed": rows.disturbed(found)}
+        label = architecture.label if name == architecture.name else f"{architecture.label} ({name})"
+        keys |= {"architecture": name, "label": labels.setdefault(name, label)}
+        ended = {**keys, **rows.machine(found, MACHINE), **rows.ended(found)}
         if found.trial.purpose == "cost":
-            tables["cost"].append({**keys, **ended, **rows.cost(found)})
-            tables["operators"] += [{**keys, **row} for row in rows.operators(found)]
+            lots["cost"].append({**ended, **rows.measured(found, MEASURED), **rows.priced(found)})
+            operators += [{**keys, **row} for row in rows.operators(found)]
             continue
-        trained = {**keys, **ended, **rows.result(found, tuple(RESULT)), **of_record(found.environment)}
-        if found.trial.purpose == "search":
-            tables["search"].append(trained)
+        searching = found.trial.purpose == "search"
+        trained = {**ended, **rows.result(found, RESULT), **of_record(found.environment)}
+        lots["search" if searching else "train"].append(trained)
+        if searching:
             continue
-        tables["trials"].append(trained)
-        tables["epochs"] += [{**keys, **row, "status": str(found.status)} for row in rows.epochs(found, tuple(EPOCH))]
-        for probe, reading in rows.probes(found):
-            probes["row"].append(len(named))
+        epochs += [{**keys, **row, "status": str(found.status)} for row in rows.epochs(found, EPOCH)]
+        for probe, reading in readings(found):
+            places.append(len(named))
             for name, value in zip(_READING, (probe, *reading), strict=True):
                 probes[name].append(value)
         named.append(keys)
-    search = _frame(tables["search"], TRIALS)
-    trials = with_search(_frame(tables["trials"], TRIALS), search)
+    search = _frame(lots["search"], TRIALS)
+    trials = with_search(_frame(lots["train"], TRIALS), search)
     return Frames(
         trials=trials,
         search=search,
-        epochs=_frame(tables["epochs"], EPOCHS),
-        cost=floors_apart(_frame(tables["cost"], COST)),
+        epochs=_frame(epochs, EPOCHS),
+        cost=floors_apart(_frame(lots["cost"], COST)),
         cells=summarize(trials),
-        operators=_frame(tables["operators"], OPERATORS),
-        probes=_probes(probes, named),
+        operators=_frame(operators, OPERATORS),
+        probes=_probes(probes, places, named),
         damaged=tuple(damaged),
         warnings=(*doubled, *apart),
     )
@@ -162,18 +169,20 @@ def one_each(cost: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 _READING = ("probe", "quantity", "name", "index", "epoch", "value")
 
 
-def _frame(dicts: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+def _frame(dicts: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Column by column, so that a missing value is an empty text, False or NaN, and never an object column."""
-    blank: dict[str, Any] = {"str": "", "bool": False, "int64": 0, "float64": np.nan}
+    blank = {"str": "", "bool": False, "int64": 0, "float64": np.nan}
     return pd.DataFrame(
         {name: pd.Series([row.get(name, blank[kind]) for row in dicts], dtype=kind) for name, kind in columns.items()}
     )
 
 
-def _probes(readings: dict[str, list[Any]], named: list[dict[str, Any]]) -> pd.DataFrame:
+def _probes(
+    readings: Mapping[str, list[object]], places: list[int], named: Sequence[Mapping[str, object]]
+) -> pd.DataFrame:
     """As `_frame`, with the keys of each trial repeated by position: a deep net leaves thousands of readings."""
     keys = _frame(named, {name: kind for name, kind in PROBES.items() if name not in _READING})
-    repeated = keys.take(readings["row"]).reset_index(drop=True)
+    repeated = keys.take(places).reset_index(drop=True)
     return pd.DataFrame(
         {
             name: pd.Series(readings[name], dtype=kind) if name in _READING else repeated[name]
@@ -227,7 +236,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
         machine = tuple(str(found.environment.get(name, "")) for name in names)
         if any(machine):
             lots.setdefault(where, {}).setdefault(machine, []).append(i)
-        micro = found.result.get("micro_batch", found.cost.get("micro_batch", trial.batch_size))
+        micro = found.result.get("micro_batch", trial.batch_size)
         if isinstance(micro, int) and micro < trial.batch_size:
             same[i] = False
             lines.append(f"{trial.digest}: ran with a micro-batch of {micro} instead of {trial.batch_size}: kept apart")
@@ -265,35 +274,51 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
 # What `convergence.convergence` looks at, in its order.
 CONVERGING = ("status", *ENDING)
 _SUMMARIZED = (*CONVERGING, "steps", "n_train", "n_test", "train_seconds", "train_error", "test_error", "train_loss")
-# The images behind an error.
-_COUNTED = {"train_error": "n_train", "test_error": "n_test"}
+# One value of a column for each seed.
+Seeds = NDArray[Any]
 
 
-def _cell(seeds: dict[str, Any]) -> dict[str, Any]:
+def _cell(seeds: Mapping[str, Seeds]) -> Cell:
     ok = seeds["status"] == "ok"
-    row: dict[str, Any] = {
+    train_error, test_error = _mean(seeds, "train_error", "n_train"), _mean(seeds, "test_error", "n_test")
+    train_loss = _mean(seeds, "train_loss")
+    return {
         "n": len(ok),
         "n_ok": int(ok.sum()),
         "n_diverged": int((seeds["status"] == "diverged").sum()),
         "n_failed": int((~ok).sum()),
         "steps": _over(np.nanmax, seeds["steps"]),
         "convergence": convergence(*(seeds[name] for name in CONVERGING)),
+        "train_error_mean": train_error.value,
+        "train_error_low": train_error.low,
+        "train_error_high": train_error.high,
+        "test_error_mean": test_error.value,
+        "test_error_low": test_error.low,
+        "test_error_high": test_error.high,
+        "train_loss_mean": train_loss.value,
+        "train_loss_low": train_loss.low,
+        "train_loss_high": train_loss.high,
         # Of the same seeds as the errors, so that the two may stand in one point.
         "train_seconds_mean": _over(np.nanmean, seeds["train_seconds"][ok if ok.any() else ~ok]),
     }
-    for measure in ("train_error", "test_error", "train_loss"):
-        counted = _over(np.nanmax, seeds[_COUNTED[measure]]) if measure in _COUNTED else np.nan
-        images = counted if measure == "test_error" else np.nan
-        # As the judges do: seeds that agree to the last image spread as rounding does.
-        found = stats.mean_interval(seeds[measure][ok], images=images, resolution=1 / counted if counted > 0 else 0.0)
-        # One seed's huge loss would put the interval's lower end far below zero, where no loss can be.
-        most = np.inf if measure == "train_loss" else 1.0
-        row |= {f"{measure}_{part}": float(np.clip(getattr(found, n), 0.0, most)) for part, n in _PARTS.items()}
-    return row
 
 
-_PARTS = {"mean": "value", "low": "low", "high": "high"}
+def _mean(seeds: Mapping[str, Seeds], measure: str, counted: str = "") -> stats.Estimate:
+    """As the judges take it, of the seeds that ended well: seeds that agree to the last image spread as rounding does.
+
+    Args:
+        seeds: By column, the cell's.
+        measure: The column.
+        counted: Column of the number of images behind it, where it is an error.
+    """
+    images = _over(np.nanmax, seeds[counted]) if counted else np.nan
+    of_images = images if measure == "test_error" else np.nan
+    ended = seeds[measure][seeds["status"] == "ok"]
+    found = stats.mean_interval(ended, images=of_images, resolution=1 / images if images > 0 else 0.0)
+    # One seed's huge loss would put the interval's lower end far below zero, where no loss can be.
+    value, low, high = np.clip([found.value, found.low, found.high], 0.0, 1.0 if counted else np.inf).tolist()
+    return replace(found, value=value, low=low, high=high)
 
 
-def _over(function: Any, values: Any) -> float:
+def _over(function: Callable[[Seeds], float], values: Seeds) -> float:
     return float(function(values)) if np.isfinite(values).any() else np.nan

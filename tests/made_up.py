@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan.trial import Trial
-from bench.store import record
+from bench.store import parts, record
 from bench.store.record import Record, Status
 from models.spec import ARCHITECTURES
 from results import tables
@@ -22,7 +22,7 @@ from results.tables import Frames
 DEPTHS = (18, 34, 66, 130, 258, 514, 1002)
 ARMS = ("plain", "resnet", "preact")
 STEPS_AN_EPOCH = 11
-ENVIRONMENT = {
+ENVIRONMENT: parts.Environment = {
     "device": "cpu",
     "device_name": "made-up processor",
     "host": "nowhere",
@@ -68,7 +68,7 @@ def train_record(
     status: Status | None = None,
     message: str = "",
     started: str = "2026-11-23T00:00:00Z",
-    environment: dict[str, Any] | None = None,
+    environment: parts.Environment | None = None,
     **result: Any,
 ) -> Record:
     """A training record that ended with these errors; `train_error=None` diverged at step 7."""
@@ -78,7 +78,7 @@ def train_record(
     error = math.nan if train_error is None or status is not Status.OK else train_error
     test = error + 0.02 if test_error is None else test_error
     epochs = [] if diverged else _epochs(asked, 0.5 if math.isnan(error) else error, unconverged)
-    values = {
+    values: parts.Result = {
         "train_error": error,
         "test_error": min(test, 1.0) if not math.isnan(error) else math.nan,
         "train_loss": 2.5 * error,
@@ -96,7 +96,7 @@ def train_record(
         trial=asked,
         status=status,
         message=message or ("diverged at step 7: loss is nan" if diverged else ""),
-        environment=ENVIRONMENT | (environment or {}),
+        environment={**ENVIRONMENT, **(environment or {})},
         result=values,
         epochs=epochs,
         probes=_probes(asked, error) if asked.probes else {},
@@ -105,11 +105,11 @@ def train_record(
     )
 
 
-def _epochs(asked: Trial, error: float, unconverged: bool) -> list[dict[str, Any]]:
+def _epochs(asked: Trial, error: float, unconverged: bool) -> list[parts.Epoch]:
     last = 2.5 * error + 0.01
     # The error's falls decide "converged": by 3 points an epoch it is not, by 0.1 it is.
     fall = 0.03 if unconverged else 0.001
-    rows = []
+    rows: list[parts.Epoch] = []
     for epoch in range(1, asked.epochs + 1):
         loss = min(2.3026, last * 1.02 ** (asked.epochs - epoch))
         rows.append(
@@ -126,15 +126,15 @@ def _epochs(asked: Trial, error: float, unconverged: bool) -> list[dict[str, Any
     return rows
 
 
-def _probes(asked: Trial, error: float) -> dict[str, Any]:
-    """In the form of bench/probes/table.py, for the probes that the trial asks for."""
+def _probes(asked: Trial, error: float) -> parts.Probes:
+    """For the probes that the trial asks for."""
     blocks = max(1, (asked.depth - 2) // 2)
     growth = 1.16 if not asked.architecture.residual else 1.02
     norms = [min(1e30, 0.1 * growth ** (asked.depth - i)) for i in range(asked.depth)]
     rise = 0.5 if not asked.architecture.residual else 0.3 / blocks
     shown = error if math.isfinite(error) else 0.9
     wobble = random.Random(f"probes {asked.architecture.name} {asked.depth} {asked.seed}").uniform(0.95, 1.05)
-    ready: dict[str, Any] = {
+    ready: parts.Probes = {
         "gradient_norms": {
             "layers": [f"layer {i}" for i in range(asked.depth)],
             "position": [i + 1 for i in range(asked.depth)],
@@ -174,7 +174,7 @@ def cost_record(asked: Trial, status: Status = Status.OK, **cost: Any) -> Record
     luck = random.Random(f"cost {asked.architecture.name} {asked.depth}")
     step = (0.002 + 0.0009 * asked.depth) * (1.0 if not asked.architecture.residual else 1.08)
     floor = 705 * 2**20
-    values = {
+    values: parts.Cost = {
         "batch_size": asked.batch_size,
         "parameters": 4800 * asked.depth,
         "flops_per_image": 2.4e5 * asked.depth,
@@ -206,7 +206,7 @@ def cost_record(asked: Trial, status: Status = Status.OK, **cost: Any) -> Record
     ok = status is Status.OK
     message = "" if ok else f"ended {status}"
     when = "2026-11-23T00:05:00Z"
-    return Record(asked, status, message, dict(ENVIRONMENT), {}, [], values if ok else {}, {}, 2.0, when)
+    return Record(asked, status, message, ENVIRONMENT.copy(), {}, [], values if ok else {}, {}, 2.0, when)
 
 
 def study_records(

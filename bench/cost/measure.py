@@ -18,7 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.cost.operators import profiled
 from bench.data.datasets import Data
 from bench.data.images import Images
+from bench.plan.machine import KINDS
 from bench.plan.trial import Trial, spec_of
+from bench.store.parts import Ceilings, Cost
 from bench.train import device as seam
 from bench.train.execution import numerics, usual
 from bench.train.graph import restored
@@ -37,12 +39,12 @@ INFERENCE_BATCHES, INFERENCE_SECONDS = 5, 0.5
 ENERGY_STEPS, ENERGY_SECONDS = 2000, 1.0
 
 
-def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
+def measure(trial: Trial, data: Data, device: str) -> tuple[Cost, str]:
     """Measures a training step of a freshly built network.
 
     Returns:
-        What `price` gives; memory_floor_bytes, in use before the network was built; first_step_s, from then to the
-        end of the first step, with all that is done once (compilation and capture too).
+        What `price` gives; in it memory_floor_bytes, in use before the network was built; first_step_s, from then to
+        the end of the first step, with all that is done once (compilation and capture too).
 
     Raises:
         Exception: What building or stepping raises; the runner makes a status of it.
@@ -53,78 +55,79 @@ def measure(trial: Trial, data: Data, device: str) -> dict[str, Any]:
     began = time.perf_counter()
     network = build(spec, trial.seed, device).to(memory_format=torch.channels_last)
     built = time.perf_counter() - began
-    cost = price(network, images, trial, device)
+    cost, execution = price(network, images, trial, device)
     cost["first_step_s"] += built
     macs = multiply_adds(spec)
-    return {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs, **cost}
+    return {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs, **cost}, execution
 
 
-def price(network: nn.Module, images: Images, trial: Trial, device: str) -> dict[str, Any]:
+def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tuple[Cost, str]:
     """Measures a network and leaves it as it was: weights, buffers, gradients, mode, random states.
 
     Args:
         network: On the device.
         images: Training data on the device.
         trial: Batch size, precision and recipe; the learning rate is taken as zero, so that no step diverges.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS`.
 
     Returns:
         Raw samples in seconds (step_times_s, warmup_times_s, forward_times_s, backward_times_s, optimizer_times_s,
         inference_times_s: a batch each); what tells whether they can be trusted (calibration_times_s and
         others_memory_bytes before and after the steps; cpu_share, this process's processor time by their time);
-        peak_memory_bytes, saved_activation_bytes, first_step_s, operators, ceilings, execution; on CUDA
-        kernels_per_step, and energy_j_per_step where NVML is present.
+        peak_memory_bytes, saved_activation_bytes, first_step_s, operators, ceilings; on CUDA kernels_per_step, and
+        energy_j_per_step where NVML is present. And how steps were executed.
     """
     execution = usual(trial, device)
-    most = WARMUP + 2 * MOST_STEPS + ENERGY_STEPS * (device == "cuda")
+    most = WARMUP + 2 * MOST_STEPS + ENERGY_STEPS * KINDS[device].gpu
     asked = replace(trial, epochs=most, lr=0.0, schedule="constant", warmup_epochs=0.0)
     gradients = [p.grad for p in network.parameters()]
-    with restored([*network.parameters(), *network.buffers()], []), mode(network, training=True):
-        with numerics(trial.precision, execution.exact):
-            began = time.perf_counter()
-            step = Step(network, images, asked, device, execution)
-            try:
-                first = time.perf_counter() - began
-                cost = _steps(step, device)
-                cost["first_step_s"] = first + cost["warmup_times_s"][0]
-                # The parts run eagerly: beside the graph's memory, a net that fits once would have to fit twice.
-                step.release()
-                cost |= _parts(step, device)
-                cost |= _inference(step, device)
-                rows, kernels = profiled(lambda: step.body(trial.batch_size), network, device)[1:]
-            finally:
-                step.close()
-        cost["operators"], cost["execution"] = rows, step.execution.name
+    with (
+        restored([*network.parameters(), *network.buffers()], []),
+        mode(network, training=True),
+        numerics(trial.precision, execution.exact),
+    ):
+        began = time.perf_counter()
+        step = Step(network, images, asked, device, execution)
+        try:
+            first = time.perf_counter() - began
+            cost = _steps(step, device)
+            cost["first_step_s"] = first + cost["warmup_times_s"][0]
+            # The parts run eagerly: beside the graph's memory, a net that fits once would have to fit twice.
+            step.release()
+            cost |= _parts(step, device)
+            cost["inference_times_s"] = _inference(step, device)
+            cost["operators"], kernels = profiled(lambda: step.body(trial.batch_size), network, device)[1:]
+        finally:
+            step.close()
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):
         parameter.grad = gradient
-    if device == "cuda":
+    if KINDS[device].gpu:
         cost["kernels_per_step"] = kernels
-    return {
-        "batch_size": trial.batch_size, "parameters": sum(p.numel() for p in network.parameters()), **cost,
-        "ceilings": ceilings(device, trial.precision),
-    }  # fmt: skip
+    cost["ceilings"] = ceilings(device, trial.precision)
+    parameters = sum(p.numel() for p in network.parameters())
+    return {"batch_size": trial.batch_size, "parameters": parameters, **cost}, step.execution.name
 
 
-def _steps(step: Step, device: str) -> dict[str, Any]:
+def _steps(step: Step, device: str) -> Cost:
     """Whole steps, as training takes them, and the memory that they need."""
-    warmup = [timed(step, device) for _ in range(WARMUP)]
+    warmup = [seam.timed(step, device) for _ in range(WARMUP)]
     quiet = [calibration(device)]
     others = [seam.memory_of_others(device)]
     processor = time.process_time()
-    times = _repeated(lambda: timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
+    times = _repeated(lambda: seam.timed(step, device), LEAST_STEPS, MOST_STEPS, MOST_SECONDS)
     spent = time.process_time() - processor
     quiet.append(calibration(device))
     others.append(seam.memory_of_others(device))
-    found: dict[str, Any] = {
+    found: Cost = {
         "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device),
         "calibration_times_s": quiet, "others_memory_bytes": others, "cpu_share": spent / sum(times),
     }  # fmt: skip
     return found | _energy_per_step(step, device)
 
 
-def _energy_per_step(step: Step, device: str) -> dict[str, float]:
+def _energy_per_step(step: Step, device: str) -> Cost:
     """Joules of a step, over at least a second of steps; empty where the device does not say."""
-    before = _energy(device)
+    before = seam.energy(device)
     if before is None:
         return {}
     steps, began = 0, time.perf_counter()
@@ -133,13 +136,15 @@ def _energy_per_step(step: Step, device: str) -> dict[str, float]:
             step()
         seam.synchronize(device)
         steps += 10
-    after = _energy(device)
+    after = seam.energy(device)
     return {} if after is None else {"energy_j_per_step": (after - before) / steps}
 
 
-def _parts(step: Step, device: str) -> dict[str, Any]:
+def _parts(step: Step, device: str) -> Cost:
     """Forward, backward and update apart, ungraphed; the first pass also weighs what is kept for backward."""
-    found: dict[str, list[float]] = {"forward_times_s": [], "backward_times_s": [], "optimizer_times_s": []}
+    forwards: list[float] = []
+    backwards: list[float] = []
+    updates: list[float] = []
     saved = Saved(step.network)
     step.at.zero_()  # an epoch may just be over
     loss: list[Tensor] = []
@@ -156,46 +161,33 @@ def _parts(step: Step, device: str) -> dict[str, Any]:
             loss[0].backward()  # type: ignore[no-untyped-call]
             step.update()
             return 0.0
-        calls = zip(found, (forward, lambda: loss[0].backward(), step.update), strict=True)  # type: ignore[no-untyped-call]
-        for name, call in calls:
-            found[name].append(timed(call, device))
-        return sum(times[-1] for times in found.values())
+        forwards.append(seam.timed(forward, device))
+        backwards.append(seam.timed(loss[0].backward, device))
+        updates.append(seam.timed(step.update, device))
+        return forwards[-1] + backwards[-1] + updates[-1]
 
     once(saved.watching())
     _repeated(lambda: once(None), 2, PARTS_STEPS, PARTS_SECONDS)
-    return {**found, "saved_activation_bytes": saved.bytes}
+    return {
+        "forward_times_s": forwards, "backward_times_s": backwards, "optimizer_times_s": updates,
+        "saved_activation_bytes": saved.bytes,
+    }  # fmt: skip
 
 
-def _inference(step: Step, device: str) -> dict[str, Any]:
+def _inference(step: Step, device: str) -> list[float]:
     """A batch forward, in eval mode and without gradients, in the trial's precision."""
     x, y = step.batch(step.trial.batch_size)
     with mode(step.network, training=False), torch.inference_mode():
         step.forward(x, y)
         once = functools.partial(step.forward, x, y)
-        times = _repeated(lambda: timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
-    return {"inference_times_s": times}
+        return _repeated(lambda: seam.timed(once, device), 2, INFERENCE_BATCHES, INFERENCE_SECONDS)
 
 
 def calibration(device: str) -> float:
     """Seconds of a fixed small piece of work: before and after a measurement they differ if the machine did."""
-    side = 2048 if device == "cuda" else 512  # 16 MiB, 1 MiB: not to be seen beside a step's activations
+    side = KINDS[device].calibration_side
     a = torch.ones(side, side, device=device)
-    return min(timed(lambda: a @ a, device) for _ in range(5))
-
-
-def timed(call: Callable[[], object], device: str) -> float:
-    """Seconds of a call, all that it asked of the device included: by events on CUDA, by the clock on a CPU."""
-    if device == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1e3
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    return min(seam.timed(lambda: a @ a, device) for _ in range(5))
 
 
 def _repeated(once: Callable[[], float], least: int, most: int, seconds: float) -> list[float]:
@@ -266,31 +258,15 @@ def _multiply_adds(spec: ModelSpec, device: str) -> int:
 
 
 @functools.cache
-def ceilings(device: str, precision: str) -> dict[str, float]:
+def ceilings(device: str, precision: str) -> Ceilings:
     """What this device can do at most: bytes per second of a large copy, read and written, and FLOPs of a product."""
-    size, side = (2**30, 8192) if device == "cuda" else (2**25, 1024)
+    size, side = KINDS[device].copy_bytes, KINDS[device].product_side
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.ones(side, side, device=device, dtype=dtype)
     with numerics(precision):
         copy, product = (
-            min(timed(call, device) for _ in range(4)) for call in (lambda: target.copy_(source), lambda: a @ a)
+            min(seam.timed(call, device) for _ in range(4)) for call in (lambda: target.copy_(source), lambda: a @ a)
         )
     return {"copy_bytes_per_s": 2 * size / copy, "matmul_flops_per_s": 2 * side**3 / product}
-
-
-def _energy(device: str) -> float | None:
-    """Joules that the GPU has used since it was started; None where it does not say."""
-    if device != "cuda":
-        return None
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        # By PCI address: CUDA_VISIBLE_DEVICES renumbers torch's devices, not NVML's.
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
-        torch.cuda.synchronize()
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
-    except Exception:  # no such package, driver or counter: the record then has no energy
-        return None

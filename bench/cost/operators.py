@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 from torch.autograd.profiler import record_function
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
+
+from bench.store.parts import Operator
+from bench.train import device as seam
 
 MARK = "stage: "
 BETWEEN = "between operators"
@@ -53,26 +55,22 @@ class Event:
     kernel: bool = False
 
 
-def profiled(
-    step: Callable[[], object], network: nn.Module, device: str
-) -> tuple["profile", list[dict[str, Any]], int]:
+def profiled(step: Callable[[], object], network: nn.Module, device: str) -> tuple["profile", list[Operator], int]:
     """Profiles one call of `step` and sums it up.
 
     Args:
         step: One training step, eager.
         network: Its stages are marked while the step runs, by hooks that are taken away afterwards.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS`.
 
     Returns:
         The profile (for a trace); the operators' table; kernels launched (0 on a CPU).
     """
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
     marks = _mark(network)
     try:
-        with profile(activities=activities) as found:
+        with profile(activities=seam.activities(device)) as found:
             step()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            seam.synchronize(device)
     finally:
         for mark in marks:
             mark.remove()
@@ -124,7 +122,7 @@ def kind_of(name: str) -> str:
     return next((kind for kind, words in _KINDS if any(word in lowered for word in words)), "elementwise")
 
 
-def table(events: Iterable[Event]) -> list[dict[str, Any]]:
+def table(events: Iterable[Event]) -> list[Operator]:
     """Sums a step's events.
 
     Args:
@@ -138,12 +136,12 @@ def table(events: Iterable[Event]) -> list[dict[str, Any]]:
     everything = sorted(events, key=lambda e: (e.start, -e.end))
     kernels = [e for e in everything if e.kernel]
     place, outermost = _places([e for e in everything if not e.kernel])
-    sums: dict[tuple[str, str], list[float]] = {}
+    rows: dict[tuple[str, str], Operator] = {}
 
     def add(kind: str, stage: str, nanoseconds: int) -> None:
-        entry = sums.setdefault((kind, stage), [0.0, 0])
-        entry[0] += nanoseconds / 1e9
-        entry[1] += 1
+        row = rows.setdefault((kind, stage), {"kind": kind, "stage": stage, "self_time_s": 0.0, "calls": 0})
+        row["self_time_s"] += nanoseconds / 1e9
+        row["calls"] += 1
 
     for kernel in kernels:
         kind, stage = place.get(kernel.correlation, (kind_of(kernel.name), ""))
@@ -156,11 +154,9 @@ def table(events: Iterable[Event]) -> list[dict[str, Any]]:
             add(kind, stage, event.end - event.start)
         spent = sum(event.end - event.start for _, _, event in outermost)
         add(BETWEEN, "", max(e.end for e in everything) - min(e.start for e in everything) - spent)
-    rows = [
-        {"kind": kind, "stage": stage, "self_time_s": float(f"{seconds:.4g}"), "calls": calls}
-        for (kind, stage), (seconds, calls) in sums.items()
-    ]
-    return sorted(rows, key=lambda row: -cast(float, row["self_time_s"]))
+    for row in rows.values():
+        row["self_time_s"] = float(f"{row['self_time_s']:.4g}")
+    return sorted(rows.values(), key=lambda row: -row["self_time_s"])
 
 
 def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple[str, str, Event]]]:

@@ -5,10 +5,12 @@ Never more than one step: a thousand layers make 87,000 events, and viewers fail
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.plan.machine import DEVICES
+from bench.store.parts import Operator
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def main() -> None:
     print(f"trace: {path} (open it at https://ui.perfetto.dev, or see `make tensorboard`)")
 
 
-def write(asked: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
+def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
     """Profiles one step after two that are not, and writes its trace.
 
     Args:

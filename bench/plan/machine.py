@@ -1,11 +1,55 @@
-"""How trials are to be executed, as far as that is not part of the trial. No torch: the sweep hands it to workers."""
+"""How trials are to be executed, as far as that is not part of the trial; and the kinds of device that there are.
+
+No torch: the sweep hands this to workers. What a device does is in `bench/train/device.py`; what is known of it without
+asking it stands here.
+"""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of device.
+
+    Attributes:
+        gpu: Whether it is beside the processor: one trial has it at a time, and its memory is its own.
+        look_every: Steps between two looks at the loss: each look waits for the device.
+        graphs: Whether a step can be captured as a graph.
+        calibration_side: Of the matrices of a fixed piece of work; not to be seen beside a step's activations.
+        copy_bytes, product_side: Of the copy and the matrix product that its ceilings are measured by.
+        drivers: Files of which one is there where its driver is; asking torch instead costs seconds.
+        memory_command: Prints its memory in MiB.
+    """
+
+    gpu: bool = False
+    look_every: int = 1
+    graphs: bool = False
+    calibration_side: int = 512
+    copy_bytes: int = 2**25
+    product_side: int = 1024
+    drivers: tuple[str, ...] = ()
+    memory_command: tuple[str, ...] = ()
+
+
+# By the name that torch has for it.
+KINDS = {
+    "cpu": Kind(),
+    "cuda": Kind(
+        gpu=True, look_every=50, graphs=True, calibration_side=2048, copy_bytes=2**30, product_side=8192,
+        drivers=("/dev/nvidiactl", "/dev/dxg"),
+        memory_command=("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"),
+    ),
+}  # fmt: skip
+GPUS = tuple(name for name, kind in KINDS.items() if kind.gpu)
 # "auto": a GPU where there is one.
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", *KINDS)
+
+
+def driven() -> bool:
+    """Whether the driver of a GPU is here."""
+    return any(Path(file).exists() for kind in KINDS.values() for file in kind.drivers)
 
 
 @dataclass(frozen=True)
@@ -13,7 +57,7 @@ class Machine:
     """The same trial gives the same results whatever stands here, but for times and memory.
 
     Attributes:
-        device: "cpu" or "cuda"; "auto" until a worker has looked.
+        device: A key of `KINDS`; "auto" until a worker has looked.
         threads: Of each process.
         workers: Processes side by side.
         data_root: Folder where data sets that are files lie.

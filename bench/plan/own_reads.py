@@ -15,8 +15,6 @@ from typing import Any
 
 from bench.plan.own_imports import foreign
 
-# What the environment of a record calls the digest of these files.
-OWN_FILES = "own_files"
 # While something is watched, the files that are opened for reading.
 _opened: list[set[str]] = []
 

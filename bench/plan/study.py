@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import own, search, tuned
+from bench.plan.machine import driven
 from bench.plan.trial import DEFAULTS, FIELDS, TUPLES, Trial, architecture, check, check_name
 from models.spec import unknown
 
@@ -79,14 +80,13 @@ def known_studies() -> list[str]:
 def default_study(device: str, data_root: Path) -> tuple[str, str]:
     """The study for a machine, and a line that says why.
 
-    Torch is asked for a CUDA device only where a driver is there: asking costs seconds.
+    Torch is asked for a GPU only where a driver is there: asking costs seconds.
 
     Args:
-        device: "auto", "cpu" or "cuda".
+        device: One of `DEVICES`.
         data_root: Where torchvision's CIFAR-10 would lie.
     """
-    driver = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg"))
-    if device == "cpu" or (device == "auto" and not driver):
+    if device == "cpu" or (device == "auto" and not driven()):
         return "digits", "study digits: the default on a CPU"
     from bench.train.device import choose
 

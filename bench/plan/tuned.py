@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bench.plan.trial import Trial, cell
 
@@ -53,16 +53,28 @@ class Rates:
     found: tuple[Rate, ...] = field(default=())
 
 
+class Told(TypedDict, total=False):
+    """What a record says of the search that its rate is from.
+
+    digest: of the search's records. state, tried: what came of it, as in `Rate`; only where the rate is the net's own.
+    """
+
+    digest: str
+    state: str
+    tried: list[float]
+
+
 def net_of(trial: Trial) -> str:
     """Eight hex digits that name a net and its recipe, whatever its rate, seed and study."""
     return replace(cell(trial), study="").digest
 
 
-def told(trial: Trial, rates: Rates) -> dict[str, Any]:
-    """What a record says of the search that its rate is from: its digest; and of the net's own, what came of it."""
+def told(trial: Trial, rates: Rates) -> Told:
+    """What a trial's record says of the search."""
     rate = next((rate for rate in rates.found if rate.net == net_of(trial)), None)
-    own = {"state": rate.state, "tried": list(rate.tried)} if rate and trial.lr_from == "search" else {}
-    return {"digest": rates.search, **own}
+    if rate and trial.lr_from == "search":
+        return {"digest": rates.search, "state": rate.state, "tried": list(rate.tried)}
+    return {"digest": rates.search}
 
 
 def beside(study: Path) -> Path:

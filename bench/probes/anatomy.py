@@ -22,7 +22,7 @@ from models.network import Network
 IMAGES = 192
 
 
-def _silent(_: Mapping[str, Any]) -> None:
+def _silent(_: Mapping[str, object]) -> None:
     """Tells nobody."""
 
 
@@ -30,14 +30,17 @@ class Probe:
     """What a probe may do; each does nothing unless the probe says otherwise.
 
     Attributes:
-        found: What it measured, as plain data; {"skipped": reason} where it could not.
+        found: What it measured, as plain data of the form in bench/store/parts.py; {"skipped": reason} where it could
+            not.
         progress: Told how far a long probe is; may raise to stop. The runner sets it.
     """
 
+    found: Mapping[str, object]
+
     def __init__(self, network: nn.Module, images: Images, trial: Trial) -> None:
         self.network, self.images, self.trial = network, images, trial
-        self.found: dict[str, Any] = {}
-        self.progress: Callable[[Mapping[str, Any]], None] = _silent
+        self.found = {}
+        self.progress: Callable[[Mapping[str, object]], None] = _silent
 
     def at_start(self) -> None:
         """Before the first step."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.probes.anatomy import IMAGES, Probe, batch_statistics, evenly, rounded
+from bench.store import parts
 from bench.train.loop import mode
 
 # Activations that are kept of a deep net: enough for a curve.
@@ -21,16 +22,33 @@ class DeadUnits(Probe):
     "share_at_start" and "share_at_end" (of the same), "mean_at_start" and "mean_at_end" (over all of them).
     """
 
+    found: parts.DeadUnits
+
     def at_start(self) -> None:
         with batch_statistics(self.network):
-            self._measure("at_start")
+            shares = self._shares()
+        if not shares:
+            self.found = {"skipped": "no ReLU is called"}
+            return
+        kept = evenly(range(len(shares)), MOST_ACTIVATIONS)
+        self.found = {
+            "position": [i + 1 for i in kept], "share_at_start": [rounded(shares[i]) for i in kept],
+            "mean_at_start": rounded(sum(shares) / len(shares)),
+        }  # fmt: skip
 
     def at_end(self) -> None:
         with mode(self.network, training=False):
-            self._measure("at_end")
+            shares = self._shares()
+        if not shares:
+            self.found = {"skipped": "no ReLU is called"}
+            return
+        kept = evenly(range(len(shares)), MOST_ACTIVATIONS)
+        self.found["share_at_end"] = [rounded(shares[i]) for i in kept]
+        self.found["mean_at_end"] = rounded(sum(shares) / len(shares))
 
     @torch.no_grad()
-    def _measure(self, when: str) -> None:
+    def _shares(self) -> list[float]:
+        """Of each ReLU that is called, in order."""
         shares: list[Tensor] = []
 
         def watch(_: nn.Module, __: object, output: Tensor) -> None:
@@ -43,11 +61,5 @@ class DeadUnits(Probe):
         finally:
             for handle in handles:
                 handle.remove()
-        if not shares:
-            self.found = {"skipped": "no ReLU is called"}
-            return
-        kept = evenly(range(len(shares)), MOST_ACTIVATIONS)
-        values = torch.stack(shares).tolist()
-        self.found["position"] = [i + 1 for i in kept]
-        self.found[f"share_{when}"] = [rounded(values[i]) for i in kept]
-        self.found[f"mean_{when}"] = rounded(sum(values) / len(values))
+        values: list[float] = torch.stack(shares).tolist() if shares else []
+        return values

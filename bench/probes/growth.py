@@ -8,7 +8,7 @@ that its form allows (Chen et al. 2016, Net2Net, section 2.3: identity kernels).
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,23 @@ from torch import Tensor, nn
 from bench.data.images import Images
 from bench.plan.trial import Trial, spec_of
 from bench.probes.anatomy import Probe, blocks_of, rounded
+from bench.store import parts
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
 from models.blocks import Block, zero_branch
 from models.network import Network, build
 from models.spec import ModelSpec, stream
 
 NAN = float("nan")
+
+
+class Trained(NamedTuple):
+    """How training on ended; NaN where it diverged."""
+
+    error: float = NAN
+    loss: float = NAN
+    test_error: float = NAN
+    diverged_step: int | None = None
+    steps: int = 0
 
 
 class Growth(Probe):
@@ -40,13 +51,16 @@ class Growth(Probe):
     is then NaN); "steps" (of training on), "lr". Or "skipped": reason.
     """
 
+    found: parts.Growth
+
     def at_end(self) -> None:
         # Building and training draw random numbers; whoever comes after must not notice.
         with torch.random.fork_rng():
             self._grow()
 
     def _grow(self) -> None:
-        self.found = {"steps": []}
+        steps: list[parts.GrowthStep] = []
+        self.found = {"steps": steps}
         network: nn.Module = self.network
         depth = self.trial.depth
         for to in self.trial.grow_to:
@@ -56,11 +70,17 @@ class Growth(Probe):
                 return
             assert isinstance(network, Network)
             grown = grow(network, self._spec(to), self.images, self.trial.seed)
-            row = {"from": depth, "to": to, **self._compare(network, grown)}
-            row |= self._train_on("ungrown", copy.deepcopy(network), depth, to)
-            row |= self._train_on("grown", grown, depth, to)
-            self.found["steps"].append(row)
-            if row["grown_diverged_step"] is not None:
+            inserted = self._compare(network, grown)
+            old = self._train_on("ungrown", copy.deepcopy(network), depth, to)
+            new = self._train_on("grown", grown, depth, to)
+            steps.append({
+                "from": depth, "to": to, **inserted,
+                "ungrown_error": old.error, "ungrown_loss": old.loss, "ungrown_test_error": old.test_error,
+                "ungrown_diverged_step": old.diverged_step, "steps": new.steps, "lr": self.trial.lr,
+                "grown_error": new.error, "grown_loss": new.loss, "grown_test_error": new.test_error,
+                "grown_diverged_step": new.diverged_step,
+            })  # fmt: skip
+            if new.diverged_step is not None:
                 self.found["skipped"] = f"not grown beyond {to}: training on diverged"
                 return
             network, depth = grown, to
@@ -69,7 +89,7 @@ class Growth(Probe):
         trial, images = dataclasses.replace(self.trial, depth=depth), self.images
         return spec_of(trial, images.shape, images.data.classes)
 
-    def _compare(self, before: Network, after: Network) -> dict[str, Any]:
+    def _compare(self, before: Network, after: Network) -> parts.GrowthStep:
         """Outputs on all test images and errors on the training set, before and after the insertion."""
         data = self.images.data
         old, new = (_logits(net, self.images, data.test_images) for net in (before, after))
@@ -82,22 +102,21 @@ class Growth(Probe):
             "error_after_insertion": evaluate(after, self.images, *train_set)[1],
         }
 
-    def _train_on(self, name: str, network: nn.Module, depth: int, to: int) -> dict[str, Any]:
+    def _train_on(self, name: str, network: nn.Module, depth: int, to: int) -> Trained:
         """Trains one of the two by the trial's recipe; a fresh order of images, the same for both."""
         trial = dataclasses.replace(self.trial, seed=stream(self.trial.seed, f"grown to {to}") % 2**31)
 
-        def progress(message: Mapping[str, Any]) -> None:
+        def progress(message: Mapping[str, object]) -> None:
             self.progress({**message, "phase": f"{depth} to {to}, {name}"})
 
         run = train(network, self.images, trial, str(self.images.scale.device.type), progress)
-        loss, error, test_error = NAN, NAN, NAN
-        if run.diverged_step is None:
-            data = self.images.data
-            reestimate(network, self.images)
-            loss, error = evaluate(network, self.images, data.train_images, data.train_labels)
-            test_error = evaluate(network, self.images, data.test_images, data.test_labels)[1]
-        return {f"{name}_error": error, f"{name}_loss": loss, f"{name}_test_error": test_error,
-                f"{name}_diverged_step": run.diverged_step, "steps": run.steps, "lr": trial.lr}  # fmt: skip
+        if run.diverged_step is not None:
+            return Trained(diverged_step=run.diverged_step, steps=run.steps)
+        data = self.images.data
+        reestimate(network, self.images)
+        loss, error = evaluate(network, self.images, data.train_images, data.train_labels)
+        test_error = evaluate(network, self.images, data.test_images, data.test_labels)[1]
+        return Trained(error, loss, test_error, None, run.steps)
 
 
 def _refusal(network: nn.Module, trial: Trial, to: int) -> str:

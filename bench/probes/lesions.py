@@ -4,7 +4,7 @@ It only runs the network in parts (`anatomy.walk`) and never changes it. What th
 claim is judged elsewhere.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.data.images import Images
 from bench.plan.trial import Trial
 from bench.probes.anatomy import IMAGES, Probe, batch_statistics, blocks_of, deletable, error_of, evenly, rounded, walk
+from bench.store import parts
 from bench.train.loop import mode
 from models.blocks import weighted
 from models.network import Network
@@ -30,6 +31,15 @@ KEPT = (0.0, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 FELT = 0.05
 
 Cut = frozenset[int]
+
+
+class Errors(NamedTuple):
+    """Of all lesions in one way: without each block; by lot of random blocks; by part kept; with blocks shuffled."""
+
+    singles: list[float]
+    random: list[list[float]]
+    kept: list[list[float]]
+    shuffled: list[float]
 
 
 class Lesions(Probe):
@@ -56,11 +66,13 @@ class Lesions(Probe):
     else but its error.
     """
 
+    found: parts.Lesions
+
     def __init__(self, network: nn.Module, images: Images, trial: Trial) -> None:
         super().__init__(network, images, trial)
         self.blocks = blocks_of(network)
         self.can_go = deletable(self.blocks)
-        self.by_epoch: list[dict[str, Any]] = []
+        self.by_epoch: list[parts.LesionsAt] = []
         data = images.data
         n = min(IMAGES, len(data.test_labels))
         self.x, self.y = images.prepare(data.test_images[:n]), data.test_labels[:n]
@@ -70,10 +82,12 @@ class Lesions(Probe):
             return
         with torch.no_grad(), batch_statistics(self.network):
             intact = self._error()
-            row: dict[str, Any] = {"epoch": epoch, "intact_error": intact}
+            row: parts.LesionsAt = {"epoch": epoch, "intact_error": intact}
             if intact <= MOST_INTACT_ERROR:
-                row["kept"] = [{"depth": self._depth(cut), "errors": [self._error(cut=cut)]} for cut in self._kept()]
-                row["effective_depth"] = self._effective_depth(intact, row["kept"], "errors")
+                cuts = self._kept()
+                depths, errors = [self._depth(cut) for cut in cuts], [[self._error(cut=cut)] for cut in cuts]
+                row["kept"] = [{"depth": d, "errors": e} for d, e in zip(depths, errors, strict=True)]
+                row["effective_depth"] = self._effective_depth(intact, depths, errors)
         self.by_epoch.append(row)
 
     @torch.no_grad()
@@ -87,29 +101,34 @@ class Lesions(Probe):
             reason = f"the intact net did not train: it errs on {intact:.0%} of {len(self.y)} test images"
             self.found = {"skipped": reason, "intact_error": intact}
             return
-        found: dict[str, Any] = {
-            "n_blocks": len(self.blocks), "n_deletable": len(self.can_go), "blocks": evenly(self.can_go, SINGLES),
-            "random": [{"k": len(cuts[0])} for cuts in self._random()],
-            "kept": [{"depth": self._depth(cut)} for cut in self._kept()], "shuffled": {},
-        }  # fmt: skip
+        chosen = evenly(self.can_go, SINGLES)
         with mode(self.network, training=False):
-            self._cut(found, "", intact, DRAWS)
+            old = self._cut(chosen, DRAWS)
         with batch_statistics(self.network):
-            self._cut(found, "_reestimated", self._error(), 1)
-        for way in ("", "_reestimated"):
-            depth = self._effective_depth(found[f"intact_error{way}"], found["kept"], f"errors{way}")
-            found[f"effective_depth{way}"] = depth
-        self.found = {**found, "by_epoch": self.by_epoch}
+            intact_anew, new = self._error(), self._cut(chosen, 1)
+        sizes, depths = [len(cuts[0]) for cuts in self._random()], [self._depth(cut) for cut in self._kept()]
+        self.found = {
+            "n_blocks": len(self.blocks), "n_deletable": len(self.can_go), "blocks": chosen,
+            "random": [{"k": k, "errors": a, "errors_reestimated": b}
+                       for k, a, b in zip(sizes, old.random, new.random, strict=True)],
+            "kept": [{"depth": depth, "errors": a, "errors_reestimated": b}
+                     for depth, a, b in zip(depths, old.kept, new.kept, strict=True)],
+            "shuffled": {"errors": old.shuffled, "errors_reestimated": new.shuffled},
+            "intact_error": intact, "errors": old.singles,
+            "intact_error_reestimated": intact_anew, "errors_reestimated": new.singles,
+            "effective_depth": self._effective_depth(intact, depths, old.kept),
+            "effective_depth_reestimated": self._effective_depth(intact_anew, depths, new.kept),
+            "by_epoch": self.by_epoch,
+        }  # fmt: skip
 
-    def _cut(self, found: dict[str, Any], way: str, intact: float, draws: int) -> None:
-        """All lesions, in the mode that the network is in; names end in `way`."""
-        found[f"intact_error{way}"] = intact
-        found[f"errors{way}"] = self._singles(found["blocks"])
-        for row, cuts in zip(found["random"], self._random(), strict=True):
-            row[f"errors{way}"] = [self._error(cut=cut) for cut in cuts[:draws]]
-        for row, cut in zip(found["kept"], self._kept(), strict=True):
-            row[f"errors{way}"] = [self._error(cut=cut)]
-        found["shuffled"][f"errors{way}"] = [self._error(order=self._shuffled())]
+    def _cut(self, chosen: list[int], draws: int) -> Errors:
+        """All lesions, in the mode that the network is in: those of single blocks of the chosen ones."""
+        return Errors(
+            self._singles(chosen),
+            [[self._error(cut=cut) for cut in cuts[:draws]] for cuts in self._random()],
+            [[self._error(cut=cut)] for cut in self._kept()],
+            [self._error(order=self._shuffled())],
+        )
 
     def _network(self) -> Network:
         assert isinstance(self.network, Network)
@@ -166,11 +185,11 @@ class Lesions(Probe):
         """Weighted layers that are left on the main path."""
         return self.trial.depth - sum(weighted(m) for i in cut for m in self.blocks[i].branch)
 
-    def _effective_depth(self, intact: float, kept: list[dict[str, Any]], errors: str) -> float:
+    def _effective_depth(self, intact: float, depths: list[int], errors: list[list[float]]) -> float:
         """See the class; the smallest net such that it and all larger ones that were tried err little enough."""
         depth, rise = float(self.trial.depth), 0.0
-        for row in reversed(kept):
-            smaller, more = float(row["depth"]), float(row[errors][0]) - intact
+        for tried, error in zip(reversed(depths), reversed(errors), strict=True):
+            smaller, more = float(tried), error[0] - intact
             if more > FELT:
                 return round(smaller + (depth - smaller) * (more - FELT) / (more - rise), 1)
             depth, rise = smaller, more

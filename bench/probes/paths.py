@@ -5,7 +5,6 @@ A residual net of n blocks is a sum over 2^n paths; a path passes each block by 
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from bench.data.images import Images
 from bench.plan.trial import Trial
 from bench.probes.anatomy import Probe, batch_statistics, blocks_of, rounded
+from bench.store import parts
 from models.blocks import Block
 from models.network import Network
 from models.spec import stream
@@ -36,6 +36,8 @@ class PathGradients(Probe):
     "high" (lengths under which 5, 50 and 95 % of the contribution lie), "share_of_paths" (between low and high).
     Or "skipped".
     """
+
+    found: parts.PathGradients
 
     def __init__(self, network: nn.Module, images: Images, trial: Trial) -> None:
         super().__init__(network, images, trial)
@@ -119,7 +121,7 @@ def path_lengths(n: int) -> list[int]:
     return sorted({round(n * (i / (LENGTHS - 1)) ** 2) for i in range(LENGTHS)})
 
 
-def summarize(n: int, lengths: list[int], logs: list[list[float]]) -> dict[str, Any]:
+def summarize(n: int, lengths: list[int], logs: list[list[float]]) -> parts.PathGradients:
     """From the norms of sampled paths to the share of each length; see `PathGradients`.
 
     Args:

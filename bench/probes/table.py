@@ -14,6 +14,7 @@ from bench.probes.dead import DeadUnits
 from bench.probes.growth import Growth
 from bench.probes.lesions import Lesions
 from bench.probes.paths import PathGradients
+from bench.store import parts as form
 from models.blocks import Block, weighted
 from models.network import Network
 
@@ -32,6 +33,8 @@ class GradientNorms(Probe):
     Found: "layers" (names; of deep nets `MOST_LAYERS`, evenly spread, with both ends), "position" (1-based, of each
     on the main path), "norms", "first" and "last" (the first layer's, the last layer's before the head).
     """
+
+    found: form.GradientNorms
 
     def at_start(self) -> None:
         data = self.images.data
@@ -65,6 +68,7 @@ class BranchRatio(Probe):
     looks, columns are blocks, of residual and plain nets alike; older records have it as "response_std").
     """
 
+    found: form.BranchRatio
     epoch = 0
 
     def at_start(self) -> None:

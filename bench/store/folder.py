@@ -11,12 +11,11 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.plan.own_reads import OWN_FILES
 from bench.plan.trial import Trial
+from bench.store.parts import Environment, Today
 from bench.store.record import COMPARED, CannotOpen, FromTheFuture, Record, encode, file_name, load, write
 
 APART = "apart"
@@ -36,17 +35,17 @@ def _any_repeat(trial: Trial) -> Trial:
     return dataclasses.replace(plain(trial), seed=0, lr=0.0 if trial.purpose == "search" else trial.lr)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(old: Environment, new: Environment) -> list[str]:
     """Names of what differs between the environments of two records, of those that must agree."""
     return [name for name in COMPARED if old.get(name) != new.get(name)]
 
 
-def _changed(record: Record, environments: Mapping[str, Any]) -> list[str]:
+def _changed(record: Record, environments: Mapping[str, Today]) -> list[str]:
     """What differs between a record's environment and one of today."""
-    now = environments.get(record.trial.dataset, {})
-    changed = differences(record.environment, now)
-    files = now.get(OWN_FILES, {}).get(record.trial.architecture.factory, "")
-    return changed if record.environment.get(OWN_FILES, "") == files else [*changed, "file that the block reads"]
+    now: Today = environments.get(record.trial.dataset, {})
+    changed: list[str] = differences(record.environment, now)
+    files = now.get("files_by_factory", {}).get(record.trial.architecture.factory, "")
+    return changed if record.environment.get("own_files", "") == files else [*changed, "file that the block reads"]
 
 
 class Folder:
@@ -98,7 +97,7 @@ class Folder:
         self._lock.release()
 
     def finished(
-        self, trials: Sequence[Trial], whole: Iterable[Trial], environments: Mapping[str, Any]
+        self, trials: Sequence[Trial], whole: Iterable[Trial], environments: Mapping[str, Today]
     ) -> list[Record]:
         """Sorts out what is there.
 
@@ -146,7 +145,7 @@ class Folder:
                 done.append(record)
         return done + self._taken_back(asked, environments)
 
-    def _taken_back(self, asked: Iterable[Trial], environments: Mapping[str, Any]) -> list[Record]:
+    def _taken_back(self, asked: Iterable[Trial], environments: Mapping[str, Today]) -> list[Record]:
         """Records kept apart that count again: a study, code or device that was changed and changed back."""
         found = sorted(load(self.path / APART, "*.json*")[0], key=lambda pair: pair[1].started, reverse=True)
         done = []

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from bench.plan.errors import reason
 from bench.plan.trial import Trial, affecting
+from bench.store.parts import Cost, Environment, Epoch, Probes, Result
 from models.spec import Architecture
 
 SCHEMA = 1
@@ -28,7 +29,8 @@ TIMES = ("train_seconds", "longest_gap_s", "cpu_share")
 
 # What must agree in two records' environments before one counts for the other or is compared with it. The last two
 # say which kernels the CPU ran: other ones round otherwise. They are absent on a GPU and in records of before.
-COMPARED = ("device", "device_name", "torch", "code", "data", "cpu_capability", "onednn_max_cpu_isa")
+Compared = Literal["device", "device_name", "torch", "code", "data", "cpu_capability", "onednn_max_cpu_isa"]
+COMPARED: tuple[Compared, ...] = get_args(Compared)
 
 
 class Status(StrEnum):
@@ -56,7 +58,7 @@ class Record:
         message: One line why, when it is not "ok".
         environment: Device kind and name, versions, threads, host: what resume compares and the page shows.
         result: Final scalars by name; fractions in 0..1.
-        epochs: One dict an epoch.
+        epochs: In order.
         cost: Scalars and raw samples, when the trial's purpose is "cost".
         probes: By probe name, whatever that probe measures (plain lists and numbers).
         seconds: Duration by a monotonic clock.
@@ -66,13 +68,18 @@ class Record:
     trial: Trial
     status: Status
     message: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    cost: dict[str, Any] = field(default_factory=dict)
-    probes: dict[str, Any] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
+    result: Result = field(default_factory=Result)
+    epochs: list[Epoch] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
+    probes: Probes = field(default_factory=Probes)
     seconds: float = 0.0
     started: str = ""
+
+    @property
+    def device(self) -> str:
+        """The kind of device that it ran on; empty where a worker died before it had one."""
+        return self.environment.get("device", "")
 
 
 class Unreadable(ValueError):  # noqa: N818 (it says what the file is)
@@ -133,16 +140,16 @@ def encode(record: Record) -> bytes:
     return f'{{"schema": {SCHEMA}, "sha256": "{_hash(SCHEMA, body)}", "body": {body}}}\n'.encode()
 
 
-def _read_memory(record: Record) -> dict[str, Any]:
+def _read_memory(record: Record) -> Cost:
     """The costs without a peak memory that could not be read, as on macOS and in some sandboxes: nothing needs 0 bytes.
 
     A mark that could not be set back (the floor is 0) is that of whatever the process did before.
     """
-    unread = record.environment.get("device") == "cpu" and record.cost.get("memory_floor_bytes", 1) == 0
-    return {name: value for name, value in record.cost.items() if not (unread and name in _MEMORY)}
-
-
-_MEMORY = ("memory_floor_bytes", "peak_memory_bytes")
+    cost = record.cost.copy()
+    if record.device == "cpu" and cost.get("memory_floor_bytes", 1) == 0:
+        del cost["memory_floor_bytes"]
+        cost.pop("peak_memory_bytes", None)
+    return cost
 
 
 def _hash(schema: Any, body: str) -> str:
@@ -212,6 +219,10 @@ def _tame(value: Any) -> Any:
 _KINDS: dict[str, type] = {f.name: bool if f.default is False else str for f in fields(Architecture)}
 
 
+_Counts = Literal["n_train", "n_test", "classes", "steps", "steps_planned", "parameters"]
+_COUNTS: tuple[_Counts, ...] = get_args(_Counts)
+
+
 def _check_kinds(record: Record) -> None:
     """Refuses a body that is whole but not shaped like a record, so that no reader need look twice."""
     kinds: dict[str, type | tuple[type, ...]] = {"message": str, "started": str, "seconds": (int, float)}
@@ -225,7 +236,7 @@ def _check_kinds(record: Record) -> None:
                 raise Unreadable(f"cost {name} is not a list of numbers")
         elif name.endswith("_bytes") and name != "others_memory_bytes" and not _is_number(value):
             raise Unreadable(f"cost {name} is not a number")
-    for name in ("n_train", "n_test", "classes", "steps", "steps_planned", "parameters"):
+    for name in _COUNTS:
         if not _is_number(record.result.get(name, 0)):
             raise Unreadable(f"result {name} is not a number")
     if not all(isinstance(row, dict) for row in record.epochs):

@@ -10,69 +10,18 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from bench.plan.errors import one_line
-from bench.plan.trial import Trial, affecting, values
+from bench.plan.trial import Trial, affecting
 from bench.store.record import Record, Status
+from bench.sweep.forecast import Forecast
 from bench.sweep.worker import Job, Message
 
 # Without a terminal, a line at least so often, so that a log shows that something is alive.
 HEARTBEAT_S = 15.0
 # Over 10,000 trials a forecast takes tens of milliseconds.
 FORECAST_EVERY_S = 1.0
-
-
-def work(trial: Trial) -> float:
-    """How much a trial is expected to take, in layers x epochs: only to order and to scale by, within a study.
-
-    Measured on two cores at width 8, a step's time grows with depth and hardly with anything else.
-    """
-    examples = trial.train_examples or 1000
-    if not trial.trains:
-        return float(trial.depth)
-    return trial.depth * trial.epochs * examples / 1000
-
-
-class Forecast:
-    """Durations of trials to come, from those that ended: of the same setting, else scaled from similar ones."""
-
-    def __init__(self) -> None:
-        self._rates: dict[tuple[Any, ...], list[float]] = {}
-
-    @staticmethod
-    def _keys(trial: Trial) -> list[tuple[Any, ...]]:
-        """From the same setting to the merely similar."""
-        alike = (trial.trains, *values(trial, "scale"))
-        network = (*alike, trial.architecture)
-        return [(*network, trial.depth, trial.epochs), network, alike, (trial.trains,)]
-
-    def learn(self, record: Record) -> None:
-        """Takes in a record. One that diverged ended early: it tells about its own setting only."""
-        if record.status.final:
-            keys = self._keys(record.trial)
-            for key in keys if record.status == Status.OK else keys[:1]:
-                self._rates.setdefault(key, []).append(record.seconds / work(record.trial))
-
-    def seconds(self, trial: Trial) -> float | None:
-        """Expected duration of a trial; None while nothing like it has ended."""
-        for key in self._keys(trial):
-            if key in self._rates:
-                return statistics.median(self._rates[key]) * work(trial)
-        return None
-
-    def left(self, trials: Sequence[Trial], workers: int) -> float | None:
-        """Expected time until all of these have ended; None while it cannot be told."""
-        shared, alone = 0.0, 0.0
-        for trial in trials:
-            seconds = self.seconds(trial)
-            if seconds is None:
-                return None
-            if not trial.trains:
-                alone += seconds
-            else:
-                shared += seconds
-        return alone + shared / workers
 
 
 class Display(Protocol):

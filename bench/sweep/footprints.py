@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.plan.errors import OWN
+from bench.plan.machine import KINDS
 
 # Packages whose modules a trial runs through; and of which of them the classes are looked at, too.
 _WATCHED = frozenset({"builtins", "json", "torch", "torchvision", "numpy", "random", "math", "time", "models", "bench"})
@@ -37,10 +38,10 @@ class Footprints:
         facts: What must stay equal.
     """
 
-    modules: dict[str, dict[str, Any]]
-    classes: dict[str, dict[str, Any]]
-    tables: dict[str, dict[str, Any]]
-    facts: dict[str, Any]
+    modules: dict[str, dict[str, object]]
+    classes: dict[str, dict[str, object]]
+    tables: dict[str, dict[str, object]]
+    facts: dict[str, object]
 
 
 def read() -> Footprints:
@@ -90,16 +91,16 @@ def left(before: Footprints) -> str:
     return f"{changed[0]}{more}" if changed else ""
 
 
-def _differ(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+def _differ(old: Mapping[str, object], new: Mapping[str, object], names: Iterable[str]) -> list[str]:
     return [name for name in names if not _same(old.get(name, _differ), new.get(name, _differ))]
 
 
-def _same(old: Any, new: Any) -> bool:
+def _same(old: object, new: object) -> bool:
     """Whether it is the same object; a plain value may have been made anew, as `time.tzname` is."""
     return old is new or (type(old) is type(new) and isinstance(old, str | int | float | tuple) and old == new)
 
 
-def _facts() -> dict[str, Any]:
+def _facts() -> dict[str, object]:
     numpy, hooked = sys.modules.get("numpy"), sys.modules.get("torch.nn.modules.module")
     return {
         "hooks of every module": {
@@ -136,13 +137,11 @@ def _limits() -> dict[str, tuple[int, int]]:
     return {name: resource.getrlimit(getattr(resource, name)) for name in names}
 
 
-def _modes(torch: Any) -> dict[str, Any]:
+def _modes(torch: Any) -> dict[str, object]:
     """What torch does otherwise in this thread, of that which nothing puts back before a trial."""
     tiny = torch.tensor(1e-310, dtype=torch.float64)
     return {
-        "autocast": [
-            (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")
-        ],
+        "autocast": [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in KINDS],
         "autocast's cache": torch.is_autocast_cache_enabled(),
         "numbers near zero": bool(tiny * 1 == 0),
         "functions seen by a mode": torch._C._len_torch_function_stack(),

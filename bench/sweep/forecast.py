@@ -1,4 +1,7 @@
-"""What a study will take, before it is run: time and memory of each trial, from a fit over depth. No torch.
+"""What a study will take: time and memory of each trial before it is run, time while it runs. No torch.
+
+Before: `predict`, from what a step costs and from arithmetic. While it runs: `Forecast`, from the durations of trials
+that ended here, which hold all that a machine and its neighbours do to them; it knows nothing before the first has.
 
 Step time and memory are straight lines in depth (docs/performance.md: the log-log slope is 1.00 to 1.02), fitted to the
 cost records of the same network family and recipe on the same device. Without such records a rule of thumb stands in,
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.machine import usable_cores, usable_memory, within_reason
+from bench.plan.machine import GPUS, KINDS, usable_cores, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
@@ -182,8 +185,7 @@ def _steps(trial: Trial, sizes: dict[str, int]) -> float:
 def memory_here(device: str = "cpu") -> float:
     """Bytes that a process on this machine may use, of its GPU or of itself; infinite where it is not said."""
     try:
-        if device == "cuda":
-            command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        if command := KINDS[device].memory_command:
             said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
             return float(said.split()[0]) * 2**20
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
@@ -206,9 +208,9 @@ def lines(
     within_reason(workers=workers)
     records = _records(study, folder)
     found = predict(study, records)
-    kinds = [str(r.environment.get("device", "cpu")) for r in records]
+    kinds = [r.device or "cpu" for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
-    workers = workers or (1 if kind == "cuda" else usable_cores())
+    workers = workers or (1 if kind in GPUS else usable_cores())
     most = memory_here(kind) if memory_bytes is None else memory_bytes
     text = []
     for one in found:
@@ -249,3 +251,58 @@ def by_net(study: Study, folder: Path) -> list[str]:
         rows.append([str(depth), *(f"{c[0]} x {c[1] / c[0]:.3g} s" if c else "-" for c in cells)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+# ---- while a study runs ------------------------------------------------------------------------------------
+
+
+def work(trial: Trial) -> float:
+    """How much a trial is expected to take, in layers x epochs: only to order and to scale by, within a study.
+
+    Measured on two cores at width 8, a step's time grows with depth and hardly with anything else.
+    """
+    examples = trial.train_examples or 1000
+    if not trial.trains:
+        return float(trial.depth)
+    return trial.depth * trial.epochs * examples / 1000
+
+
+class Forecast:
+    """Durations of trials to come, from those that ended: of the same setting, else scaled from similar ones."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[object, ...], list[float]] = {}
+
+    @staticmethod
+    def _keys(trial: Trial) -> list[tuple[object, ...]]:
+        """From the same setting to the merely similar."""
+        alike = (trial.trains, *values(trial, "scale"))
+        network = (*alike, trial.architecture)
+        return [(*network, trial.depth, trial.epochs), network, alike, (trial.trains,)]
+
+    def learn(self, record: Record) -> None:
+        """Takes in a record. One that diverged ended early: it tells about its own setting only."""
+        if record.status.final:
+            keys = self._keys(record.trial)
+            for key in keys if record.status == Status.OK else keys[:1]:
+                self._rates.setdefault(key, []).append(record.seconds / work(record.trial))
+
+    def seconds(self, trial: Trial) -> float | None:
+        """Expected duration of a trial; None while nothing like it has ended."""
+        for key in self._keys(trial):
+            if key in self._rates:
+                return statistics.median(self._rates[key]) * work(trial)
+        return None
+
+    def left(self, trials: Sequence[Trial], workers: int) -> float | None:
+        """Expected time until all of these have ended; None while it cannot be told."""
+        shared, alone = 0.0, 0.0
+        for trial in trials:
+            seconds = self.seconds(trial)
+            if seconds is None:
+                return None
+            if not trial.trains:
+                alone += seconds
+            else:
+                shared += seconds
+        return alone + shared / workers

@@ -5,10 +5,11 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
+from bench.plan.machine import GPUS
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import Worker
-from bench.sweep.worker import LEFT_BEHIND, Job, Stop
+from bench.sweep.worker import Job, Stop
 
 # A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
 START_LIMIT_S = 120.0
@@ -33,7 +34,7 @@ class Process:
 
     def capacity(self, asked: int, device: str) -> int:
         # Two processes on one GPU would only be in each other's way.
-        return asked or (self._settings.workers if device == "cpu" else 1)
+        return asked or (1 if device in GPUS else self._settings.workers)
 
     def _idle(self) -> Worker:
         for worker in list(self._workers):
@@ -152,9 +153,10 @@ class Process:
 
 
 def _doubtful(record: Record) -> bool:
-    """Whether the worker is to be replaced: a trial changed it, or after any CUDA error its context may be poisoned."""
-    if record.environment.get(LEFT_BEHIND):
+    """Whether the worker is to be replaced: a trial changed it, or an error may have poisoned its GPU."""
+    left: str = record.environment.get("left_behind", "")
+    if left:
         return True
     if record.status == Status.ERROR:
-        return record.environment.get("device") == "cuda" or "cuda" in record.message.lower()
+        return record.device in GPUS or any(name in record.message.lower() for name in GPUS)
     return record.status == Status.OUT_OF_MEMORY

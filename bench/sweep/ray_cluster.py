@@ -21,6 +21,7 @@ import ray
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from bench.plan.machine import GPUS
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import THREAD_SETTINGS, places
@@ -113,7 +114,7 @@ class Ray:
 
     def capacity(self, asked: int, device: str) -> int:
         have = ray.cluster_resources()
-        if device == "cuda":
+        if device in GPUS:
             self._gpus = self._settings.gpus_per_trial
             room = have.get("GPU", 0.0) / self._gpus
         else:

@@ -17,15 +17,16 @@ from typing import Any
 
 from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
-from bench.plan.own_reads import OWN_FILES
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
 from bench.store.folder import Folder, WriteError, plain
+from bench.store.parts import Environment, Today
 from bench.store.record import Status
-from bench.sweep.display import Display, Forecast, Silent, work
+from bench.sweep.display import Display, Silent
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
+from bench.sweep.forecast import Forecast, work
 from bench.sweep.size import size
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
@@ -205,7 +206,7 @@ class _Sweep:
         margin = min(LIMIT_MARGIN_S, options.time_limit_s / 2)
         self._deadline = begin + options.time_limit_s - margin if options.time_limit_s else float("inf")
         self._grace = min(GRACE_S, margin / 2) if options.time_limit_s else GRACE_S
-        self._environments: dict[str, dict[str, Any]] = {}
+        self._environments: dict[str, Today] = {}
         self._forecast = Forecast()
         self._running: dict[int, Job] = {}
         self.summary = Summary()
@@ -313,9 +314,11 @@ class _Sweep:
             self._display.stopped(job)
             return
         # A record that was made without the trial's help still says where it was tried.
-        environment = {**self._environments[job.trial.dataset], **record.environment}
-        if files := environment.pop(OWN_FILES, {}).get(job.trial.architecture.factory):
-            environment[OWN_FILES] = files
+        today: Today = {**self._environments[job.trial.dataset], **record.environment}
+        files = today.pop("files_by_factory", {}).get(job.trial.architecture.factory)
+        environment: Environment = today
+        if files:
+            environment["own_files"] = files
         if job.trial.lr_from != "study":
             environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
         record = dataclasses.replace(record, environment=environment)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from bench.plan.machine import MOST, Machine, usable_cores, usable_memory
+from bench.plan.machine import GPUS, MOST, Machine, usable_cores, usable_memory
 
 # A worker with torch and a net of 1002 layers (width 8, 64 images of 8x8) was seen to take 1.1 GiB.
 WORKER_BYTES = 2 * 2**30
@@ -30,6 +30,6 @@ def size(machine: Machine, executor: str, workers: int) -> Machine:
     if threads > cores:
         raise ValueError(f"--threads {threads}: there are {cores} cores to use")
     room = min(cores // threads, usable_memory() // WORKER_BYTES)
-    single = machine.device == "cuda" or executor == "inline"
+    single = machine.device in GPUS or executor == "inline"
     chosen = min(workers, cores // threads) or (1 if single else max(1, room))
     return dataclasses.replace(machine, threads=threads, workers=chosen)

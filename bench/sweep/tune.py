@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from bench.plan import rates, tuned
 from bench.plan.study import Study
@@ -78,7 +79,7 @@ def best(records: Sequence[Record]) -> rates.Best:
     return rates.best(tried, 1 - 1 / classes)
 
 
-def _ended(found: Record, measure: str) -> float:
+def _ended(found: Record, measure: Literal["train_loss", "train_error"]) -> float:
     value = found.result.get(measure, math.nan) if found.status is Status.OK else math.nan
     return float(value) if math.isfinite(value) else math.inf
 

@@ -90,10 +90,6 @@ def takes_own(arguments: Sequence[Any]) -> bool:
     return any(isinstance(each, Trial) and bool(each.architecture.factory) for each in given)
 
 
-# What the environment of a record calls what its trial left behind in its process.
-LEFT_BEHIND = "left_behind"
-
-
 def run(job: Job, tell: Callable[[Message], None]) -> Record:
     """Calls the trial function; an exception that it lets through becomes a record.
 
@@ -119,9 +115,9 @@ def run(job: Job, tell: Callable[[Message], None]) -> Record:
         record = decode(encode(function(job.trial, job.machine, progress)))
         if covered and (file := own.uncovered(set(sys.modules) - loaded, covered)):
             said, took = own.UNSEEN.format(file), time.monotonic() - begin
-            return Record(job.trial, Status.ERROR, said, {LEFT_BEHIND: file}, seconds=took, started=started)
+            return Record(job.trial, Status.ERROR, said, {"left_behind": file}, seconds=took, started=started)
         if before and (left := footprints.left(before)):
-            record = replace(record, environment={**record.environment, LEFT_BEHIND: left})
+            record = replace(record, environment={**record.environment, "left_behind": left})
         return replace(record, started=record.started or started)
     except RAISED as error:
         # Only words leave this block: a kept traceback would pin the tensors of an out-of-memory step.

@@ -13,11 +13,14 @@ import pickle
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
+from bench.store.parts import Epoch
 from bench.store.record import write
+from bench.train.device import put_back_random_state, random_state
 from bench.train.step import Step
 
 # Epochs of a second each need not be kept one by one.
@@ -25,14 +28,35 @@ BETWEEN_S = 30.0
 _PLAIN = (int, float, str, bool, type(None))
 
 
-def save(path: Path, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+class Snapshot(TypedDict):
+    """Everything that the next step depends on."""
+
+    tensors: list[Tensor]
+    order: Tensor
+    generators: list[Tensor]
+    host: Tensor
+    device: Tensor | None
+    done: int
+    seen: int
+
+
+class State(TypedDict):
+    """What a checkpoint holds: the step, and what the trial has found and spent so far."""
+
+    step: Snapshot
+    epochs: list[Epoch]
+    seconds: float
+    probes: list[dict[str, object]]
+
+
+def save(path: Path, fingerprint: Mapping[str, object], state: State) -> None:
     """Writes a checkpoint; the one before it stays beside it as NAME.1 until the next.
 
     Raises:
         OSError: The disk is full, say; what was there before is whole.
     """
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
+    torch.save(state, buffer)
     payload = buffer.getvalue()
     head = {"fingerprint": json.dumps(fingerprint, sort_keys=True), "sha256": hashlib.sha256(payload).hexdigest()}
     path.parent.mkdir(exist_ok=True)
@@ -41,7 +65,7 @@ def save(path: Path, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -
     write(path, json.dumps(head).encode() + b"\n" + payload)
 
 
-def load(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
+def load(path: Path, fingerprint: Mapping[str, object]) -> State | None:
     """The newest whole checkpoint of just this trial, code, data, torch and device; else None."""
     for candidate in (path, older(path)):
         try:
@@ -51,7 +75,7 @@ def load(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
                 continue
             if said["sha256"] != hashlib.sha256(payload).hexdigest():
                 continue
-            state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            state: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError):
             continue
         return state
@@ -63,21 +87,21 @@ def older(path: Path) -> Path:
     return path.with_name(path.name + ".1")
 
 
-def snapshot(step: Step) -> dict[str, Any]:
-    """Everything that the next step depends on: tensors, random states, position in the data."""
+def snapshot(step: Step) -> Snapshot:
+    """Tensors, random states, and the position in the data."""
     return {
         "tensors": [tensor.detach().cpu().clone() for tensor in step.state()],
         "order": step.order.cpu(),
         "generators": [generator.get_state() for generator in (step.order_generator, step.augment_generator)],
         "host": torch.get_rng_state(),
-        "device": torch.cuda.get_rng_state() if step.device == "cuda" else None,
+        "device": random_state(step.device),
         "done": step.done,
         "seen": step.seen,
     }
 
 
 @torch.no_grad()
-def put_back(step: Step, saved: Mapping[str, Any]) -> None:
+def put_back(step: Step, saved: Snapshot) -> None:
     """The inverse of `snapshot`; in place, since a graph knows its tensors by their addresses."""
     for tensor, value in zip(step.state(), saved["tensors"], strict=True):
         tensor.copy_(value)
@@ -85,8 +109,7 @@ def put_back(step: Step, saved: Mapping[str, Any]) -> None:
     for generator, state in zip((step.order_generator, step.augment_generator), saved["generators"], strict=True):
         generator.set_state(state)
     torch.set_rng_state(saved["host"])
-    if saved["device"] is not None:
-        torch.cuda.set_rng_state(saved["device"])
+    put_back_random_state(saved["device"])
     step.done, step.seen = saved["done"], saved["seen"]
 
 
@@ -112,12 +135,14 @@ class Keeper:
         note: What went wrong with saving, for the record; a trial does not fail for it.
     """
 
-    def __init__(self, path: Path, fingerprint: Mapping[str, Any], after_s: float, probes: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, path: Path, fingerprint: Mapping[str, object], after_s: float, probes: Sequence[Any] = ()
+    ) -> None:
         self._path, self._fingerprint, self._after_s, self._probes = path, fingerprint, after_s, probes
         self._saved = time.monotonic()
         self.note = ""
 
-    def resume(self, step: Step) -> tuple[list[dict[str, Any]], float]:
+    def resume(self, step: Step) -> tuple[list[Epoch], float]:
         """Puts the last checkpoint into the step and the probes.
 
         Returns:
@@ -129,11 +154,11 @@ class Keeper:
         put_back(step, state["step"])
         for probe, attributes in zip(self._probes, state["probes"], strict=True):
             vars(probe).update(attributes)
-        epochs: list[dict[str, Any]] = state["epochs"]
+        epochs = state["epochs"]
         self.note = f"resumed after epoch {len(epochs)}"
         return epochs, state["seconds"]
 
-    def after_epoch(self, step: Step, epochs: list[dict[str, Any]], planned: int, seconds: float) -> None:
+    def after_epoch(self, step: Step, epochs: list[Epoch], planned: int, seconds: float) -> None:
         """Saves, when the trial is a long one and the last checkpoint some time ago.
 
         Args:
@@ -146,7 +171,7 @@ class Keeper:
         if not long or time.monotonic() - self._saved < min(BETWEEN_S, self._after_s):
             return
         attributes = [{k: v for k, v in vars(probe).items() if plain(v)} for probe in self._probes]
-        state = {"step": snapshot(step), "epochs": epochs, "seconds": seconds, "probes": attributes}
+        state: State = {"step": snapshot(step), "epochs": epochs, "seconds": seconds, "probes": attributes}
         try:
             save(self._path, self._fingerprint, state)
         except OSError as error:

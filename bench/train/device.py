@@ -1,7 +1,7 @@
-"""The one seam between CUDA and CPU: choose, synchronise, peak memory, threads, and what this machine is.
+"""The one seam between CUDA and CPU: choose, wait, time, memory, energy, random state, and what this machine is.
 
-Everything that differs between the two and is not arithmetic stands here, so that the rest of the suite
-reads the same on both.
+Everything that a device does in its own way stands here, so that the rest of the suite reads the same on all; how CUDA
+captures a step is in `graph`, what is known of a device without torch in `bench/plan/machine.py`.
 """
 
 import ctypes
@@ -13,13 +13,16 @@ import platform
 import re
 import statistics
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity
 
 from bench.plan.machine import DEVICES, usable_cores
+from bench.store.parts import Environment, Kernels
 from models import settings
 from models.spec import unknown
 
@@ -57,8 +60,39 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def timed(call: Callable[[], object], device: str) -> float:
+    """Seconds of a call, all that it asked of the device included: by events on CUDA, by the clock on a CPU."""
+    if device == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def activities(device: str) -> list[ProfilerActivity]:
+    """What a profile of a step is to hold."""
+    return [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+
+
+def random_state(device: str) -> Tensor | None:
+    """Of the device's own default generator; None on a CPU, whose generator is the host's."""
+    return torch.cuda.get_rng_state() if device == "cuda" else None
+
+
+def put_back_random_state(state: Tensor | None) -> None:
+    """The inverse of `random_state`."""
+    if state is not None:
+        torch.cuda.set_rng_state(state)
+
+
 @functools.cache
-def _at_first() -> dict[str, Any]:
+def _at_first() -> dict[str, object]:
     return {name: value for name, value in settings.read().items() if name != "threads"}
 
 
@@ -124,6 +158,13 @@ def reset_peak_memory(device: str) -> int:
     return peak_memory(device)
 
 
+def free(device: str) -> None:
+    """Gives back to a GPU what nothing on it needs any more."""
+    if device == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 def peak_memory(device: str) -> int:
     """The high-water mark since `reset_peak_memory`, in bytes; 0 where it cannot be read."""
     if device == "cuda":
@@ -174,6 +215,22 @@ def memory_of_others(device: str) -> int:
     return total - free - torch.cuda.memory_reserved()
 
 
+def energy(device: str) -> float | None:
+    """Joules that a GPU has used since it was started; None where it does not say."""
+    if device != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        # By PCI address: CUDA_VISIBLE_DEVICES renumbers torch's devices, not NVML's.
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+        torch.cuda.synchronize()
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+    except Exception:  # no such package, driver or counter: the record then has no energy
+        return None
+
+
 def device_name(device: str) -> str:
     """The marketing name of GPU or processor."""
     if device == "cuda":
@@ -195,12 +252,12 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(device: str) -> dict[str, Any]:
+def describe(device: str) -> Environment:
     """What resume compares and the page shows: device, versions, host; and the threads as they are now."""
     return {**_unchanging(device), "threads": torch.get_num_threads()}
 
 
-def _kernels() -> dict[str, str]:
+def _kernels() -> Kernels:
     """Which kernels torch and oneDNN choose on this CPU: others round otherwise. Both read the environment once.
 
     Source: oneDNN's "CPU Dispatcher Control" (DEFAULT is its word for no limit); torch's ATen/native/DispatchStub.cpp.
@@ -210,8 +267,8 @@ def _kernels() -> dict[str, str]:
 
 
 @functools.cache
-def _unchanging(device: str) -> dict[str, Any]:
-    return {
+def _unchanging(device: str) -> Environment:
+    found: Environment = {
         "device": device,
         "device_name": device_name(device),
         "host": platform.node(),
@@ -221,8 +278,8 @@ def _unchanging(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "suite": metadata.version("depth-ablation") if _installed() else "checkout",
         "code": code_digest(),
-        **(_kernels() if device == "cpu" else {}),
     }
+    return {**found, **_kernels()} if device == "cpu" else found
 
 
 def _installed() -> bool:

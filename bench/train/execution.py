@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bench.plan.machine import KINDS
 from bench.plan.trial import Trial
 
 # cuBLAS is asked once per process, at its first product, whatever mode that is in: later it would be too late.
@@ -49,7 +50,7 @@ def usual(trial: Trial, device: str) -> Execution:
     and its rounding differs, so it comes with bf16 only. On a CPU, steps with
     compiled blocks were 1.5 times slower (docs/performance.md, 3b).
     """
-    if device != "cuda":
+    if not KINDS[device].graphs:
         return Execution()
     return Execution(graph=True, compiled=trial.precision == "bf16", exact=trial.precision == "fp32")
 

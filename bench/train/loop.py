@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.images import Images
+from bench.plan.machine import KINDS
 from bench.plan.trial import Trial
+from bench.store.parts import Epoch
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics, usual
 from bench.train.graph import uncompiled
@@ -20,10 +21,8 @@ from bench.train.step import Step
 
 # Images a forward pass of evaluation: fewer launches than a training batch, and no gradients to keep.
 EVAL_BATCH = 512
-# How often the loss is looked at: each look waits for the device.
-CHECK_EVERY = {"cpu": 1, "cuda": 50}
 
-Progress = Callable[[Mapping[str, Any]], None]
+Progress = Callable[[Mapping[str, object]], None]
 OnEpoch = Callable[[nn.Module, int], None]
 
 
@@ -35,7 +34,7 @@ class Run:
     this process by seconds in the loop (of one thread that nothing disturbs: 1).
     """
 
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     steps: int = 0
     steps_planned: int = 0
     diverged_step: int | None = None
@@ -56,7 +55,7 @@ def train(
         network: On the device, in training mode.
         images: The data, on the device.
         trial: The recipe.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS`.
         progress: Told {"epoch", "epochs", "step", "steps", "loss"} after every look at the loss; may raise to stop.
         on_epoch: Called after each epoch with the network and the epoch; must leave the network as it was.
         keeper: Keeps epoch checkpoints of a long trial, and gives back the last one.
@@ -80,7 +79,7 @@ def train(
 def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keeper | None) -> Run:
     network, images, trial = step.network, step.images, step.trial
     run = Run(steps_planned=len(step.rates))
-    every = CHECK_EVERY[step.device]
+    every = KINDS[step.device].look_every
     start, processor = time.perf_counter(), time.process_time()
     begun = start
     if keeper:
@@ -106,9 +105,11 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
         if run.diverged_step:
             break
         loss, error = step.read()
-        row = {"epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
-               "lr_first": step.rates[first], "lr_last": step.rates[step.done - 1],
-               "seconds": time.perf_counter() - began}  # fmt: skip
+        row: Epoch = {
+            "epoch": epoch, "steps": step.done, "train_loss": loss, "train_error": error,
+            "lr_first": step.rates[first], "lr_last": step.rates[step.done - 1],
+            "seconds": time.perf_counter() - began,
+        }  # fmt: skip
         with uncompiled(network):
             if trial.test_each_epoch:
                 data = images.data

@@ -5,7 +5,6 @@ that a step takes no arguments and an epoch needs no synchronisation. On CUDA th
 captured stands in `graph`.
 """
 
-import gc
 import math
 import time
 from dataclasses import replace
@@ -20,7 +19,7 @@ from torch.profiler import record_function
 from bench.data.images import Images
 from bench.plan.errors import first_line
 from bench.plan.trial import Trial
-from bench.train.device import memory_failures, out_of_memory
+from bench.train.device import free, memory_failures, out_of_memory
 from bench.train.execution import Execution, usual
 from bench.train.graph import (
     Body,
@@ -77,7 +76,7 @@ class Step:
         network: On the device.
         images: Training data on the same device.
         trial: The recipe.
-        device: "cpu" or "cuda".
+        device: A key of `KINDS` in bench/plan/machine.py.
         execution: How; by default what `execution.usual` says.
         capture: Turns the body of a step into its replay; by default a CUDA graph. For tests.
 
@@ -271,9 +270,7 @@ class Step:
         self._replays.clear()
         self._capture = None
         self._drop_gradients()
-        if self.device == "cuda":
-            gc.collect()
-            torch.cuda.empty_cache()
+        free(self.device)
 
     def close(self) -> None:
         """Gives everything back; the network is a plain module again."""

@@ -6,14 +6,13 @@ in `rules`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 
 from reports.finding import ArmRow, Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import beside, rules
 from reports.judges import thousand as thousand_layers
-from reports.judges.ladders import LEAST_SEARCHED, Ladder, ladders, tuned
+from reports.judges.ladders import LEAST_SEARCHED, Choice, Ladder, ladders, tuned
 from reports.judges.pairs import at_its_rate
 from results.tables import Frames
 
@@ -110,8 +109,8 @@ def apply(
             several = [ladder for ladder in every if one_depth or len(ladder.depths) > 1]
             for ladder in several or every:
                 finding = rule(claim, measure, ladder)
-                used = [row for row in searched if row["trials"] <= set(finding.trials)]
-                own = any(row["architecture"] == ladder.subject for row in used)
+                used = [one for one in searched if one.trials <= set(finding.trials)]
+                own = any(one.architecture == ladder.subject for one in used)
                 found.append(finding.but(setting=search_setting(ladder, own), details=_with_lr(finding, used)))
     return found
 
@@ -124,13 +123,9 @@ def search_setting(ladder: Ladder, searched: bool) -> str:
     return ", ".join(filter(None, (ladder.setting, rates)))
 
 
-def _search(row: dict[str, Any]) -> Searched:
-    return Searched(**{name: row[name] for name in ("lr", "tried", "search_seconds", "chosen_seconds")})
-
-
-def _with_lr(finding: Finding, used: Sequence[dict[str, Any]]) -> tuple[Row, ...]:
+def _with_lr(finding: Finding, used: Sequence[Choice]) -> tuple[Row, ...]:
     """The rows looked at, each with the search for its own net's rate; a twin's rows name the twin."""
-    rates = {(row["architecture"], row["depth"]): _search(row) for row in used}
+    rates = {(one.architecture, one.depth): one.searched for one in used}
 
     def searched(row: TrainedRow) -> Searched | None:
         return rates.get((row.subject if isinstance(row, ArmRow) else finding.subject, row.depth))

@@ -8,12 +8,13 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports.finding import Searched
 from reports.protocol import MARGIN, NOT_TRAINED
 from results import stats, tables
 from results.columns import ARCHITECTURE, SETTING
@@ -214,16 +215,29 @@ def steps_of(rows: pd.DataFrame) -> int | None:
     return int(planned) if planned > 0 else None
 
 
-def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+class Choice(NamedTuple):
+    """The learning rate that was chosen for a cell, out of several.
+
+    `searched`: how many were tried, and the training seconds of the whole search (both NaN where the search's records
+    are not there) and of the chosen one. `trials`: digests of the trials at that rate.
+    """
+
+    study: str
+    architecture: str
+    lr_from: str
+    depth: int
+    trials: frozenset[str]
+    searched: Searched
+
+
+def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[Choice]]:
     """Keeps, where a study tried several learning rates, the best one of each architecture and depth.
 
     Best: fewest failures, then the lowest mean training loss over the seeds. Never chosen by an error that is judged.
     A rate that a search chose, on seeds of its own, is the best of several already.
 
     Returns:
-        The rows kept, with the columns of `Tried`; and for each cell that had a choice: study, architecture, lr_from,
-        depth, lr, how many were tried, and the training seconds of the whole search and of the chosen lr (the first two
-        NaN where the search's records are not there).
+        The rows kept, with the columns of `Tried`; and the choice of each cell that had one.
     """
     cell = [name for name in SETTING if name != "lr"]
     keep, chosen = [], []
@@ -241,21 +255,25 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
         if len(by_lr) == 1 and not own:
             continue
         chosen.append(
-            {
-                **{name: str(first[name]) for name in ("study", "architecture", "lr_from")},
-                "depth": int(first["depth"]),
-                "trials": frozenset(by_lr[best]["digest"]),
-                "lr": float(best),
-                "tried": float(tried),
-                "search_seconds": float(first["search_seconds"] if own else rows["train_seconds"].sum()),
-                "chosen_seconds": float(by_lr[best]["train_seconds"].sum()),
-            }
+            Choice(
+                study=str(first["study"]),
+                architecture=str(first["architecture"]),
+                lr_from=str(first["lr_from"]),
+                depth=int(first["depth"]),
+                trials=frozenset(by_lr[best]["digest"]),
+                searched=Searched(
+                    lr=float(best),
+                    tried=float(tried),
+                    search_seconds=float(first["search_seconds"] if own else rows["train_seconds"].sum()),
+                    chosen_seconds=float(by_lr[best]["train_seconds"].sum()),
+                ),
+            )
         )
     if not chosen:
         return trials[trials["comparable"]].assign(**_TRIED), []
     kept = pd.concat(keep)
     # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
-    searched = {row["study"] for row in chosen if row["lr_from"] == "study"}
+    searched = {one.study for one in chosen if one.lr_from == "study"}
     return kept.assign(lr=kept["lr"].where(~kept["study"].isin(searched), -1.0)), chosen
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import numpy as np
 import typer
@@ -29,12 +29,21 @@ MOST_FALSE = ALPHA + 0.01
 SAVED = Path(__file__).parent / "planted.json"
 
 
-def play(truth: Truth, draws: int, seed: int) -> dict[str, Any]:
-    """One truth, many times.
+class Played(TypedDict):
+    """How often a truth's rule says what, what was promised of it, and whether that was kept."""
 
-    Returns:
-        Its row: claim, words, draws, the share of each verdict, what was promised, and whether it was kept.
-    """
+    claim: str
+    truth: str
+    draws: int
+    supported: float
+    refuted: float
+    inconclusive: float
+    promise: str
+    kept: bool
+
+
+def play(truth: Truth, draws: int, seed: int) -> Played:
+    """One truth, many times."""
     rng = np.random.default_rng([2026, seed])
     said = Counter(str(truth.draw(rng).verdict) for _ in range(draws))
     share = {str(v): said[str(v)] / draws for v in Verdict}
@@ -42,10 +51,13 @@ def play(truth: Truth, draws: int, seed: int) -> dict[str, Any]:
         promise, kept = f"{truth.false} at most {100 * MOST_FALSE:.0f} %", share[truth.false] <= MOST_FALSE
     else:
         promise, kept = f"{truth.answer} at least {100 * truth.least:.0f} %", share[truth.answer] >= truth.least
-    return {"claim": truth.claim, "truth": truth.words, "draws": draws, **share, "promise": promise, "kept": kept}
+    return {
+        "claim": truth.claim, "truth": truth.words, "draws": draws, "supported": share["supported"],
+        "refuted": share["refuted"], "inconclusive": share["inconclusive"], "promise": promise, "kept": kept,
+    }  # fmt: skip
 
 
-def _numbered(draws: int, number: int) -> dict[str, Any]:
+def _numbered(draws: int, number: int) -> Played:
     return play(TRUTHS[number], draws, number)
 
 
@@ -65,7 +77,8 @@ def planted(
     # Every truth draws from its own seed: the table is the same for any number of processes.
     with ProcessPoolExecutor(usable_cores()) as pool:
         for row in pool.map(partial(_numbered, draws), range(len(TRUTHS))):
-            shares = "".join(f"{100 * row[v]:8.1f} %"[:10].rjust(10) for v in ("supported", "refuted", "inconclusive"))
+            said = row["supported"], row["refuted"], row["inconclusive"]
+            shares = "".join(f"{100 * share:8.1f} %"[:10].rjust(10) for share in said)
             broken = "" if row["kept"] else "  PROMISE BROKEN"
             print(f"{row['claim']:18}{shares}  {row['truth']}: {row['promise']}{broken}", flush=True)
             rows.append(row)

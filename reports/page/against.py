@@ -265,13 +265,13 @@ def recipes(pair: Against) -> list[str]:
         told = [f"{name.replace('_', ' ')} {_list(one)} on A, {_list(other)} on B" for name, one, other in fields] or [
             "no trial is on both sides: other seeds, images, probes, or another source of the block"
         ]
-        several = len({p.recipe["study"] for p in pair.errors}) > 1
-        where = f" ({net['study']})" if several else ""
-        lines.append(f"{net['architecture']}, {net['depth']} layers{where}: {'; '.join(told)}")
+        several = len({p.recipe.study for p in pair.errors}) > 1
+        where = f" ({net.study})" if several else ""
+        lines.append(f"{net.architecture}, {net.depth} layers{where}: {'; '.join(told)}")
     return lines
 
 
-def _list(values: list[Any]) -> str:
+def _list(values: list[object]) -> str:
     return " and ".join(f"{v:.6g}" if isinstance(v, float) else str(v) or "none" for v in values)
 
 

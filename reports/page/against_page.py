@@ -4,10 +4,11 @@ Own file beside `render`, as `against` is beside `context`. The same records and
 """
 
 import math
-from typing import Any
+from dataclasses import replace
 
 from reports.page import against, context, first, render, verdicts
 from reports.page.against import Against, VerdictPair
+from reports.page.views import Pair, Table
 from reports.page.words import NOTHING, listed, number, percent
 from results import against as pairing
 from results.against import CostPair, ErrorPair, Mean, Taken
@@ -59,33 +60,28 @@ def sides(pair: Against) -> list[tuple[str, str, str]]:
 # ---- verdicts ---------------------------------------------------------------------------------------------
 
 
-def _view(each: VerdictPair, pair: Against) -> dict[str, Any]:
+def _view(each: VerdictPair, pair: Against) -> Pair:
     """A claim and network as a row: what each side says."""
     shown = []
     for finding, said in zip((each.a, each.b), each.numbers, strict=True):
         view = verdicts.finding_view(finding, pair.labels, pair.a.study.name) if finding is not None else None
         if view is not None:
-            judged = ", ".join(filter(None, (view["where"], view["basis"])))
-            view |= {"effect": view["effect"] or said.strip(NOTHING), "judged": judged}
+            judged = ", ".join(filter(None, (view.where, view.basis)))
+            view = replace(view, effect=view.effect or said.strip(NOTHING), judged=judged)
         shown.append(view)
-    return {
-        "claim": each.claim,
-        "subject": verdicts.subject(each.subject, pair.labels),
-        "state": each.state,
-        "differs": each.state in (against.CONTRADICTS, against.FLIPS, against.ELSEWHERE),
-        "sides": shown,
-    }
+    differs = each.state in (against.CONTRADICTS, against.FLIPS, against.ELSEWHERE)
+    return Pair(each.claim, verdicts.subject(each.subject, pair.labels), each.state, differs, shown)
 
 
-def _findings(pair: Against) -> dict[str, Any]:
+def _findings(pair: Against) -> Table:
     """Every finding of either side, as a table."""
     rows = []
     for each in pair.findings:
         told = [verdicts.finding_view(f, pair.labels) if f is not None else None for f in (each.a, each.b)]
         about = next(view for view in told if view is not None)
-        said = [f"{v['symbol']} {v['verdict']} {v['effect']}".strip() if v is not None else NOTHING for v in told]
-        rows.append([each.claim.id, about["subject"], about["measure"], about["where"], *said, each.state])
-    return {"heads": ["claim", "network", "measure", "setting", "A", "B", "B against A"], "rows": rows}
+        said = [f"{v.symbol} {v.verdict} {v.effect}".strip() if v is not None else NOTHING for v in told]
+        rows.append([each.claim.id, about.subject, about.measure, about.where, *said, each.state])
+    return Table(["claim", "network", "measure", "setting", "A", "B", "B against A"], rows)
 
 
 # ---- numbers ----------------------------------------------------------------------------------------------
@@ -129,26 +125,26 @@ def error_note(pair: ErrorPair) -> str:
     return "; ".join(words)
 
 
-def errors(pair: Against, measure: str) -> dict[str, Any]:
+def errors(pair: Against, measure: str) -> Table:
     """An error of every setting on both sides, as a table."""
     lot = [each for each in pair.errors if each.measure == measure]
     words = pairing.setting_words([each.recipe for each in lot])
-    several = len({each.recipe["study"] for each in lot}) > 1
+    several = len({each.recipe.study for each in lot}) > 1
     rows = []
     for each, setting in zip(lot, words, strict=True):
-        net = [first.called(each.recipe["architecture"], pair.labels), str(each.recipe["depth"])]
-        setting = ", ".join(filter(None, (each.recipe["study"] if several else "", setting)))
+        net = [first.called(each.recipe.architecture, pair.labels), str(each.recipe.depth)]
+        setting = ", ".join(filter(None, (each.recipe.study if several else "", setting)))
         cells = [error_cell(each.a), error_cell(each.b), apart_cell(each.apart), str(each.pairs) if each.pairs else ""]
         rows.append([*net, *([setting] if several or any(words) else []), *cells, error_note(each)])
     heads = ["network", "layers", *(["setting"] if several or any(words) else []), "A in % (seeds)", "B in % (seeds)"]
-    return {"heads": [*heads, "B − A in points", "pairs", "note"], "rows": rows}
+    return Table([*heads, "B − A in points", "pairs", "note"], rows)
 
 
 def varied(pairs: list[CostPair]) -> list[str]:
     """What tells costs apart beside network and depth: batch and precision always, all else where it differs."""
     always = ("batch_size", "precision")
-    names = [n for n in pairs[0].setting if n not in (*always, "architecture", "depth")] if pairs else []
-    return [*always, *(n for n in names if len({pair.setting[n] for pair in pairs}) > 1)]
+    names = [n for n in pairs[0].setting.fields if n not in (*always, "architecture", "depth")] if pairs else []
+    return [*always, *(n for n in names if len({pair.setting.fields[n] for pair in pairs}) > 1)]
 
 
 def cost_cell(taken: Taken | None, measure: str, factor: float) -> str:
@@ -166,18 +162,18 @@ def ratio_cell(ratio: float) -> str:
 MEBI = 2.0**-20
 
 
-def costs(pair: Against) -> dict[str, Any]:
+def costs(pair: Against) -> Table:
     """Step time and peak memory of every measured network on both sides, as a table."""
     names, rows = varied(pair.costs), []
     for each in pair.costs:
-        net = [first.called(each.setting["architecture"], pair.labels), str(each.setting["depth"])]
-        cells = [*net, *(str(each.setting[n]) for n in names)]
+        net = [first.called(each.setting.architecture, pair.labels), str(each.setting.depth)]
+        cells = [*net, *(str(each.setting.fields[n]) for n in names)]
         for measure, factor in (("step_time_s", 1e3), ("peak_memory_bytes", MEBI)):
             cells += [cost_cell(side, measure, factor) for side in (each.a, each.b)]
             cells.append(ratio_cell(each.ratio(measure)))
         rows.append([*cells, cost_note(each)])
     heads = ["network", "layers", *(n.replace("_", " ") for n in names), "step, A (ms)", "step, B (ms)", "B / A"]
-    return {"heads": [*heads, "peak memory, A (MiB)", "B (MiB)", "B / A", "note"], "rows": rows}
+    return Table([*heads, "peak memory, A (MiB)", "B (MiB)", "B / A", "note"], rows)
 
 
 def cost_note(each: CostPair) -> str:
@@ -197,13 +193,13 @@ def slope_cell(slope: Estimate) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def laws(pair: Against) -> dict[str, Any]:
+def laws(pair: Against) -> Table:
     """Time a layer of every network that both sides measured at enough depths for a line, as a table."""
     names = varied(pair.costs)
     rows = [
         [
-            first.called(law.setting["architecture"], pair.labels),
-            *(str(law.setting[n]) for n in names),
+            first.called(law.setting.architecture, pair.labels),
+            *(str(law.setting.fields[n]) for n in names),
             listed(law.depths),
             slope_cell(law.a),
             slope_cell(law.b),
@@ -213,7 +209,7 @@ def laws(pair: Against) -> dict[str, Any]:
         if law.a.estimable or law.b.estimable
     ]
     heads = ["network", *(n.replace("_", " ") for n in names), "depths of both", "A (ms per layer)", "B (ms per layer)"]
-    return {"heads": [*heads, "B / A"], "rows": rows}
+    return Table([*heads, "B / A"], rows)
 
 
 def called(each: VerdictPair, pair: Against) -> str:

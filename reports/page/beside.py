@@ -6,11 +6,11 @@ Own file since nothing here was measured by the study. Tables only; a table with
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from models.spec import ARCHITECTURES, ModelSpec, stage_shapes
+from reports.page.views import Planted, Published, Table
 from reports.page.words import NOTHING, number, percent
 from results import literature
 from results.tables import Frames
@@ -30,7 +30,7 @@ LAST_EPOCHS = 3
 SHAPES = "64x56x56, 64x56x56, 128x28x28, 256x14x14, 512x7x7, 512x1x1, 512, 10"
 
 
-def document(frames: Frames) -> dict[str, Any]:
+def document(frames: Frames) -> Table:
     """The document's figures beside ours, where its network was trained on its data; else no rows."""
     trials, epochs = frames.trials, frames.epochs
     ours = trials[(trials["architecture"] == "document") & trials["dataset"].str.startswith("fashion-mnist")]
@@ -57,9 +57,9 @@ def document(frames: Frames) -> dict[str, Any]:
             how = "the same without the first epoch, in which a GPU's kernels are chosen and the step is captured"
             speed = _over_seeds(_examples_per_second(seeds, later))
             rows.append(["examples/s, later epochs", NOTHING, *speed, what, how])
-        rows.append(_shapes(seeds.iloc[0].to_dict(), what))
+        rows.append(_shapes(seeds.iloc[0], what))
     heads = ["figure", "document", "here, mean", "lowest to highest", "seeds", "study", "measured as"]
-    return {"heads": heads, "rows": rows}
+    return Table(heads, rows)
 
 
 def _examples_per_second(seeds: pd.DataFrame, epochs: pd.DataFrame) -> pd.Series:
@@ -77,7 +77,7 @@ def _over_seeds(values: pd.Series) -> list[str]:
     return [number(found.mean(), 4), spread, str(len(found))]
 
 
-def _shapes(trial: dict[str, Any], study: str) -> list[str]:
+def _shapes(trial: pd.Series, study: str) -> list[str]:
     """The trained network's shapes, stage by stage, for the image that the document shows them for."""
     spec = ModelSpec(
         ARCHITECTURES["document"], str(trial["layout"]), int(trial["depth"]), int(trial["width"]), (1, 224, 224), 10
@@ -86,7 +86,7 @@ def _shapes(trial: dict[str, Any], study: str) -> list[str]:
     return ["stage shapes, 1x224x224", SHAPES, ours, NOTHING, NOTHING, study, "computed from the layout, not timed"]
 
 
-def published(frames: Frames) -> dict[str, Any]:
+def published(frames: Frames) -> Published:
     """Published test errors of the networks in the records, and how far their protocol is from ours."""
     trials = frames.trials
     points = literature.points()
@@ -103,15 +103,15 @@ def published(frames: Frames) -> dict[str, Any]:
         for p in near.to_dict("records")
     ]
     heads = ["architecture", "net", "depth", "data", "layout", "test error (%)", "of", "source", "protocol"]
-    return {"heads": heads, "rows": rows, "apart": literature.distance(trials)}
+    return Published(heads, rows, literature.distance(trials))
 
 
-def planted() -> dict[str, Any]:
+def planted() -> Planted:
     """How often each judge says what on made-up studies of known answer; no rows where that was never run."""
     try:
         saved = json.loads(PLANTED.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {"heads": [], "rows": [], "seeds": 0}
+        return Planted([], [])
     rows = [
         [
             *(row["claim"], row["truth"], row["promise"], "yes" if row["kept"] else "NO"),
@@ -122,4 +122,4 @@ def planted() -> dict[str, Any]:
     ]
     heads = ["claim", "what is true in the made-up study", "promised", "kept"]
     heads += ["supported (%)", "refuted (%)", "inconclusive (%)", "draws"]
-    return {"heads": heads, "rows": rows, "seeds": saved["seeds"]}
+    return Planted(heads, rows, saved["seeds"])

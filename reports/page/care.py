@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bench.plan.machine import GPUS
 from bench.plan.trial import Trial
 from reports.page import verdicts
 from reports.page.context import Source
@@ -63,7 +64,7 @@ def warnings(source: Source) -> list[Care]:
             lines.append(Care(f"{len(hurt)} of {len(rows)} {what} times were disturbed", full))
     lines += [Care("", line) for line in frames.warnings]
     lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
-    shared = frames.trials[(frames.trials["device"] == "cuda") & (frames.trials["workers"] > 1)]
+    shared = frames.trials[frames.trials["device"].isin(GPUS) & (frames.trials["workers"] > 1)]
     if len(shared):
         most = int(shared["workers"].max())
         full = f"Up to {most} trials shared the GPU: their times do not compare nets; costs are measured alone."

@@ -7,13 +7,14 @@ and draws nothing: findings come from `claims`, pictures from `results.figures.t
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from bench.plan.machine import GPUS
 from bench.plan.study import Study
 from bench.plan.trial import Trial, affecting
 from reports.finding import Finding
+from reports.page.views import Table, TrialRow, TrialTable
 from reports.page.words import NOTHING, listed, number, percent
 from results.figures import errors as error_figures
 from results.figures import style
@@ -140,7 +141,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
 
 def _taken(rows: pd.DataFrame, what: str) -> tuple[str, str]:
     """The time that these trials took: of a core for each thread on a CPU; of a GPU, shared by all workers."""
-    on_gpu = rows["device"] == "cuda"
+    on_gpu = rows["device"].isin(GPUS)
     share = (1 / rows["workers"].clip(lower=1).fillna(1)).where(on_gpu, rows["threads"].clip(lower=1).fillna(1))
     kind = "GPU-hours" if len(rows) and on_gpu.all() else "core-hours"
     hours = float((rows["seconds"] * share).sum()) / 3600
@@ -185,7 +186,7 @@ def _varied(frame: pd.DataFrame) -> list[str]:
     return [f for f in asked if (counts[f] > 1).any()]
 
 
-def trial_table(source: Source) -> dict[str, Any]:
+def trial_table(source: Source) -> TrialTable:
     """Every training trial: heads, and of each row its texts, its id on the page and the command that reruns it."""
     trials = source.frames.trials
     varied = _varied(trials)
@@ -217,11 +218,11 @@ def trial_table(source: Source) -> dict[str, Any]:
             reason,
             t["digest"],
         ]
-        rows.append({"id": place, "command": again, "cells": cells})
-    return {"heads": heads, "rows": rows}
+        rows.append(TrialRow(place, again, cells))
+    return TrialTable(heads, rows)
 
 
-def cell_table(frames: Frames) -> dict[str, Any]:
+def cell_table(frames: Frames) -> Table:
     """Mean and interval of every cell, as the figures draw them."""
     cells = frames.cells
     varied = _varied(cells)
@@ -238,7 +239,7 @@ def cell_table(frames: Frames) -> dict[str, Any]:
         state = f"{c['convergence'] if c['n_ok'] else 'none ended'} at {number(c['steps'])} steps"
         counts = [str(c["n"]), str(c["n_failed"])]
         rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, state])
-    return {"heads": heads, "rows": rows}
+    return Table(heads, rows)
 
 
 _COST = (
@@ -254,7 +255,7 @@ _COST = (
 )
 
 
-def cost_table(frames: Frames) -> dict[str, Any]:
+def cost_table(frames: Frames) -> Table:
     """Every cost record, only with the columns that any of them has."""
     cost = frames.cost
     columns = [(c, label, factor) for c, label, factor in _COST if cost[c].notna().any()]
@@ -272,7 +273,7 @@ def cost_table(frames: Frames) -> dict[str, Any]:
         ]
         for c in cost.sort_values(["architecture", "depth"], kind="stable").to_dict("records")
     ]
-    return {"heads": heads, "rows": rows}
+    return Table(heads, rows)
 
 
 # ---- networks, and figures in words ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ Own file because page, command line and notebook take the same rows. Judges noth
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 
@@ -14,19 +14,43 @@ from reports.page import verdicts
 from reports.page.context import Source, machine
 from results.files import as_csv, harmless, put
 
-# Of a finding, in this order; its rows of details stand on the page.
-COLUMNS = ("claim", "subject", "measure", "setting", "study", "verdict", "effect", "low", "high", "unit", "n", "steps",
-           "reason", "failures", "beside", "trials")  # fmt: skip
+
+class Said(TypedDict):
+    """Of a finding, in this order; its rows of details stand on the page."""
+
+    claim: str
+    subject: str
+    measure: str
+    setting: str
+    study: str
+    verdict: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    n: int
+    steps: int | None
+    reason: str
+    failures: str
+    beside: str
+    trials: list[str]
 
 
-def rows(source: Source) -> list[dict[str, Any]]:
+COLUMNS = tuple(Said.__annotations__)
+
+
+def rows(source: Source) -> list[Said]:
     """A row per finding, of each claim its headline first; a number that is not known is None."""
-    found = []
-    for _, findings in verdicts.judged_here(source.study, source.findings):
-        for finding in findings:
-            row = {name: getattr(finding, name) for name in COLUMNS}
-            found.append({**row, "verdict": str(finding.verdict), "trials": list(finding.trials)})
-    return found
+    return [
+        {
+            "claim": one.claim, "subject": one.subject, "measure": one.measure, "setting": one.setting,
+            "study": one.study, "verdict": str(one.verdict), "effect": one.effect, "low": one.low, "high": one.high,
+            "unit": one.unit, "n": one.n, "steps": one.steps, "reason": one.reason, "failures": one.failures,
+            "beside": one.beside, "trials": list(one.trials),
+        }
+        for _, findings in verdicts.judged_here(source.study, source.findings)
+        for one in findings
+    ]  # fmt: skip
 
 
 def table(source: Source) -> pd.DataFrame:
@@ -39,7 +63,7 @@ def table(source: Source) -> pd.DataFrame:
 def as_json(source: Source) -> str:
     """Study, machine and rows as strict JSON, which HTML may hold in a script element."""
 
-    def strict(value: Any) -> Any:
+    def strict(value: object) -> object:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     content = {

@@ -23,6 +23,7 @@ from reports.finding import (
 )
 from reports.page import beside, survival, verdicts
 from reports.page.context import Source
+from reports.page.views import Head, Matrix, MatrixRow, Pill
 from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import MARGIN, SAME_FUNCTION
 from results.figures import style
@@ -167,41 +168,27 @@ def _number(finding: Finding) -> str:
     return "1\u00a0seed" if finding.n == 1 else NOTHING
 
 
-def matrix(judged: Judged, labels: dict[str, str]) -> dict[str, Any]:
-    """The table of the first screen: a row a claim, a column a network.
-
-    Returns:
-        "heads": name, short label, colour and mark of each network; "rows": a claim, and its cells: None, or a dict
-        with text, symbol, verdict and reason. A claim about no one network has one cell, as "all".
-    """
+def matrix(judged: Judged, labels: dict[str, str]) -> Matrix:
+    """The table of the first screen: a row a claim, a column a network."""
     names = columns(judged, labels)
     rows = []
     for claim, found in judged:
         cells = [_view(cell(found, name), labels) for name in names]
         if not any(cells):
-            rows.append({"claim": claim, "cells": [], "all": _view(Cell(_number(found[0]), found[0]), labels)})
+            rows.append(MatrixRow(claim, all=_view(Cell(_number(found[0]), found[0]), labels)))
         else:
-            rows.append({"claim": claim, "cells": cells, "all": None})
-    heads = [
-        {"label": called(name, labels), "color": f"var(--c{look.color[1:]})"}
-        for name, look in style.styles(names).items()
-    ]
-    return {"heads": heads, "rows": rows}
+            rows.append(MatrixRow(claim, cells))
+    heads = [Head(called(name, labels), f"var(--c{look.color[1:]})") for name, look in style.styles(names).items()]
+    return Matrix(heads, rows)
 
 
-def _view(shown: Cell | None, labels: dict[str, str]) -> dict[str, str] | None:
+def _view(shown: Cell | None, labels: dict[str, str]) -> Pill | None:
     if shown is None:
         return None
     if shown.finding is None:
-        return {"text": shown.text, "symbol": "", "verdict": "", "reason": ""}
-    verdict = shown.finding.verdict
-    symbol = verdicts.SYMBOLS[verdict]
-    return {
-        "text": shown.text,
-        "symbol": symbol,
-        "verdict": str(verdict),
-        "reason": sentence(verdicts.named(shown.finding.reason, labels)),
-    }
+        return Pill(shown.text)
+    verdict, reason = shown.finding.verdict, sentence(verdicts.named(shown.finding.reason, labels))
+    return Pill(shown.text, verdicts.SYMBOLS[verdict], str(verdict), reason)
 
 
 # ---- the message ------------------------------------------------------------------------------------------
@@ -238,7 +225,7 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
 
 def _beside_the_document(source: Source) -> str:
     """The test accuracy of the document's own network on all of its data, and the document's; else empty."""
-    rows = beside.document(source.frames)["rows"]
+    rows = beside.document(source.frames).rows
     found = next((row for row in rows if row[0] == "test accuracy" and row[5] == source.study.name), None)
     if found is None:
         return ""

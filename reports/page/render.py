@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
@@ -18,6 +18,7 @@ from reports.claims import LOOKED, SURVIVAL, Claim, Finding
 from reports.page import beside, care, context, data, first, survival, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
+from reports.page.views import Card, Entry, Section
 from results.figures import cost as cost_figures
 from results.figures import errors as error_figures
 from results.figures import reading, style
@@ -25,6 +26,9 @@ from results.figures import table as figures
 from results.figures.ladder import ladder
 from results.figures.panels import main_part, notes
 from results.tables import Frames, summarize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 
@@ -37,7 +41,7 @@ SECTIONS = {
 }
 
 
-def _visible(value: Any) -> Any:
+def _visible(value: object) -> object:
     """Of every value that reaches the page: control characters of a text written out; markup of ours as it is."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -53,11 +57,12 @@ def page(source: Source) -> str:
     """
     script = "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "figures.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    pictures = _pictures(source)
+    figures, sections = _pictures(source)
     values = {
         **_said(source),
-        **pictures,
-        **_first(source, pictures["figures"]),
+        "figures": figures,
+        "sections": sections,
+        **_first(source, figures),
         "script": Markup(script),
         "verdicts": Markup(data.as_json(source)),
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
@@ -88,7 +93,7 @@ def _css(variables: dict[str, str]) -> str:
     return ";".join(f"{name}:{value}" for name, value in variables.items())
 
 
-def _said(source: Source) -> dict[str, Any]:
+def _said(source: Source) -> dict[str, object]:
     """Everything on the page below its first screen that is not a picture of frames."""
     judged = verdicts.judged_here(source.study, source.findings)
     names = verdicts.labels(source.frames)
@@ -97,7 +102,7 @@ def _said(source: Source) -> dict[str, Any]:
         "cards": [_card(source, claim, findings) for claim, findings in judged],
         "elsewhere": verdicts.elsewhere(source.study, source.findings, names),
         "trials": trials,
-        "trial_ids": {row["id"].removeprefix("trial-") for row in trials["rows"]},
+        "trial_ids": {row.id.removeprefix("trial-") for row in trials.rows},
         "cells": context.cell_table(source.frames),
         "costs": context.cost_table(source.frames),
         "environment": context.environment(source.frames),
@@ -115,7 +120,7 @@ def _said(source: Source) -> dict[str, Any]:
     }
 
 
-def _first(source: Source, drawn: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _first(source: Source, drawn: dict[str, Entry]) -> dict[str, object]:
     """The first screen: message, main figure, claims by networks, facts."""
     judged = verdicts.judged_here(source.study, source.findings)
     names = verdicts.labels(source.frames)
@@ -145,15 +150,15 @@ _APART = "Panels differ in steps: do not rank nets across them."
 
 
 def _main(
-    source: Source, judged: first.Judged, names: dict[str, str], drawn: dict[str, dict[str, Any]]
-) -> tuple[list[dict[str, Any]], str]:
+    source: Source, judged: first.Judged, names: dict[str, str], drawn: dict[str, Entry]
+) -> tuple[list[Entry], str]:
     """The main figure, of the claim that the message is about: where it is about errors, its settings side by side."""
     about = first.message_claim(judged)
-    if about is not None and about[0].id == SURVIVAL and drawn["designs"]["svg"]:
+    if about is not None and about[0].id == SURVIVAL and drawn["designs"].svg:
         return _again(drawn["designs"])
-    if about is not None and about[0].glance == "costs" and drawn["step-time"]["svg"]:
+    if about is not None and about[0].glance == "costs" and drawn["step-time"].svg:
         return _again(drawn["step-time"])
-    if not judged and drawn["document-curve"]["svg"]:
+    if not judged and drawn["document-curve"].svg:
         return _again(drawn["document-curve"])
     panels = first.panels(source.frames, judged, names)
     if about is not None and about[0].glance == "judged":
@@ -164,7 +169,7 @@ def _main(
     part = main_part(source.frames)
     if not panels and part is not None:
         panels = [(first.after(part[1]), part[1], part[2])]
-    entries: list[dict[str, Any]] = []
+    entries: list[Entry] = []
     explained: dict[str, None] = {}
     for i, (title, trials, cells) in enumerate(panels):
         part_frames = dataclasses.replace(source.frames, trials=trials, cells=cells)
@@ -177,21 +182,21 @@ def _main(
     return entries, " ".join([_LADDER, *explained, *([_APART] if len(entries) > 1 else [])])
 
 
-def _again(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+def _again(entry: Entry) -> tuple[list[Entry], str]:
     """A figure from further down the page as its main figure, with ids of its own."""
-    svg = Markup(str(entry["svg"]).replace(f"fig-{entry['name']}", "fig-main-0"))
-    return [{**entry, "name": "main-0", "svg": svg}], entry["words"]
+    svg = Markup(str(entry.svg).replace(f"fig-{entry.name}", "fig-main-0"))
+    return [dataclasses.replace(entry, name="main-0", svg=svg)], entry.words
 
 
-def _entry(figure: Any, name: str, title: str, words: str) -> dict[str, Any]:
+def _entry(figure: "Figure | None", name: str, title: str, words: str) -> Entry:
     """A figure as the template takes it: the picture, what it says in words, and what it draws as CSV."""
     svg = None if figure is None else _svg(figure, f"fig-{name}", title, words)
     csv = "" if figure is None else reading.table(figure)
     wide = figure is not None and figure.get_figwidth() > WIDE
-    return {"name": name, "title": title, "svg": svg, "csv": csv, "words": words, "wide": wide, "note": ""}
+    return Entry(name, title, svg, csv, words, wide)
 
 
-def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, Any]:
+def _card(source: Source, claim: Claim, findings: list[Finding]) -> Card:
     """A claim: what it says of each network in a line, and all its findings behind a fold."""
     names = verdicts.labels(source.frames)
     views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
@@ -201,25 +206,25 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> dict[str, An
     judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
     said = [verdicts.finding_view(finding, names, source.study.name) for finding in told]
     # One reason a verdict; of costs the number says it all.
-    aloud = {view["verdict"]: i for i, view in reversed(list(enumerate(said)))} if claim.glance != "costs" else {}
-    return {
-        "claim": claim,
-        "told": [{**view, "aloud": i in aloud.values()} for i, view in enumerate(said)],
-        "views": views,
-        "figures": [name for name in claim.figures if name != HERO],
-        "small": _small(source.frames, claim, [*told, *(f for f in findings if f not in told)]),
-        "judged": judged,
-        "change": verdicts.what_would_change(claim, findings, source.study.name),
-    }
+    aloud = {view.verdict: i for i, view in reversed(list(enumerate(said)))} if claim.glance != "costs" else {}
+    return Card(
+        claim,
+        told=[dataclasses.replace(view, aloud=i in aloud.values()) for i, view in enumerate(said)],
+        views=views,
+        figures=[name for name in claim.figures if name != HERO],
+        small=_small(source.frames, claim, [*told, *(f for f in findings if f not in told)]),
+        judged=judged,
+        change=verdicts.what_would_change(claim, findings, source.study.name),
+    )
 
 
 def _judged_words(findings: list[Finding], names: dict[str, str]) -> str:
     """A figure of judged numbers in words: of the findings drawn, and of no other."""
     views = [verdicts.finding_view(finding, names) for finding in verdicts.drawn(findings)]
-    return " ".join(f"{view['subject']}, {view['measure']}: {view['verdict']}. {view['reason']}" for view in views)
+    return " ".join(f"{view.subject}, {view.measure}: {view.verdict}. {view.reason}" for view in views)
 
 
-def _svg(figure: Any, prefix: str, title: str, words: str) -> Markup:
+def _svg(figure: "Figure", prefix: str, title: str, words: str) -> Markup:
     return inline(style.svg(figure), prefix, title, words)
 
 
@@ -277,9 +282,9 @@ def _but_shown(frames: Frames, panels: list[first.Panel]) -> Frames:
     return dataclasses.replace(frames, trials=frames.trials[~frames.trials["digest"].isin(shown)])
 
 
-def _pictures(source: Source) -> dict[str, Any]:
+def _pictures(source: Source) -> tuple[dict[str, Entry], list[Section]]:
     """Every figure drawn once, by name, and the sections that they stand in."""
-    drawn: dict[str, dict[str, Any]] = {}
+    drawn: dict[str, Entry] = {}
     judged = verdicts.judged_here(source.study, source.findings)
     panels = first.panels(source.frames, judged, verdicts.labels(source.frames))
     parts = dict.fromkeys(_OF_ONE, _deciding(source.frames, panels))
@@ -290,14 +295,13 @@ def _pictures(source: Source) -> dict[str, Any]:
         frames = parts.get(name, source.frames)
         figure = chart.draw(frames)
         entry = _entry(figure, name, chart.title, _words(frames, name, figures.caption(name, figure)))
-        if name == "test-error-by-depth":
-            entry["note"] = error_figures.protocol_note(frames)
-        drawn[name] = {**entry, "chart": chart}
+        note = error_figures.protocol_note(frames) if name == "test-error-by-depth" else ""
+        drawn[name] = dataclasses.replace(entry, note=note, chart=chart)
     sections = [
-        {"id": key, "title": title, "figures": [d for d in drawn.values() if d["chart"].section == key]}
+        Section(key, title, [drawn[name] for name in drawn if figures.FIGURES[name].section == key])
         for key, title in SECTIONS.items()
     ]
-    return {"figures": drawn, "sections": sections}
+    return drawn, sections
 
 
 def _words(frames: Frames, name: str, caption: str) -> str:

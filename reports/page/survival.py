@@ -4,7 +4,6 @@ Own file because it joins the findings of one claim with numbers of the frames. 
 """
 
 import math
-from typing import Any
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from models.spec import ARCHITECTURES
 from reports.claims import SURVIVAL, Claim, Finding, Verdict
 from reports.page import verdicts
 from reports.page.context import Source
+from reports.page.views import DesignRow, ErrorCell, Pill, Survival
 from reports.page.words import NOTHING, number, sentence
 from results import survival
 from results.figures.ladder import short
@@ -21,62 +21,51 @@ ORIGINAL = "resnet"
 CONTROLS = tuple(name for name, row in ARCHITECTURES.items() if not row.residual)
 
 
-def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> dict[str, Any]:
-    """Heads and rows, the best design at the deepest common depth first; no rows where the claim is not judged.
-
-    Returns:
-        "claim": its row; "depths"; "rows": name, label, errors by depth (text, whether one failed), verdict (as the
-        first screen's pills take it, None for the block that the others stand beside), and what else is measured.
-    """
+def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> Survival:
+    """The best design at the deepest common depth first; no rows where the claim is not judged."""
     claim, findings = next(((c, f) for c, f in judged if c.id == SURVIVAL), (None, []))
     study = next((f.study for f in findings if f.study), "")
     designs = survival.designs(source.frames, study) if study else []
     if claim is None or not designs:
-        return {"rows": []}
+        return Survival()
     cells = source.frames.cells[source.frames.cells["study"] == study]
     labels = verdicts.labels(source.frames)
     by_name = {finding.subject: finding for finding in findings}
     depths = sorted(cells["depth"].unique())
     rows = [
-        {
-            "name": row.architecture,
-            "label": short(labels.get(row.architecture, row.architecture)),
-            "errors": [_error(cells, row.architecture, depth) for depth in depths],
-            "verdict": _verdict(by_name.get(row.architecture), labels),
-            "original": row.architecture == ORIGINAL,
-            "steps": number(row.steps) if math.isfinite(row.steps) else "never" if row.steps == math.inf else NOTHING,
-            "exponent": f"{row.exponent:.2f}" if math.isfinite(row.exponent) else NOTHING,
-            "rates": row.rates or NOTHING,
-            "ms": number(row.ms_per_layer, 2),
-            "mib": number(row.mib_per_layer, 2),
-        }
+        DesignRow(
+            label=short(labels.get(row.architecture, row.architecture)),
+            errors=[_error(cells, row.architecture, depth) for depth in depths],
+            verdict=_verdict(by_name.get(row.architecture), labels),
+            original=row.architecture == ORIGINAL,
+            steps=number(row.steps) if math.isfinite(row.steps) else "never" if row.steps == math.inf else NOTHING,
+            exponent=f"{row.exponent:.2f}" if math.isfinite(row.exponent) else NOTHING,
+            rates=str(row.rates or NOTHING),
+            ms=number(row.ms_per_layer, 2),
+            mib=number(row.mib_per_layer, 2),
+        )
         for row in survival.ranked(designs, cells)
     ]
-    return {"claim": claim, "depths": depths, "rows": rows, "at": designs[0].depth, "reached": survival.REACHED}
+    return Survival(rows, depths, claim, designs[0].depth, survival.REACHED)
 
 
-def _error(cells: pd.DataFrame, name: str, depth: int) -> dict[str, Any]:
+def _error(cells: pd.DataFrame, name: str, depth: int) -> ErrorCell:
     found = cells[(cells["architecture"] == name) & (cells["depth"] == depth)]
     if found.empty:
-        return {"text": "not run", "lost": False}
+        return ErrorCell("not run")
     cell = found.iloc[0]
     if cell["n_failed"]:
         how = "diverged" if cell["n_diverged"] == cell["n_failed"] else "failed"
-        return {"text": f"{how} {cell['n_failed']} of {cell['n']}", "lost": True}
-    return {"text": f"{100 * cell['train_error_mean']:.1f}", "lost": False}
+        return ErrorCell(f"{how} {cell['n_failed']} of {cell['n']}", lost=True)
+    return ErrorCell(f"{100 * cell['train_error_mean']:.1f}")
 
 
-def _verdict(finding: Finding | None, labels: dict[str, str]) -> dict[str, str] | None:
+def _verdict(finding: Finding | None, labels: dict[str, str]) -> Pill | None:
     if finding is None:
         return None
     reason = sentence(verdicts.named(finding.reason, labels))
     words = {Verdict.SUPPORTED: "no worse", Verdict.REFUTED: "worse", Verdict.INCONCLUSIVE: "open"}[finding.verdict]
-    return {
-        "text": words,
-        "symbol": verdicts.SYMBOLS[finding.verdict],
-        "verdict": str(finding.verdict),
-        "reason": reason,
-    }
+    return Pill(words, verdicts.SYMBOLS[finding.verdict], str(finding.verdict), reason)
 
 
 def message(findings: list[Finding]) -> str:

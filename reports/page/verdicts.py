@@ -6,13 +6,14 @@ Own file beside `context` since it knows claims and findings only. It judges not
 import itertools
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bench.plan.study import Study
 from reports.claims import CLAIMS, Claim, Finding, Verdict
 from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, PlacementRow, Row, SeedRow, percent, points
+from reports.page.views import Elsewhere, Table, View
 from reports.page.words import effect, number, sentence
 from reports.protocol import MARGIN, NOT_TRAINED, TRAINED
 from results import stats
@@ -31,7 +32,7 @@ LEAST_SEEDS = min(stats.LOOKS)
 SYMBOLS = {Verdict.SUPPORTED: "✓", Verdict.REFUTED: "✗", Verdict.INCONCLUSIVE: "?"}
 
 
-def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> dict[str, Any]:
+def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> View:
     """One verdict as the page of this study shows it."""
     metric = METRICS.get(finding.measure)
     counted = []
@@ -42,20 +43,20 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> d
         counted.append(f"at {finding.steps:,} steps".replace(",", " "))
     if finding.failures:
         counted.append(finding.failures)
-    return {
-        "subject": subject(finding.subject, labels),
-        "measure": metric.label if metric else finding.measure.replace("_", " "),
-        "verdict": str(finding.verdict),
-        "symbol": SYMBOLS[finding.verdict],
-        "effect": effect(finding),
-        "basis": ", ".join(counted),
-        "reason": sentence(named(finding.reason, labels)),
-        "beside": sentence(named(finding.beside, labels)),
-        "failures": sentence(finding.failures),
-        "where": ", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
-        "details": details(finding.details),
-        "trials": list(finding.trials),
-    }
+    return View(
+        subject=subject(finding.subject, labels),
+        measure=metric.label if metric else finding.measure.replace("_", " "),
+        verdict=str(finding.verdict),
+        symbol=SYMBOLS[finding.verdict],
+        effect=effect(finding),
+        basis=", ".join(counted),
+        reason=sentence(named(finding.reason, labels)),
+        beside=sentence(named(finding.beside, labels)),
+        failures=sentence(finding.failures),
+        where=", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
+        details=details(finding.details),
+        trials=list(finding.trials),
+    )
 
 
 def named(text: str, labels: dict[str, str]) -> str:
@@ -73,7 +74,7 @@ def subject(name: str, labels: dict[str, str]) -> str:
     return f"{labels.get(network, network)}{comma}{more}"
 
 
-def details(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def details(rows: Iterable[Row]) -> list[Table]:
     """The rows that a judge looked at, as tables: a table for each lot of rows with the same columns.
 
     Args:
@@ -83,15 +84,12 @@ def details(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [_table(list(lot), columns, kind.units()) for (kind, columns), lot in lots]
 
 
-def _table(rows: list[Row], columns: tuple[str, ...], units: dict[str, str]) -> dict[str, Any]:
+def _table(rows: list[Row], columns: tuple[str, ...], units: dict[str, str]) -> Table:
     heads = [name.replace("_", " ") + (f" ({units[name]})" if name in units else "") for name in columns]
-    return {
-        "heads": heads,
-        "rows": [[_cell(value, name in units) for name, value in row.columns().items()] for row in rows],
-    }
+    return Table(heads, [[_cell(value, name in units) for name, value in row.columns().items()] for row in rows])
 
 
-def _cell(value: Any, fraction: bool) -> str:
+def _cell(value: object, fraction: bool) -> str:
     """A value as the table shows it; fractions in percent."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -158,7 +156,7 @@ def fed(findings: list[Finding]) -> bool:
     return any(f.n or f.details or f.study for f in findings)
 
 
-def elsewhere(study: Study, findings: dict[str, list[Finding]], names: dict[str, str]) -> list[dict[str, Any]]:
+def elsewhere(study: Study, findings: dict[str, list[Finding]], names: dict[str, str]) -> list[Elsewhere]:
     """The other claims: the study that decides each, and what these records alone say, where they say anything."""
     here = {claim.id for claim, _ in judged_here(study, findings)}
     others = []
@@ -168,15 +166,8 @@ def elsewhere(study: Study, findings: dict[str, list[Finding]], names: dict[str,
             view = finding_view(found[0], names, study.name) if fed(found) else None
             # The one to run, unless that is this one.
             decides = next((name for name in reversed(claim.studies) if name != study.name), claim.study)
-            others.append({"claim": claim, "study": decides, "view": view})
+            others.append(Elsewhere(claim, decides, view))
     return others
-
-
-def tally(cards: list[dict[str, Any]]) -> str:
-    """The verdicts in one line."""
-    words = [card["head"]["verdict"] for card in cards]
-    parts = [f"{words.count(word)} {word}" for word in map(str, Verdict) if word in words]
-    return f"Of {len(words)} claim{'s' * (len(words) != 1)} judged here: {', '.join(parts)}." if words else ""
 
 
 def drawn(findings: list[Finding]) -> list[Finding]:
@@ -192,7 +183,7 @@ def drawn(findings: list[Finding]) -> list[Finding]:
     return list(kinds.values())
 
 
-def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, Any]]:
+def rows_of(findings: list[Finding], names: dict[str, str]) -> list[dict[str, object]]:
     """The judged rows of the findings drawn, each with the kind of net that it is about."""
     rows = []
     for finding in drawn(findings):

@@ -4,7 +4,7 @@ Apart from `figures` since these draw the rows of findings, not frames; they kno
 dict with the keys that the function names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Rows = Sequence[dict[str, Any]]
+Rows = Sequence[Mapping[str, object]]
 
 
 def _table(rows: Rows, *needed: str) -> pd.DataFrame:
     """The rows that have all these numbers."""
-    keep = [row for row in rows if all(isinstance(row.get(k), int | float) and np.isfinite(row[k]) for k in needed)]
+    keep = [row for row in rows if all(isinstance(v := row.get(k), int | float) and np.isfinite(v) for k in needed)]
     return pd.DataFrame(keep) if keep else pd.DataFrame(columns=["architecture", "label", *needed])
 
 

@@ -83,5 +83,5 @@ def test_no_letter_of_a_verdict_is_cut_off_on_a_narrow_terminal(
     shown = "".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out).split())
     for claim, (headline, *_) in verdicts.judged_here(found.study, found.findings):
         view = verdicts.finding_view(headline, verdicts.labels(found.frames), found.study.name)
-        for words in (claim.id, visible(view["reason"])):
+        for words in (claim.id, visible(view.reason)):
             assert "".join(words.split()) in shown

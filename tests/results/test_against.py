@@ -13,7 +13,7 @@ from results.against import ErrorPair
 
 def pair(pairs: list[ErrorPair], architecture: str, depth: int, measure: str = "train_error") -> ErrorPair:
     (found,) = [
-        p for p in pairs if (p.recipe["architecture"], p.recipe["depth"], p.measure) == (architecture, depth, measure)
+        p for p in pairs if (p.recipe.architecture, p.recipe.depth, p.measure) == (architecture, depth, measure)
     ]
     return found
 
@@ -79,8 +79,9 @@ def test_another_recipe_is_named_and_not_compared() -> None:
     pairs = against.errors(frames(records(lr=0.05)), frames(records(lr=0.1)))
     assert all(p.a is None or p.b is None for p in pairs)
     (first, second) = against.other_recipes(pairs)
-    assert first == ({"study": "made-up", "architecture": "resnet", "depth": 18}, [("lr", [0.05], [0.1])])
-    assert second[0]["depth"] == 66
+    net, fields = first
+    assert (net.study, net.architecture, net.depth, fields) == ("made-up", "resnet", 18, [("lr", [0.05], [0.1])])
+    assert second[0].depth == 66
     # The rates stand beside such rows, and nowhere else.
     assert set(against.setting_words([p.recipe for p in pairs])) == {"lr 0.05", "lr 0.1"}
     assert set(against.setting_words([p.recipe for p in pairs if p.a])) == {""}
@@ -100,7 +101,7 @@ def timed(factor: float, depths: tuple[int, ...]) -> list[Record]:
 
 def test_a_planted_slope_is_found_over_the_depths_of_both_sides() -> None:
     pairs = against.costs(frames(timed(1.0, (18, 66, 130, 258))), frames(timed(1.3, (18, 66, 130, 514))))
-    assert [p.setting["depth"] for p in pairs] == [18, 66, 130, 258, 514]
+    assert [p.setting.depth for p in pairs] == [18, 66, 130, 258, 514]
     assert [math.isfinite(p.ratio("step_time_s")) for p in pairs] == [True] * 3 + [False] * 2
     (law,) = against.laws(pairs)
     assert law.depths == (18, 66, 130)

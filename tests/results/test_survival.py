@@ -41,7 +41,10 @@ def test_steps_are_counted_to_the_end_of_the_epoch_that_first_errs_little_enough
         if record.trial.purpose == "train" and record.trial.depth == 258:
             late = record.trial.seed == 2  # one of three seeds is slower: the median is not
             running = [0.5, 0.2, 0.04, 0.03] if not late else [0.5, 0.4, 0.3, 0.2]
-            looks = [{**record.epochs[0], "epoch": i + 1, "steps": 7, "train_error": e} for i, e in enumerate(running)]
+            looks = [
+                {**record.epochs[0], "epoch": i + 1, "steps": 7 * (i + 1), "train_error": e}
+                for i, e in enumerate(running)
+            ]
             record = dataclasses.replace(record, epochs=looks)
         found.append(record)
     assert survival.designs(frames(found), "mine")[0].steps == 21

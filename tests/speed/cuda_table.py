@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.cost.measure import timed
 from bench.data.datasets import Data
 from bench.data.images import Images
 from bench.plan.trial import Trial
 from bench.train import device as seam
+from bench.train.device import timed
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import Body, CudaCapture
 from bench.train.step import Step

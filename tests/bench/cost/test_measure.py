@@ -17,6 +17,7 @@ from bench.data.images import Images
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.store.record import Status, encode
+from bench.train import device as seam
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
@@ -77,9 +78,9 @@ def test_energy_of_a_step_is_that_of_many(monkeypatch: pytest.MonkeyPatch) -> No
     """A meter of 3 J a step that moves by 50 J at a time, as NVML's: one step alone would read 0 or 50."""
     network, images = made(trial())
     step = Step(network, images, trial(epochs=3000, lr=0.0), "cpu")
-    monkeypatch.setattr(profiling, "_energy", lambda device: 50.0 * (3 * step.done // 50))
+    monkeypatch.setattr(seam, "energy", lambda device: 50.0 * (3 * step.done // 50))
     assert profiling._energy_per_step(step, "cpu") == {"energy_j_per_step": pytest.approx(3.0, rel=0.2)}
-    monkeypatch.setattr(profiling, "_energy", lambda device: None)
+    monkeypatch.setattr(seam, "energy", lambda device: None)
     assert profiling._energy_per_step(step, "cpu") == {}
 
 
@@ -111,7 +112,7 @@ def test_saved_activations_count_each_storage_once_and_no_weights() -> None:
 
 def test_checkpointing_keeps_a_fraction_of_the_activations() -> None:
     kept = [
-        profiling.price(*made(asked), asked, "cpu")["saved_activation_bytes"]
+        profiling.price(*made(asked), asked, "cpu")[0]["saved_activation_bytes"]
         for asked in (trial(depth=66), trial(depth=66, checkpoint_blocks=True))
     ]
     assert kept[1] < 0.4 * kept[0]

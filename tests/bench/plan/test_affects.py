@@ -7,8 +7,7 @@ import pytest
 
 from bench.plan.trial import Kind, Trial, affecting, spec_of, values
 from bench.store.record import file_name
-from bench.sweep.display import Forecast
-from bench.sweep.forecast import family
+from bench.sweep.forecast import Forecast, family
 from models.spec import ARCHITECTURES, ModelSpec
 from results import columns
 

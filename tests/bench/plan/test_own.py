@@ -13,7 +13,6 @@ import pytest
 from bench.plan import own, study
 from bench.plan import trial as trials
 from bench.plan.machine import Machine
-from bench.plan.own_reads import OWN_FILES
 from bench.preflight import environments
 from bench.store import record
 from models.network import build
@@ -289,7 +288,7 @@ def test_an_edit_of_a_file_that_a_block_reads_is_seen(kind: str, late: bool, out
     for content in "121":
         (outside / "gain.json").write_text(content)
         sys.modules.pop("own_block", None)
-        found.append(environments(Machine(), write(outside, HEAD + text))["synthetic"][OWN_FILES])
+        found.append(environments(Machine(), write(outside, HEAD + text))["synthetic"]["files_by_factory"])
     assert list(found[0]) == ["own_block:block"]
     assert found[0] == found[2] != found[1]
 
@@ -299,7 +298,7 @@ def test_what_is_not_the_users_is_no_part_of_the_block(outside: Path) -> None:
     (outside / ".cache" / "x").touch()
     reads = "Path('/proc/self/stat').read_text()\n(HERE / '.cache' / 'x').read_text()\n(HERE / 'log').write_text('x')\n"
     (trial,) = write(outside, HEAD + reads + WHOLE.format(name="block"))
-    assert environments(Machine(), [trial])["synthetic"][OWN_FILES] == {}
+    assert environments(Machine(), [trial])["synthetic"]["files_by_factory"] == {}
 
 
 @pytest.mark.slow

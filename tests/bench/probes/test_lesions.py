@@ -65,12 +65,12 @@ def test_lesions_find_the_small_net_that_was_planted() -> None:
 def test_effective_depth_is_read_between_the_sizes_that_were_tried() -> None:
     trial = asked(depth=34)
     probe = Lesions(*ready(trial), trial)
-    rows = [{"depth": 10, "e": [0.9]}, {"depth": 18, "e": [0.20]}, {"depth": 26, "e": [0.10]}]
+    errors = [[0.9], [0.20], [0.10]]
     # At 26 layers no more than the intact net, at 18 ten points more: five points at 22.
-    assert probe._effective_depth(0.10, rows, "e") == pytest.approx(22.0)
+    assert probe._effective_depth(0.10, [10, 18, 26], errors) == pytest.approx(22.0)
     # A smaller net that is good again by luck does not count.
-    assert probe._effective_depth(0.10, [{"depth": 10, "e": [0.1]}, *rows[1:]], "e") == pytest.approx(22.0)
-    assert probe._effective_depth(0.10, [{"depth": 26, "e": [0.9]}], "e") == pytest.approx(33.5)
+    assert probe._effective_depth(0.10, [10, 18, 26], [[0.1], *errors[1:]]) == pytest.approx(22.0)
+    assert probe._effective_depth(0.10, [26], [[0.9]]) == pytest.approx(33.5)
 
 
 def test_a_net_that_did_not_train_is_not_cut() -> None:

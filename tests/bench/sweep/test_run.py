@@ -13,9 +13,9 @@ from made_sweep import DONE, ROOT, STUDY, Told, run
 from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import Record, Status
-from bench.sweep import display as progress
 from bench.sweep import run as sweep
 from bench.sweep.executors import EXECUTORS
+from bench.sweep.forecast import Forecast
 from bench.sweep.worker import Job
 from tests.harness import rehearsal
 from tests.harness.rehearsal import RehearsalMachine, small_study, table
@@ -86,7 +86,7 @@ def test_a_limit_before_the_first_trial_ends_leaves_a_folder_for_the_tables(tmp_
 
 
 def test_a_trial_that_cannot_end_before_the_limit_is_not_begun() -> None:
-    forecast = progress.Forecast()
+    forecast = Forecast()
     short, long = (trial for trial in STUDY.trials if trial.purpose == "train" and trial.seed == 0
                    and trial.architecture.name == "plain")  # fmt: skip
     forecast.learn(Record(short, Status.OK, seconds=18.0))

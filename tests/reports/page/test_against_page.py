@@ -31,8 +31,8 @@ def test_the_same_records_give_the_same_bytes(pair: Against) -> None:
 
 def test_what_a_side_lacks_is_a_dash_and_is_counted(pair: Against) -> None:
     table = against_page.errors(pair, "train_error")
-    rows = {(row[0], row[1]): row for row in table["rows"]}
-    at = table["heads"].index("B in % (seeds)")
+    rows = {(row[0], row[1]): row for row in table.rows}
+    at = table.heads.index("B in % (seeds)")
     assert rows["pre-activation", "18"][at] == "–"
     assert rows["post-activation", "1002"][at] == "–"
     assert rows["plain", "258"][at] == "diverged (2)"

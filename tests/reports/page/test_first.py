@@ -148,16 +148,16 @@ def test_every_cell_is_a_verdict_and_a_number_of_its_claims_findings(made: Sourc
     judged = verdicts.judged_here(made.study, made.findings)
     names = verdicts.labels(made.frames)
     table = first.matrix(judged, names)
-    assert [head["label"] for head in table["heads"]] == ["plain", "post-activation", "pre-activation"]
-    assert [row["claim"].id for row in table["rows"]] == [claim.id for claim, _ in judged]
-    for row, (_, found) in zip(table["rows"], judged, strict=True):
-        for shown, name in zip(row["cells"], ("plain", "resnet", "preact"), strict=not row["all"]):
-            if shown and shown["verdict"]:
-                assert shown["verdict"] in {str(f.verdict) for f in found if first.network(f) == name}
-                assert shown["symbol"] in "✓✗?"
-    cells = {row["claim"].id: row["cells"] for row in table["rows"]}
-    assert cells["thousand-layers"][0]["text"] == "(diverged)"
-    assert re.fullmatch(r"[\d.]+ ms/layer", cells["cost-grows"][1]["text"])
+    assert [head.label for head in table.heads] == ["plain", "post-activation", "pre-activation"]
+    assert [row.claim.id for row in table.rows] == [claim.id for claim, _ in judged]
+    for row, (_, found) in zip(table.rows, judged, strict=True):
+        for shown, name in zip(row.cells, ("plain", "resnet", "preact"), strict=not row.all):
+            if shown and shown.verdict:
+                assert shown.verdict in {str(f.verdict) for f in found if first.network(f) == name}
+                assert shown.symbol in "✓✗?"
+    cells = {row.claim.id: row.cells for row in table.rows}
+    assert cells["thousand-layers"][0].text == "(diverged)"
+    assert re.fullmatch(r"[\d.]+ ms/layer", cells["cost-grows"][1].text)
 
 
 def test_numbers_of_cells_are_short() -> None:

@@ -33,7 +33,7 @@ def test_the_document_stands_beside_its_own_network() -> None:
         epochs[-2]["test_error"] = 0.2  # a late epoch that jumps
         records.append(dataclasses.replace(record, epochs=epochs))
     made = source(records)
-    rows = {row[0]: row for row in beside.document(made.frames)["rows"]}
+    rows = {row[0]: row for row in beside.document(made.frames).rows}
     assert rows["loss"][1:3] == ["0.015", "0.016"]
     assert rows["training accuracy"][1:3] == ["0.996", "0.995"]
     assert rows["test accuracy"][1:3] == ["0.903", "0.901"]
@@ -47,15 +47,15 @@ def test_the_document_stands_beside_its_own_network() -> None:
     assert shapes[1] == shapes[2], "the trained network has the shapes that the document prints"
     assert "Beside the document" in text
     assert 'id="figure-document-curve"' in text
-    assert beside.document(source([train_record(trial())]).frames)["rows"] == []
+    assert beside.document(source([train_record(trial())]).frames).rows == []
 
 
 def test_planted_truths_and_published_points_are_in_the_appendix(page: str, made: Source) -> None:
-    assert len(beside.planted()["rows"]) > 10
+    assert len(beside.planted().rows) > 10
     assert "How often the rules err on made-up data" in page
     published = beside.published(made.frames)
-    assert {"resnet", "preact", "plain"} == {row[0] for row in published["rows"]}
-    assert "instead of CIFAR-10" in published["apart"]
+    assert {"resnet", "preact", "plain"} == {row[0] for row in published.rows}
+    assert "instead of CIFAR-10" in published.apart
     assert "He et al. 2015" in page
 
 
@@ -193,7 +193,7 @@ def test_an_interval_of_errors_stays_within_what_an_error_can_be() -> None:
     records = [train_record(trial("resnet", 18, s), e, e) for s, e in enumerate((0.0, 0.001, 0.1))]
     records += [train_record(trial("resnet", 66, s), e, e) for s, e in enumerate((1.0, 0.999, 0.9))]
     made = source(records)
-    rows = context.cell_table(made.frames)["rows"]
+    rows = context.cell_table(made.frames).rows
     intervals = [cell for row in rows for cell in row if " to " in cell]
     assert len(intervals) == 4
     assert all(0 <= float(end) <= 100 for cell in intervals for end in cell.split(" to "))
