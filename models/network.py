@@ -109,10 +109,33 @@ def _block(
     if not architecture.factory:
         kind = _BLOCKS[architecture.join]
         return kind(architecture, c_in, channels, c_out, stride, layers, dense, index, blocks)
-    made = load_factory(architecture.factory)(in_channels=c_in, out_channels=c_out, stride=stride)
+    function = load_factory(architecture.factory)
+    named = {"in_channels": c_in, "out_channels": c_out, "stride": stride}
+    if _takes(function, **named):
+        made = function(**named)
+    elif _takes(function, *named.values()) and _in_order(function, list(named)):
+        made = function(*named.values())
+    else:
+        words = "must take in_channels, out_channels and stride, by these names or in this order"
+        raise ValueError(f"{architecture.factory}{inspect.signature(function)!s:.120} {words}; a whole network: spec")
     if not isinstance(made, nn.Module):
         raise ValueError(f"{architecture.factory} must return a torch.nn.Module, not {type(made).__name__}")
     return made
+
+
+def _takes(function: Callable[..., object], *values: int, **named: int) -> bool:
+    """Whether a function can be called so."""
+    try:
+        inspect.signature(function).bind(*values, **named)
+    except TypeError:
+        return False
+    return True
+
+
+def _in_order(function: Callable[..., object], names: list[str]) -> bool:
+    """Whether those of our names that a function has stand at our places: else a call by position would mix them up."""
+    own = list(inspect.signature(function).parameters)
+    return all(own.index(name) == place for place, name in enumerate(names) if name in own)
 
 
 def load_factory(name: str) -> Callable[..., object]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from bench.plan import own, study
 from bench.plan import trial as trials
@@ -106,6 +107,28 @@ def test_a_whole_network_of_ones_own(outside: Path) -> None:
     assert trial.architecture.name == "block"
 
 
+@pytest.mark.parametrize(
+    ("parameters", "made_of"),
+    [
+        ("i, o, s", "i, o, s"),
+        ("inplanes, planes, stride=1, downsample=None", "inplanes, planes, stride"),
+        ("in_channels, planes, s, /", "in_channels, planes, s"),
+        ("stride, in_channels, out_channels", "in_channels, out_channels, stride"),
+        ("*all", "*all"),
+    ],
+)
+def test_a_blocks_parameters_may_have_other_names_or_another_order(
+    parameters: str, made_of: str, outside: Path
+) -> None:
+    text = f"def make(i, o, s): return nn.Conv2d(i, o, 3, s, 1)\ndef block({parameters}): return make({made_of})\n"
+    (trial,) = write(outside, text)
+    network = build(trials.spec_of(trial, (1, 8, 8), 10), seed=0)
+    convolutions = [each for each in network.modules() if isinstance(each, nn.Conv2d)][1:]
+    assert [(each.in_channels, each.out_channels, each.stride[0]) for each in convolutions[:5]] == [
+        (8, 8, 1), (8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2)
+    ]  # fmt: skip
+
+
 def test_it_is_tried_on_the_images_that_it_will_see(outside: Path) -> None:
     text = "def block(spec):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))\n"  # 1x8x8, four classes
     (trial,) = write(outside, text)
@@ -124,7 +147,18 @@ def test_a_module_of_too_long_a_name_is_only_not_found() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("def block(a, b):\n    return nn.Identity()\n", "TypeError"),
+        (
+            "def block(a, b):\n    return nn.Identity()\n",
+            r"block\(a, b\) must take in_channels, out_channels and stride",
+        ),
+        (
+            "from torch.nn import Conv2d as block\n",
+            r"kernel_size.* must take in_channels",
+        ),  # not: stride for kernel_size
+        (
+            "def block(out_channels, in_channels, s):\n    return nn.Identity()\n",
+            "or in this order; a whole network: spec",
+        ),
         ("def block(in_channels, out_channels, stride):\n    return 3\n", "must return a torch.nn.Module, not int"),
         ("def block(in_channels, out_channels, stride):\n    return nn.Identity()\n", "RuntimeError"),
         ("def block(spec):\n    return nn.Flatten()\n", "gives"),
