@@ -5,6 +5,8 @@ asking it stands here.
 """
 
 import os
+import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +92,26 @@ def within_reason(**options: int) -> None:
     for name, value in options.items():
         if not 0 <= value <= MOST:
             raise ValueError(f"--{name} must be 0 to {MOST}, not {value!r:.40}")
+
+
+def processor(files: Path = Path("/")) -> str:
+    """The processor's brand, by which records of unlike machines are told apart.
+
+    Where Linux names no model, as on ARM, and on a Mac py-cpuinfo knows whom to ask (lscpu, sysctl).
+    """
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", (files / "proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return found.group(1).strip()
+    import cpuinfo  # not above: commands that run nothing do without it
+
+    try:
+        brand = str(cpuinfo.get_cpu_info().get("brand_raw", "")).strip(" -")
+    except Exception:  # of an architecture that it has never heard of; it raises no class of its own
+        brand = ""
+    return brand or platform.processor() or platform.machine()
 
 
 def usable_cores(files: Path = Path("/")) -> int:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity
 
-from bench.plan.machine import DEVICES, usable_cores
+from bench.plan.machine import DEVICES, processor, usable_cores
 from bench.store.parts import Environment, Kernels
 from models import settings
 from models.spec import unknown
@@ -235,11 +235,7 @@ def device_name(device: str) -> str:
     """The marketing name of GPU or processor."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+    return processor()
 
 
 @functools.cache

@@ -1,11 +1,15 @@
 """How many cores and how much memory a process may use: its container's limits count."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from cpuinfo.cpuinfo import DataSource
 
-from bench.plan.machine import usable_cores, usable_memory
+from bench.plan.machine import processor, usable_cores, usable_memory
 
 ALL = len(os.sched_getaffinity(0))
 HAS = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -54,3 +58,58 @@ def test_version_one(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_no_limit(text: str, tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/\nodd", cpu_dot_max=text, memory_dot_max=text)
     assert (usable_cores(root), usable_memory(root)) == (ALL, HAS)
+
+
+# The processor's name.
+
+GRAVITON = "processor\t: 0\nBogoMIPS\t: 243.75\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, machine: str, **sources: str) -> None:
+    """py-cpuinfo on another machine: of its sources only these say something."""
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(DataSource, "arch_string_raw", machine)
+    monkeypatch.setattr(DataSource, "can_cpuid", False)
+    for name in dir(DataSource):
+        if name.startswith("has_"):
+            monkeypatch.setattr(DataSource, name, lambda: False)
+    for name, text in sources.items():
+        has = {"sysctl_machdep_cpu_hw_cpufrequency": "has_sysctl"}.get(name, f"has_{name}")
+        monkeypatch.setattr(DataSource, has, lambda: True)
+        monkeypatch.setattr(DataSource, name, lambda text=text: (0, text))
+
+
+def linux(root: Path, text: str) -> Path:
+    (root / "proc").mkdir()
+    (root / "proc/cpuinfo").write_text(text)
+    return root
+
+
+def test_on_linux_the_processors_name_is_the_kernels(tmp_path: Path) -> None:
+    """Records compare it, so it must stay as it was; and the name is had without another package."""
+    root = linux(tmp_path, "processor\t: 0\nmodel name\t: AMD EPYC 9B14 \nflags\t\t: fpu\n")
+    assert processor(root) == "AMD EPYC 9B14"
+    code = "import sys; from bench.plan.machine import processor; processor(); sys.exit('cpuinfo' in sys.modules)"
+    if "model name" in Path("/proc/cpuinfo").read_text():
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_arm_processors_have_a_name_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked(monkeypatch, "aarch64", lscpu="Architecture: aarch64\nVendor ID: ARM\nModel name: Neoverse-N1\n")
+    assert processor(linux(tmp_path, GRAVITON)) == "Neoverse-N1"
+    asked(monkeypatch, "aarch64", lscpu="Architecture: aarch64\nVendor ID: ARM\nModel name: -\n")
+    assert processor(tmp_path) == "aarch64"
+
+
+def test_macs_have_a_name_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no /proc there."""
+    asked(monkeypatch, "arm64", sysctl_machdep_cpu_hw_cpufrequency="machdep.cpu.brand_string: Apple M3 Pro\n")
+    assert processor(tmp_path) == "Apple M3 Pro"
+
+
+def test_a_machine_that_nobody_knows_is_called_by_its_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(monkeypatch, "e2k")
+    assert processor(tmp_path) == "e2k"
