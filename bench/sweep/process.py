@@ -9,7 +9,7 @@ from bench.plan.machine import GPUS
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import Worker
-from bench.sweep.worker import Job, Stop
+from bench.sweep.worker import Job, Stop, tried
 
 # A worker is there in 0.1 s, or in seconds on a busy network disk; after this it will never be.
 START_LIMIT_S = 120.0
@@ -57,7 +57,7 @@ class Process:
                 return self._ask(name, arguments)
             return self._ask(name, arguments)
         except _Gone as error:
-            raise ValueError(f"trials cannot run here: {error}") from None
+            raise ValueError(f"trials cannot run here: {error}{tried(arguments)}") from None
 
     def _ask(self, name: str, arguments: tuple[Any, ...]) -> Any:
         worker = self._idle()
@@ -80,7 +80,9 @@ class Process:
                 if time.monotonic() - since > limit:
                     self._drop(worker)
                     what = "give an answer" if begun else "start"
-                    raise ValueError(f"trials cannot run here: worker did not {what} within {limit:g} s")
+                    raise ValueError(
+                        f"trials cannot run here: worker did not {what} within {limit:g} s{tried(arguments)}"
+                    )
         except (EOFError, ConnectionResetError):
             why = worker.obituary()[1]
             self._drop(worker)

@@ -25,7 +25,7 @@ from bench.plan.machine import GPUS
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import THREAD_SETTINGS, places
-from bench.sweep.worker import Job, Message, Stop, answer_of, run, takes_own
+from bench.sweep.worker import Job, Message, Stop, answer_of, owns, run, tried
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the checkout, what nodes need not get; anchored, since bench/data/ is code. `--inject` needs tests/harness.
@@ -125,7 +125,7 @@ class Ray:
         # Where a GPU is asked for or may be found, the look must have one.
         wants_gpu = getattr(arguments[0], "device", "cpu") != "cpu" and ray.cluster_resources().get("GPU", 0.0) > 0
         options = {"num_gpus": self._settings.gpus_per_trial} if wants_gpu else {}
-        remote = _remote(takes_own(arguments))
+        remote = _remote(bool(owns(arguments)))
         reference = remote(_call).options(num_cpus=self._settings.threads, **options).remote(name, arguments)
         while not ray.wait([reference], timeout=0.5)[0]:
             if self._settings.stopping():
@@ -138,7 +138,7 @@ class Ray:
                 raise ValueError(str(cause)) from None
             raise ValueError(f"trials cannot run on this Ray: {type(cause).__name__}: {cause}") from None
         except exceptions.RayError as error:
-            raise ValueError(f"trials cannot run on this Ray: {_line(error)}") from None
+            raise ValueError(f"trials cannot run on this Ray: {_line(error)}{tried(arguments)}") from None
 
     def submit(self, job: Job) -> None:
         # Retries are decided here, since only the death of a node is a reason for one.

@@ -84,10 +84,17 @@ def answer_of(name: str, arguments: Sequence[Any]) -> Any:
     return json.loads(json.dumps(resolve(name)(*arguments)))
 
 
-def takes_own(arguments: Sequence[Any]) -> bool:
-    """Whether a call is given a trial of a user's own block, which may change the process that it runs in."""
+def owns(arguments: Sequence[Any]) -> list[str]:
+    """The users' own architectures in the trials of a call, each of which may change or end the process it runs in."""
     given = [each for argument in arguments if isinstance(argument, list | tuple) for each in argument]
-    return any(isinstance(each, Trial) and bool(each.architecture.factory) for each in given)
+    return sorted({each.architecture.factory for each in given if isinstance(each, Trial)} - {""})
+
+
+def tried(arguments: Sequence[Any]) -> str:
+    """What a call was at that never came back, for the end of a message; empty where no user's code was in it."""
+    names = owns(arguments)
+    one = "one of the architectures" if len(names) > 1 else "architecture"
+    return f"; it was looking at the data or trying {one} {', '.join(map(repr, names))}" if names else ""
 
 
 def run(job: Job, tell: Callable[[Message], None]) -> Record:
@@ -196,7 +203,7 @@ def serve(receiving: Connection, sending: Connection) -> None:
             sending.send(("begun",))
             try:
                 resolve(request[1])
-                before = footprints.read() if takes_own(request[2]) else None
+                before = footprints.read() if owns(request[2]) else None
                 value = answer_of(request[1], request[2])
                 sending.send(("value", value, footprints.left(before) if before else ""))
             except Exception as error:

@@ -143,6 +143,23 @@ def test_a_worker_that_the_preflight_has_changed_runs_no_trial(folder: Path) -> 
         executor.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [("os._exit(3)", "ended with exit code 3"), ("__import__('ctypes').string_at(0)", r"signal 11 \(SIGSEGV\)")],
+)
+def test_a_block_that_ends_the_process_in_the_preflight_is_named(deed: str, words: str, folder: Path) -> None:
+    harmless, harmful = own(folder, "", name="harmless"), own(folder, f"{deed}\n", name="harmful")
+    executor = Process(Settings(1, 1, 0.0, lambda *_: None, lambda: False))
+    try:
+        with pytest.raises(ValueError, match=f"{words}.* trying architecture 'harmful:block'$"):
+            executor.call("bench.preflight:environments", Machine(), [PLAIN, harmful])
+        with pytest.raises(ValueError, match=r"one of the architectures 'harmful:block', 'harmless:block'$"):
+            executor.call("bench.preflight:environments", Machine(), [harmless, harmful])
+    finally:
+        executor.close()
+
+
 def test_a_module_that_is_imported_unseen_after_a_while_is_an_error(folder: Path) -> None:
     """The preflight's one step has not seen it; an edit of it would not be seen either."""
     (folder / "own_late.py").touch()
