@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan import own, own_reads
+from bench.plan import own, own_reads, own_variables
 from bench.plan.errors import RAISED, first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
@@ -35,7 +35,7 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
 
     Returns:
         By name of the data set: an environment with the keys that resume compares, and by each architecture of the
-        user's that reads files the digest of these.
+        user's the digest of the files that it reads, and the variables.
 
     Raises:
         ValueError: One line: no such device, data that is missing, damaged, or smaller than a batch, or a user's
@@ -45,6 +45,7 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
     threads = device.threads_that_help(machine.threads)
     found: dict[str, Environment] = {}
     files: dict[str, set[Path]] = {}
+    variables: dict[str, dict[str, str]] = {}
     for trial in trials:
         device.start_clean(threads)
         for name in trial.probes:
@@ -56,30 +57,35 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
             if asked > have and not machine.rehearsal:
                 raise ValueError(f"{name} {asked} is more than the {have} images of {trial.dataset!r}")
         stored = data.for_trial(trial, machine.data_root, machine.download)
-        files.setdefault(trial.architecture.factory, set()).update(_try_own(trial, stored, chosen, threads))
+        paths, names = _try_own(trial, stored, chosen, threads)
+        files.setdefault(trial.architecture.factory, set()).update(paths)
+        variables.setdefault(trial.architecture.factory, {}).update(names)
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
         if threads != machine.threads:
             found[trial.dataset]["threads_note"] = f"one thread, not {machine.threads}, which took longer here than one"
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
-    read = {factory: own_reads.digest(paths) for factory, paths in files.items() if paths}
-    return {name: {**environment, "files_by_factory": read} for name, environment in found.items()}
+    today: Today = {
+        "files_by_factory": {factory: own_reads.digest(paths) for factory, paths in files.items() if paths},
+        "variables_by_factory": {factory: names for factory, names in variables.items() if names},
+    }
+    return {name: {**environment, **today} for name, environment in found.items()}
 
 
-def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> set[Path]:
+def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tuple[set[Path], dict[str, str]]:
     """Builds a user's own architecture at its layout's least depth, takes a whole training step, and evaluates it.
 
     Returns:
-        The user's files that it reads.
+        The user's files that it reads, and the variables of the environment.
     """
     if not trial.architecture.factory:
-        return set()
+        return set(), {}
     trial = replace(trial, depth=nearest_depths(trial.layout, 1)[0], epochs=1, warmup_epochs=0.0)
     images = Images(stored.to(chosen), trial)
     spec = spec_of(trial, images.shape, stored.classes)
     try:
         covered, before = own.check(trial.architecture), set(sys.modules)
-        with own_reads.watched() as read:
+        with own_variables.watched(), own_reads.watched() as read:
             network = build(spec, trial.seed, chosen)
             if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
                 raise ValueError(own.UNSEEN.format(file))
@@ -89,7 +95,8 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> set[
                 )
             _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
         device.check_threads(threads)
-        return own_reads.theirs(read, covered)
+        files = own_reads.theirs(read, covered)
+        return files, own_variables.theirs(covered | files)
     except RAISED as error:  # whatever a user's code raises
         said = f"{type(error).__name__}: {first_line(error):.300}".removesuffix(": ")
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None

@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,9 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial, architecture
 from bench.runner import run_trial
 from bench.store.record import Record
+
+ROOT = Path(study.__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 
 HEAD = """
 import functools, os, random
@@ -66,3 +72,42 @@ def numbers(record: Record) -> tuple[Any, ...]:
 
 
 PLAIN = Trial("t", architecture("resnet"), 10, 0, width=2, dataset="synthetic", batch_size=64, epochs=2)
+
+
+# A study and its block in a folder outside the tree, as a user has them.
+
+WHOLE = "from torch import nn\ndef {name}(spec): return nn.Sequential(nn.Flatten(), nn.Linear(64, spec.classes))\n"
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("rezero", "own_block"):
+        sys.modules.pop(name, None)
+    for name in ("rezero.py", "rezero.toml"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    return tmp_path
+
+
+def command(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = (sys.executable, *words)
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def write(outside: Path, text: str) -> list[Trial]:
+    (outside / "own_block.py").write_text("import torch\nfrom torch import nn\n" + text)
+    toml = 'architecture = "own_block:block"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
+    (outside / "mine.toml").write_text(toml)
+    return list(study.load(str(outside / "mine.toml")).trials)
+
+
+def started(
+    folder: Path, cwd: Path, module: str = "block", function: str = "net"
+) -> "subprocess.CompletedProcess[str]":
+    """`bench run` of a study beside the user's file, from another working folder."""
+    toml = f'architecture = "{module}:net"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
+    (folder / "own.toml").write_text(toml)
+    cwd.mkdir(exist_ok=True)
+    words = ("run", str(folder / "own.toml"), "--workers=1", f"--records={folder / 'records'}", "--device=cpu")
+    return command("-m", "bench", *words, cwd=cwd)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.plan import own_variables
 from bench.plan.trial import Trial
 from bench.store.parts import Environment, Today
 from bench.store.record import COMPARED, CannotOpen, FromTheFuture, Record, encode, file_name, load, write
@@ -44,8 +45,12 @@ def _changed(record: Record, environments: Mapping[str, Today]) -> list[str]:
     """What differs between a record's environment and one of today."""
     now: Today = environments.get(record.trial.dataset, {})
     changed: list[str] = differences(record.environment, now)
-    files = now.get("files_by_factory", {}).get(record.trial.architecture.factory, "")
-    return changed if record.environment.get("own_files", "") == files else [*changed, "file that the block reads"]
+    factory = record.trial.architecture.factory
+    if record.environment.get("own_files", "") != now.get("files_by_factory", {}).get(factory, ""):
+        changed.append("file that the block reads")
+    variables = now.get("variables_by_factory", {}).get(factory, {})
+    names = own_variables.changed(record.environment.get("own_variables", {}), variables)
+    return [*changed, *(f"value of the variable {name}, which the block reads" for name in names)]
 
 
 class Folder:

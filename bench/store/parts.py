@@ -45,7 +45,8 @@ class Environment(Place, Kernels, Sizes, total=False):
 
     execution_note: why a step was not executed as is usual. checkpoint: what became of the trial's checkpoints.
     did_not_fit: batches that were too large, and what was said of each. threads_note, data_left_out: for the user.
-    own_files: digest of the files that the user's own block reads. left_behind: how that block changed its process.
+    own_files: digest of the files that the user's own block reads. own_variables: of
+    each variable. left_behind: how that block changed its process.
     search: where the learning rate is from.
     """
 
@@ -55,14 +56,16 @@ class Environment(Place, Kernels, Sizes, total=False):
     threads_note: str
     data_left_out: str
     own_files: str
+    own_variables: dict[str, str]
     left_behind: str
     search: Told
 
 
 class Today(Environment, total=False):
-    """What records of today will say of a data set; and by factory, the `own_files` of each block of the user's."""
+    """What records of today will say of a data set; and by factory, what each block of the user's reads."""
 
     files_by_factory: dict[str, str]
+    variables_by_factory: dict[str, dict[str, str]]
 
 
 class Result(TypedDict, total=False):

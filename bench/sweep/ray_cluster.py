@@ -138,7 +138,7 @@ class Ray:
                 raise ValueError(str(cause)) from None
             raise ValueError(f"trials cannot run on this Ray: {type(cause).__name__}: {cause}") from None
         except exceptions.RayError as error:
-            raise ValueError(f"trials cannot run on this Ray: {_line(error)}{tried(arguments)}") from None
+            raise ValueError(f"trials cannot run on this Ray: {_line(error).rstrip('.')}{tried(arguments)}") from None
 
     def submit(self, job: Job) -> None:
         # Retries are decided here, since only the death of a node is a reason for one.

@@ -315,10 +315,11 @@ class _Sweep:
             return
         # A record that was made without the trial's help still says where it was tried.
         today: Today = {**self._environments[job.trial.dataset], **record.environment}
-        files = today.pop("files_by_factory", {}).get(job.trial.architecture.factory)
         environment: Environment = today
-        if files:
+        if files := today.pop("files_by_factory", {}).get(job.trial.architecture.factory):
             environment["own_files"] = files
+        if names := today.pop("variables_by_factory", {}).get(job.trial.architecture.factory):
+            environment["own_variables"] = names
         if job.trial.lr_from != "study":
             environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
         record = dataclasses.replace(record, environment=environment)

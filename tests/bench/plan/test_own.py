@@ -2,13 +2,11 @@
 
 import dataclasses
 import hashlib
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made_own import EXAMPLES, WHOLE, command, outside, started, write
 from torch import nn
 
 from bench.plan import own, study
@@ -19,24 +17,7 @@ from bench.store import record
 from models.network import build
 from models.spec import ModelSpec
 
-ROOT = Path(study.__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-
-
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("rezero", "own_block"):
-        sys.modules.pop(name, None)
-    for name in ("rezero.py", "rezero.toml"):
-        shutil.copy(EXAMPLES / name, tmp_path)
-    return tmp_path
-
-
-def command(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    words = (sys.executable, *words)
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+__all__ = ["outside"]  # pytest finds the fixture here
 
 
 def test_the_example_is_under_thirty_lines() -> None:
@@ -91,13 +72,6 @@ def test_at_the_start_it_is_the_identity_and_twins_start_equal(outside: Path) ->
     assert sum(float(v) for k, v in one.items() if k.endswith("alpha")) == 0.0
     assert any((one[k] != v).any() for k, v in build(spec, seed=2).state_dict().items())
     assert all(p.is_meta for p in build(spec, device="meta").parameters())
-
-
-def write(outside: Path, text: str) -> list[trials.Trial]:
-    (outside / "own_block.py").write_text("import torch\nfrom torch import nn\n" + text)
-    toml = 'architecture = "own_block:block"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
-    (outside / "mine.toml").write_text(toml)
-    return list(study.load(str(outside / "mine.toml")).trials)
 
 
 def test_a_whole_network_of_ones_own(outside: Path) -> None:
@@ -233,19 +207,6 @@ def test_a_block_in_one_file_keeps_the_digest_that_it_had(tmp_path: Path) -> Non
 
 # What runs is what the record's digest says.
 
-WHOLE = "from torch import nn\ndef {name}(spec): return nn.Sequential(nn.Flatten(), nn.Linear(64, spec.classes))\n"
-
-
-def started(
-    folder: Path, cwd: Path, module: str = "block", function: str = "net"
-) -> "subprocess.CompletedProcess[str]":
-    """`bench run` of a study beside the user's file, from another working folder."""
-    toml = f'architecture = "{module}:net"\ndepth = 18\nseed = 0\npurpose = "train"\ndataset = "synthetic"\n'
-    (folder / "own.toml").write_text(toml)
-    cwd.mkdir(exist_ok=True)
-    words = ("run", str(folder / "own.toml"), "--workers=1", f"--records={folder / 'records'}", "--device=cpu")
-    return command("-m", "bench", *words, cwd=cwd)
-
 
 @pytest.mark.slow
 def test_a_file_of_the_same_name_in_the_working_folder_is_not_run_instead(tmp_path: Path) -> None:
@@ -292,61 +253,6 @@ def test_a_module_that_is_imported_unseen_is_refused(tmp_path: Path) -> None:
     )
     done = started(tmp_path, tmp_path / "elsewhere")
     assert (done.returncode, "parts.py in a way that the source does not show" in done.stderr) == (2, True)
-
-
-READS = {
-    "settings": "json.loads((HERE / 'gain.json').read_text())",
-    "weights": "(HERE / 'gain.json').read_bytes()",
-    "a source that it runs": "exec((HERE / 'gain.json').read_text())",
-    "a script": "runpy.run_path(str(HERE / 'gain.json'))",
-    "a module without a name": "importlib.machinery.SourceFileLoader('x', str(HERE / 'gain.json')).load_module()",
-}
-HEAD = """
-import importlib.machinery, json, runpy
-from pathlib import Path
-HERE = Path(__file__).parent
-"""
-
-
-@pytest.mark.filterwarnings("ignore")  # load_module is deprecated, and people use it
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("kind", READS)
-def test_an_edit_of_a_file_that_a_block_reads_is_seen(kind: str, late: bool, outside: Path) -> None:
-    way = READS[kind]
-    text = (
-        f"class Net(nn.Linear):\n    def forward(self, x):\n        {way if late else 'pass'}\n"
-        "        return super().forward(x.flatten(1))\n"
-        f"{'' if late else way}\ndef block(spec): return Net(64, spec.classes)\n"
-    )
-    found = []
-    for content in "121":
-        (outside / "gain.json").write_text(content)
-        sys.modules.pop("own_block", None)
-        found.append(environments(Machine(), write(outside, HEAD + text))["synthetic"]["files_by_factory"])
-    assert list(found[0]) == ["own_block:block"]
-    assert found[0] == found[2] != found[1]
-
-
-def test_what_is_not_the_users_is_no_part_of_the_block(outside: Path) -> None:
-    (outside / ".cache").mkdir()
-    (outside / ".cache" / "x").touch()
-    reads = "Path('/proc/self/stat').read_text()\n(HERE / '.cache' / 'x').read_text()\n(HERE / 'log').write_text('x')\n"
-    (trial,) = write(outside, HEAD + reads + WHOLE.format(name="block"))
-    assert environments(Machine(), [trial])["synthetic"]["files_by_factory"] == {}
-
-
-@pytest.mark.slow
-def test_a_record_made_with_another_file_is_kept_apart_and_comes_back(tmp_path: Path) -> None:
-    (tmp_path / "block.py").write_text(HEAD + f"{READS['settings']}\n" + WHOLE.format(name="net"))
-    said = []
-    for content in "121":
-        (tmp_path / "gain.json").write_text(content)
-        done = started(tmp_path, tmp_path / "elsewhere")
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout)
-    assert "made with another file that the block reads; kept apart" in said[1]
-    assert "1 trials to run" in said[1]
-    assert "counts again" in said[2]
 
 
 def test_a_helper_from_another_folder_of_the_users_counts(
