@@ -1,11 +1,9 @@
 """The command line of the bench: list and show studies, run one. Torch is loaded in workers only."""
 
 if __name__ == "__main__":
-    import signal
+    from bench import first
 
-    # Until `serve` there is nothing to tidy up: Ctrl-C ends the process without a traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    first.begin()
 
 import platform
 import shlex

@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+from bench import first
 from bench.plan.errors import one_line
 
 MISSING = f"packages of requirements.lock are missing in {sys.executable}; run `make setup`"
@@ -49,6 +50,7 @@ except ModuleNotFoundError as absent:
 
 def serve(app: Callable[..., object]) -> NoReturn:
     """Runs a command to its exit code: 2 for a request that cannot be served, 130 interrupted."""
+    first.refuse()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller: `... >&-`

@@ -1,11 +1,9 @@
 """The command line of the report: one page per study, and its verdicts as a table."""
 
 if __name__ == "__main__":
-    import signal
+    from bench import first
 
-    # See bench/__main__.py.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    first.begin()
 
 import sys
 from pathlib import Path

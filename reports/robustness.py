@@ -4,6 +4,11 @@ Torch and oneDNN choose their kernels by the processor, and two variables choose
 setting has records of its own; what its verdicts are is printed beside those of the others. A flip is a result.
 """
 
+if __name__ == "__main__":
+    from bench import first
+
+    first.begin()
+
 import os
 import subprocess
 import sys

@@ -1,11 +1,9 @@
 """The command line of the results: records become tables and figures."""
 
 if __name__ == "__main__":
-    import signal
+    from bench import first
 
-    # See bench/__main__.py.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    first.begin()
 
 import re
 import sys

@@ -3,6 +3,11 @@
 Never more than one step: a thousand layers make 87,000 events, and viewers fail on long traces.
 """
 
+if __name__ == "__main__":
+    from bench import first
+
+    first.begin()
+
 import argparse
 import sys
 from collections.abc import Mapping
