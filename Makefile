@@ -32,6 +32,10 @@ READY := $(VENV)/.ready
 PY := $(VENV)/bin/python
 endif
 
+# Ctrl-C while Python itself starts would end in its traceback: it waits until a first line of ours runs (`begin` in bench/first.py).
+HOLD := $(if $(shell env --block-signal=INT true 2>/dev/null && echo yes),env --block-signal=INT)
+OURS = $(strip $(HOLD) $(PY))
+
 # A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
 KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH ARCHITECTURE BASE TRIES A B PYTHON VENV
 empty :=
@@ -87,48 +91,48 @@ $(VENV)/.ready: requirements.lock
 
 # Judges, and runs more seeds of what is open for want of them, until nothing is or the last look was taken.
 MORE_SEEDS = before=; \
-	while [ $$code -le 1 ] && more=$$($(PY) -m reports "$$study" --seeds-wanted) && [ -n "$$more" ] && [ "$$more" != "$$before" ]; do \
-		before=$$more; $(PY) -m bench run "$$study" $(TUNE_OPTIONS) $$more; code=$$?; \
+	while [ $$code -le 1 ] && more=$$($(OURS) -m reports "$$study" --seeds-wanted) && [ -n "$$more" ] && [ "$$more" != "$$before" ]; do \
+		before=$$more; $(OURS) -m bench run "$$study" $(TUNE_OPTIONS) $$more; code=$$?; \
 		case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
 	done;
 
 # The default study is chosen by the device and the data that are there; the choice is said.
 ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	@study=$(call quoted,$(STUDY)); started=$$(date +%s); \
-	[ -n "$$study" ] || study=$$($(PY) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
-	$(PY) -m bench run "$$study" $(if $(AUTO),$(TUNE_OPTIONS) $(call option,--depths,DEPTHS),$(RUN_OPTIONS)); code=$$?; \
+	[ -n "$$study" ] || study=$$($(OURS) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
+	$(OURS) -m bench run "$$study" $(if $(AUTO),$(TUNE_OPTIONS) $(call option,--depths,DEPTHS),$(RUN_OPTIONS)); code=$$?; \
 	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
 	$(if $(AUTO),$(MORE_SEEDS)) \
-	$(PY) -m results "$$study" && $(PY) -m reports "$$study" --next --started "$$started" && exit $$code
+	$(OURS) -m results "$$study" && $(OURS) -m reports "$$study" --next --started "$$started" && exit $$code
 
 taste: STUDY = taste
 taste: ablation  ## the default study in small: a minute, up to 130 layers
 
 list: $(READY)  ## the built-in studies
-	@$(PY) -m bench list
+	@$(OURS) -m bench list
 
 show: $(READY)  ## what is in STUDY, and what it will take
-	@$(PY) -m bench show $(call quoted,$(or $(STUDY),digits)) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
+	@$(OURS) -m bench show $(call quoted,$(or $(STUDY),digits)) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
 summary: $(READY)  ## the net ARCHITECTURE=resnet of DEPTH=66 layer by layer
-	@$(PY) -m bench summary $(call quoted,$(ARCHITECTURE)) --depth $(call quoted,$(DEPTH))
+	@$(OURS) -m bench summary $(call quoted,$(ARCHITECTURE)) --depth $(call quoted,$(DEPTH))
 
 tune: $(READY)  ## search each net's learning rate for STUDY (lr = "tuned")
 	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
-	@$(PY) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
+	@$(OURS) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
 
 robustness: $(READY)  ## STUDY on other CPU kernels: which verdicts flip
-	@$(PY) -m reports.robustness $(call quoted,$(or $(STUDY),taste)) $(RUN_OPTIONS)
+	@$(OURS) -m reports.robustness $(call quoted,$(or $(STUDY),taste)) $(RUN_OPTIONS)
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
-	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) && $(PY) -m reports $(call quoted,$(or $(STUDY),digits))
+	@$(OURS) -m results $(call quoted,$(or $(STUDY),digits)) && $(OURS) -m reports $(call quoted,$(or $(STUDY),digits))
 
 against: $(READY)  ## STUDY's records in the folders A and B side by side
 	@[ -n $(call quoted,$(B)) ] || { echo "error: name another folder of records: make against STUDY=digits B=..." >&2; exit 2; }
-	@$(PY) -m reports $(call quoted,$(or $(STUDY),digits)) $(call option,--records,A) --against $(call quoted,$(B))
+	@$(OURS) -m reports $(call quoted,$(or $(STUDY),digits)) $(call option,--records,A) --against $(call quoted,$(B))
 
 reports-published: $(READY)  ### rebuild reports/published from results/published
-	@$(PY) -m reports --published
+	@$(OURS) -m reports --published
 
 bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
 	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE)
@@ -144,10 +148,10 @@ bench-cuda: $(READY)  ### every CUDA row of the table of targets (under 8 minute
 	@$(PY) -m tests.speed.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace for Perfetto
-	@$(PY) -m bench.cost.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
+	@$(OURS) -m bench.cost.trace $(call quoted,$(DEPTH)) $(call option,--device,DEVICE)
 
 tensorboard: $(READY)  ## TensorBoard on STUDY (its trace page loads from the web)
-	@$(PY) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
+	@$(OURS) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
 planted: $(READY)  ### judge made-up studies of known answer, 10,000 draws each

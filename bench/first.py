@@ -13,9 +13,13 @@ ROOMS = ("models", "bench", "results", "reports")
 
 
 def begin() -> None:
-    """Until `serve` there is nothing to tidy up, so Ctrl-C ends the process without a traceback; then `refuse`."""
+    """Until `serve` there is nothing to tidy up, so Ctrl-C ends the process without a traceback; then `refuse`.
+
+    Before this line Python itself answers, unless whoever started it had the signal wait, as the Makefile does.
+    """
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGINT})
     refuse()
 
 

@@ -1,8 +1,11 @@
 """What a command does first: refuses where a file of the user's stands in for a module that is meant to be another."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,31 @@ def test_every_module_that_a_run_loads_is_known(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+HOLD = ["env", "--block-signal=INT"]
+HOLDS = subprocess.run([*HOLD, "true"], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not HOLDS, reason="this `env` cannot block a signal")
+@pytest.mark.parametrize("module", ["bench", "results", "reports", "reports.robustness", "bench.cost.trace"])
+def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback_where_make_has_it_wait(module: str) -> None:
+    for wait in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08):
+        words = [*HOLD, sys.executable, "-m", module, "--help"]
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(wait)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert said in ("", "error: interrupted\n")
+        assert process.returncode in (-signal.SIGINT, 130), "it was not lost"
+
+
+def test_every_command_of_make_that_lets_it_wait_takes_it_up_again() -> None:
+    """Else Ctrl-C would never reach it."""
+    modules = set(re.findall(r"\$\(OURS\) -m ([\w.]+)", (ROOT / "Makefile").read_text()))
+    assert {"bench", "results", "reports"} < modules
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        text = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        before = text[: text.index("    first.begin()\n")]
+        assert [line for line in before.splitlines() if "import" in line] == ["    from bench import first"]
