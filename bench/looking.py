@@ -67,6 +67,9 @@ def show(
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one per core.")] = 0,
     records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
     trials: Annotated[bool, typer.Option("--trials", help="Every trial, not only their sums.")] = False,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Only each trial's digest, which `run --only` takes, and its name.")
+    ] = False,
 ) -> None:
     """A study's networks by depth, and what they will take."""
     from bench.plan.study import load
@@ -78,6 +81,10 @@ def show(
     whole = asked(study, seeds, depth_list, purpose)
     found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
     name = Silent(found.varied).name
+    if digests:
+        for trial in found.trials:
+            typer.echo(f"{trial.digest}  {name(trial)}")
+        return
     expected, sums = prediction.lines(found, Path(records), workers)
     typer.echo("\n".join(textwrap.wrap(found.title, WIDTH) + textwrap.wrap(found.description, WIDTH)))
     if not found.trials:

@@ -102,6 +102,23 @@ def test_the_readme_is_a_screenful_with_one_picture() -> None:
     assert abs(len(block.splitlines()) - int(said[1])) <= 1
 
 
+def test_the_dockerfile_sets_up_and_runs_what_is_there() -> None:
+    """No Docker is needed: what it names is there, in an order in which each line finds what it needs."""
+    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+    python = re.search(r"^FROM python:(3\.\d+)", lines[0])
+    assert python is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == f">={python[1]}"
+    copied = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert all((ROOT / path).exists() for path in copied)
+    setup = lines.index("RUN make setup")
+    assert {"requirements.lock", "Makefile", ".ci/setup"} <= {w for line in lines[:setup] for w in line.split()}
+    assert lines[-1] == 'CMD ["make", "ablation"]'
+    # What a machine has made for itself does not travel.
+    kept_out = (ROOT / ".dockerignore").read_text().split()
+    assert {".git", ".venv*", "results/records", "data"} <= set(kept_out)
+
+
 def test_what_is_to_be_cited_is_this_version() -> None:
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
