@@ -13,6 +13,8 @@ from results.stats import Difference
 
 # Said of nets whose first gradient is no number; by these words a page knows them.
 OVERFLOWS = "overflows in"
+# A fit's name.
+LOGARITHMS = "log-log"
 
 
 class Verdict(StrEnum):
@@ -33,6 +35,11 @@ def _difference() -> Any:
     return field(metadata={"unit": "points"})
 
 
+def _cost(unit: str = "{}") -> Any:
+    """A field that holds a cost, shown in the unit of what was measured."""
+    return field(metadata={"cost": unit})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """What a judge looked at, such as a depth or a seed. Its fields are the columns of the page's table, in order."""
@@ -50,6 +57,10 @@ class Row:
     def units(cls) -> dict[str, str]:
         """By column, "%" or "points" where its fractions are shown so."""
         return {f.name: f.metadata["unit"] for f in dataclasses.fields(cls) if "unit" in f.metadata}
+
+    def costs(self) -> dict[str, str]:
+        """By column that holds a cost, its unit, where {} stands for that of what was measured."""
+        return {f.name: f.metadata["cost"] for f in dataclasses.fields(self) if "cost" in f.metadata}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,17 +219,21 @@ class CostRow(Row):
     """A cost at a depth."""
 
     depth: int
-    value: float
+    value: float = _cost()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitRow(Row):
-    """A straight line through the costs."""
+    """A straight line through the costs, or through their logarithms, which have no unit."""
 
     fit: str
-    a: float
-    b: float
+    a: float = _cost()
+    b: float = _cost("{} per layer")
     r2: float
+
+    def costs(self) -> dict[str, str]:
+        """Its columns in units of the cost."""
+        return {} if self.fit == LOGARITHMS else super().costs()
 
 
 @dataclass(frozen=True)

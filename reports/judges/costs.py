@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.finding import CostRow, Finding, FitRow, Verdict
+from reports.finding import LOGARITHMS, CostRow, Finding, FitRow, Verdict
 from reports.judges.errors import Deciding, nothing
 from reports.protocol import DEEP, FLAT
 from results import lines
@@ -72,7 +72,7 @@ def _points(depths: Sequence[float], values: Sequence[float]) -> tuple[CostRow, 
 
 
 def _fits(fit: lines.Line, power: lines.Line) -> list[FitRow]:
-    lines = (("a + b x depth", fit), ("log-log", power))
+    lines = (("a + b x depth", fit), (LOGARITHMS, power))
     return [FitRow(fit=name, a=line.intercept, b=line.slope.value, r2=line.r2) for name, line in lines]
 
 

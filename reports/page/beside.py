@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from models.spec import ARCHITECTURES, ModelSpec, stage_shapes
+from reports.page.verdicts import labels, subject
 from reports.page.views import Planted, Published, Table
 from reports.page.words import NOTHING, number, percent
 from results import literature
@@ -91,10 +92,11 @@ def published(frames: Frames) -> Published:
     trials = frames.trials
     points = literature.points()
     near = points[points["architecture"].isin(trials["architecture"].unique())] if len(trials) else points.iloc[:0]
+    names = labels(frames)
     near = near.sort_values(["architecture", "dataset", "depth", "source"], kind="stable")
     rows = [
         [
-            *(p["architecture"], p["net"] or NOTHING, str(p["depth"]), p["dataset"], p["layout"]),
+            *(subject(p["architecture"], names), p["net"] or NOTHING, str(p["depth"]), p["dataset"], p["layout"]),
             f"{'above ' if p['statistic'] == 'above' else ''}{percent(p['test_error'])}",
             p["statistic"] + (f" (± {percent(p['spread'])})" if math.isfinite(p["spread"]) else ""),
             p["source"] + (", second hand" if p["read"] == "second hand" else ""),
@@ -102,7 +104,7 @@ def published(frames: Frames) -> Published:
         ]
         for p in near.to_dict("records")
     ]
-    heads = ["architecture", "net", "depth", "data", "layout", "test error (%)", "of", "source", "protocol"]
+    heads = ["network", "called there", "depth", "data", "layout", "test error (%)", "of", "source", "protocol"]
     return Published(heads, rows, literature.distance(trials))
 
 

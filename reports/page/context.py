@@ -7,6 +7,7 @@ and draws nothing: findings come from `claims`, pictures from `results.figures.t
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -14,11 +15,11 @@ from bench.plan.machine import GPUS
 from bench.plan.study import Study
 from bench.plan.trial import Trial, affecting
 from reports.finding import Finding
+from reports.page.verdicts import labels, subject, worded
 from reports.page.views import Table, TrialRow, TrialTable
-from reports.page.words import NOTHING, listed, number, percent
+from reports.page.words import NOTHING, Word, listed, number, percent
 from results.figures import errors as error_figures
 from results.figures import style
-from results.figures.ladder import short
 from results.figures.panels import labels_of
 from results.tables import Frames
 
@@ -105,8 +106,8 @@ def one_rate(source: Source) -> bool:
 
 def networks(frames: Frames) -> list[str]:
     """Labels of the networks, in the order of the figures' legends."""
-    labels = frames.trials.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
-    return [labels[name] or name for name in style.styles(labels)]
+    known = frames.trials.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
+    return [known[name] or name for name in style.styles(known)]
 
 
 def machine(frames: Frames) -> str:
@@ -186,15 +187,28 @@ def _varied(frame: pd.DataFrame) -> list[str]:
     return [f for f in asked if (counts[f] > 1).any()]
 
 
+NETWORK = Word("network", "architecture")
+
+
+def _head(field: str) -> Word:
+    return Word({"lr": "learning rate", "lr_from": "rate from"}.get(field, field.replace("_", " ")), field)
+
+
+def _asked(row: dict[str, Any], fields: Sequence[str], names: dict[str, str]) -> list[str]:
+    """What a row says in these fields; another network's name, as in "search of resnet", in the page's words."""
+    return [worded(row[f], names) if f == "lr_from" else number(row[f], 6) for f in fields]
+
+
 def trial_table(source: Source) -> TrialTable:
     """Every training trial: heads, and of each row its texts, its id on the page and the command that reruns it."""
     trials = source.frames.trials
     varied = _varied(trials)
     seeds = {trial.seed for trial in source.study.trials}
     several = trials["study"].nunique() > 1
-    heads = [*(["study"] if several else []), "architecture", "depth", "seed", *[f.replace("_", " ") for f in varied]]
+    heads = [*(["study"] if several else []), NETWORK, "depth", "seed", *map(_head, varied)]
     heads += ["status", "training error (%)", "test error (%)", "loss of the finished net", "steps"]
     heads += ["whole trial (s)", "reason", "trial"]
+    names = labels(source.frames)
     rows, met = [], set()
     for t in trials.to_dict("records"):
         apart = "" if t["comparable"] else "kept apart: another machine, version or batch"
@@ -205,10 +219,10 @@ def trial_table(source: Source) -> TrialTable:
         again = command(source, t["study"], t["digest"], None if t["seed"] in seeds else t["seed"])
         cells = [
             *([t["study"]] if several else []),
-            t["architecture"],
+            subject(t["architecture"], names),
             str(t["depth"]),
             str(t["seed"]),
-            *[number(t[f], 6) for f in varied],
+            *_asked(t, varied, names),
             t["status"].replace("_", " "),
             percent(t["train_error"]),
             percent(t["test_error"]),
@@ -228,9 +242,9 @@ def cell_table(frames: Frames) -> Table:
     varied = _varied(cells)
     if cells["study"].nunique() > 1:
         varied = ["study", *varied]
-    heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], "seeds", "failed"]
+    heads = [NETWORK, "depth", *map(_head, varied), "seeds", "failed"]
     heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "convergence"]
-    rows = []
+    rows, names = [], labels(frames)
     for c in cells.sort_values(["architecture", "depth"], kind="stable").to_dict("records"):
         pairs = []
         for column in ("train_error", "test_error"):
@@ -238,7 +252,8 @@ def cell_table(frames: Frames) -> Table:
             pairs += [percent(c[f"{column}_mean"]), NOTHING if NOTHING in (low, high) else f"{low} to {high}"]
         state = f"{c['convergence'] if c['n_ok'] else 'none ended'} at {number(c['steps'])} steps"
         counts = [str(c["n"]), str(c["n_failed"])]
-        rows.append([c["architecture"], str(c["depth"]), *[number(c[f], 6) for f in varied], *counts, *pairs, state])
+        net = [subject(c["architecture"], names), str(c["depth"]), *_asked(c, varied, names)]
+        rows.append([*net, *counts, *pairs, state])
     return Table(heads, rows)
 
 
@@ -261,11 +276,12 @@ def cost_table(frames: Frames) -> Table:
     columns = [(c, label, factor) for c, label, factor in _COST if cost[c].notna().any()]
     told = ("study", "layout", "width", "batch_size", "precision", "device_name")
     varied = [f for f in told if cost[f].nunique() > 1]
-    heads = ["architecture", "depth", *[v.replace("_", " ") for v in varied], *[label for _, label, _ in columns]]
+    names = labels(frames)
+    heads = [NETWORK, "depth", *[v.replace("_", " ") for v in varied], *[label for _, label, _ in columns]]
     heads += ["status"]
     rows = [
         [
-            c["architecture"],
+            subject(c["architecture"], names),
             str(c["depth"]),
             *[number(c[f]) for f in varied],
             *[number(c[column] * factor, 4) for column, _, factor in columns],
@@ -297,7 +313,7 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
     if part is None:
         return ""
     said, trials, drawn = part
-    lines, labels = [], labels_of(trials)
+    lines, called = [], labels_of(trials)
     for name, cells in drawn.sort_values("depth").groupby("architecture", sort=True):
         means, words = cells[cells[f"{column}_mean"].notna()], []
         if len(means):
@@ -308,7 +324,7 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
             failed, count = int(bad["n_failed"].sum()), int(cells["n"].sum())
             words.append(f"{failed} of {count} trials failed, the shallowest at {bad['depth'].min()} layers")
         if words:
-            lines.append(f"{short(labels[name])}: {'; '.join(words)}.")
+            lines.append(f"{called[name]}: {'; '.join(words)}.")
     return " ".join(filter(None, (said and f"{said}.", *lines)))
 
 
@@ -316,7 +332,7 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
     """A cost figure in words: of the rows that it draws (`cost_figures.cost_part`, `roofline_part`)."""
     if part is None:
         return ""
-    lines, labels = [], labels_of(part[1])
+    lines, called = [], labels_of(part[1])
     for name, rows in part[1].sort_values("depth").groupby("architecture", sort=True):
         known, words = rows[(rows[column] > 0) & (rows["status"] == "ok")], []
         if len(known):
@@ -326,5 +342,5 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
         if len(failed):
             words.append(f"did not finish at {listed(failed['depth'])} layers")
         if words:
-            lines.append(f"{short(labels[name])}: {'; '.join(words)}.")
+            lines.append(f"{called[name]}: {'; '.join(words)}.")
     return " ".join(filter(None, (part[0] and f"{part[0]}.", *lines)))

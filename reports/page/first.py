@@ -27,7 +27,7 @@ from reports.page.views import Head, Matrix, MatrixRow, Pill
 from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import MARGIN, SAME_FUNCTION
 from results.figures import style
-from results.figures.ladder import short
+from results.figures.panels import short
 from results.tables import Frames, summarize
 
 Judged = list[tuple[Claim, list[Finding]]]

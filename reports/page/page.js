@@ -50,7 +50,7 @@ const csvCell = (text) => {
 };
 const csvOf = (table) =>
   [table.tHead.rows[0], ...rowsOf(table).filter((row) => !row.hidden)]
-    .map((row) => [...row.cells].map((cell) => csvCell(textOf(cell))).join(","))
+    .map((row) => [...row.cells].map((cell) => csvCell(cell.dataset.key ?? textOf(cell))).join(","))
     .join("\n") + "\n";
 
 const copy = async (text) => {
@@ -71,7 +71,7 @@ const copy = async (text) => {
 const makeTools = (table) => {
   const box = make("div", { class: "tools" });
   const label = make("label", {}, "Filter ");
-  const input = make("input", { type: "search", placeholder: "architecture, depth, reason …", autocomplete: "off" });
+  const input = make("input", { type: "search", placeholder: "network, depth, reason …", autocomplete: "off" });
   label.append(input);
   box.append(label);
   const statusColumn = [...table.tHead.rows[0].cells].findIndex((head) => textOf(head) === "status");
@@ -85,7 +85,7 @@ const makeTools = (table) => {
   box.append(statusLabel, button, count);
   table.closest(".scroll").before(box);
 
-  const texts = new Map(rowsOf(table).map((row) => [row, row.textContent.toLowerCase()]));
+  const texts = new Map(rowsOf(table).map((row) => [row, `${row.textContent} ${row.querySelector("[data-key]")?.dataset.key ?? ""}`.toLowerCase()]));
   const filter = () => {
     if (input.value || select.value) unfold(table);
     const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -137,6 +137,20 @@ const unfold = (table) => {
   table.closest(".scroll").nextElementSibling?.remove();
 };
 
+// What is wider than its place says so, and fades where it goes on.
+const hint = (box) => {
+  const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
+  if (box.scrollWidth - box.clientWidth < 8) box.removeAttribute("data-more");
+  else box.setAttribute("data-more", left > 8 ? "right" : "none");
+};
+const makeHints = () => {
+  const seen = new ResizeObserver((entries) => { for (const { target } of entries) hint(target); });
+  for (const box of document.querySelectorAll(".scroll")) {
+    seen.observe(box);
+    box.addEventListener("scroll", () => hint(box), { passive: true });
+  }
+};
+
 const folds = () => [...document.querySelectorAll("main details")];
 
 const makeFolding = () => {
@@ -171,4 +185,5 @@ addEventListener("hashchange", openTarget);
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
 for (const table of document.querySelectorAll("table.filterable")) { makeTools(table); makeRows(table); }
 makeFolding();
+makeHints();
 openTarget();

@@ -14,7 +14,7 @@ from reports.page.context import Source
 from reports.page.views import DesignRow, ErrorCell, Pill, Survival
 from reports.page.words import NOTHING, number, sentence
 from results import survival
-from results.figures.ladder import short
+from results.figures.panels import short
 
 ORIGINAL = "resnet"
 # In the table for comparison, and no designs of a residual net.

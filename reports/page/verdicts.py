@@ -6,7 +6,7 @@ Own file beside `context` since it knows claims and findings only. It judges not
 import itertools
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,11 +14,11 @@ from bench.plan.study import Study
 from reports.claims import CLAIMS, Claim, Finding, Verdict
 from reports.finding import ArmRow, DepthRow, GrowthRow, LesionRow, PlacementRow, Row, SeedRow, percent, points
 from reports.page.views import Elsewhere, Table, View
-from reports.page.words import effect, number, sentence
+from reports.page.words import Word, effect, number, sentence
 from reports.protocol import MARGIN, NOT_TRAINED, TRAINED
 from results import stats
 from results.figures import judged as judged_figures
-from results.figures.ladder import short
+from results.figures.panels import short
 from results.metrics import METRICS
 from results.tables import Frames
 
@@ -54,7 +54,7 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> V
         beside=sentence(named(finding.beside, labels)),
         failures=sentence(finding.failures),
         where=", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
-        details=details(finding.details),
+        details=details(finding.details, labels, metric.unit if metric else ""),
         trials=list(finding.trials),
     )
 
@@ -68,25 +68,63 @@ def named(text: str, labels: dict[str, str]) -> str:
     return text
 
 
-def subject(name: str, labels: dict[str, str]) -> str:
-    """What a finding is about: the network's label, and what the judge added to its name."""
+def subject(name: str, labels: dict[str, str]) -> Word:
+    """What a finding is about: the network as the page calls it, and what the judge added to its name."""
     network, comma, more = name.partition(", ")
-    return f"{labels.get(network, network)}{comma}{more}"
+    return Word(f"{short(labels.get(network, network))}{comma}{worded(more, labels)}", name)
 
 
-def details(rows: Iterable[Row]) -> list[Table]:
+def worded(text: str, labels: dict[str, str]) -> Word:
+    """A few words with networks as the page calls them: "search of post-activation" for "search of resnet"."""
+    said = text
+    for key, label in labels.items():
+        said = re.sub(rf"(?<![\w`=/.-]){re.escape(key)}(?![\w`=-])", short(label), said)
+    return Word(said, text)
+
+
+# Columns whose name alone does not say what they are.
+_HEADS = {
+    "subject": "network",
+    "holm_p": "p, Holm-corrected",
+    "lr": "learning rate",
+    "best_lr": "best learning rate",
+    "tried": "rates tried",
+    "search_seconds": "search (s)",
+    "chosen_seconds": "of it at the best rate (s)",
+    "broken": "failed otherwise",
+    "n": "seeds",
+    "r2": "R²",
+}
+
+
+def details(rows: Iterable[Row], labels: dict[str, str], unit: str = "") -> list[Table]:
     """The rows that a judge looked at, as tables: a table for each lot of rows with the same columns.
 
     Args:
         rows: Of `Finding.details`.
+        labels: By architecture's name, its label.
+        unit: Of a cost that they are about.
     """
-    lots = itertools.groupby(rows, key=lambda row: (type(row), tuple(row.columns())))
-    return [_table(list(lot), columns, kind.units()) for (kind, columns), lot in lots]
+    lots = itertools.groupby(rows, key=lambda row: (type(row), tuple(row.columns()), row.costs()))
+    return [_table(list(lot), labels, unit) for _, lot in lots]
 
 
-def _table(rows: list[Row], columns: tuple[str, ...], units: dict[str, str]) -> Table:
-    heads = [name.replace("_", " ") + (f" ({units[name]})" if name in units else "") for name in columns]
-    return Table(heads, [[_cell(value, name in units) for name, value in row.columns().items()] for row in rows])
+def _table(rows: list[Row], labels: dict[str, str], unit: str) -> Table:
+    units, costs = rows[0].units(), rows[0].costs()
+    # Bytes are for programs.
+    factor, unit = (2.0**-20, "MiB") if unit == "B" else (1.0, unit)
+
+    def head(name: str) -> str:
+        said = units.get(name) or (unit and costs.get(name, "").format(unit))
+        return _HEADS.get(name, name.replace("_", " ")) + (f" ({said})" if said else "")
+
+    def cell(name: str, value: Any) -> str:
+        if name == "subject":
+            return subject(str(value), labels)
+        return _cell(factor * value if name in costs else value, name in units)
+
+    cells = [[cell(name, value) for name, value in row.columns().items()] for row in rows]
+    return Table([head(name) for name in rows[0].columns()], cells)
 
 
 def _cell(value: object, fraction: bool) -> str:

@@ -9,6 +9,17 @@ from reports.finding import Finding
 NOTHING = "–"
 
 
+class Word(str):
+    """What a table calls something that has a key in studies and commands; who copies the table as CSV gets the key."""
+
+    __slots__ = ("key",)
+
+    def __new__(cls, said: str, key: str) -> "Word":
+        word = super().__new__(cls, said)
+        word.key = key  # type: ignore[attr-defined]
+        return word
+
+
 def number(value: Any, digits: int = 3) -> str:
     """A number for people: so many significant digits, no exponent in everyday ranges; a dash where there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -140,9 +140,9 @@ def small_cost(frames: Frames) -> "Figure | None":
 
 @styled
 def _small_cost(cost: pd.DataFrame) -> "Figure":
-    figure, axes = canvas(1, 1, 2.7, 1.15)
+    figure, axes = canvas(1, 1, *style.SMALL)
     metric_panel(axes[0, 0], cost, "step_time_s", 1.0, label=False)
-    axes[0, 0].set(xlabel="", ylabel="")
+    style.small_names(axes[0, 0], "step time (s)")
     return figure
 
 

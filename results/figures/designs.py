@@ -7,8 +7,7 @@ import pandas as pd
 
 from results import survival
 from results.figures import reading, style
-from results.figures.ladder import short
-from results.figures.panels import canvas, labels_of, looks_of, note, rounded, styled
+from results.figures.panels import canvas, labels_of, looks_of, note, rounded, short, styled
 from results.tables import Frames
 
 if TYPE_CHECKING:

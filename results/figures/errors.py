@@ -197,9 +197,9 @@ def small_errors(frames: Frames, architectures: Sequence[str], column: str = "tr
 @styled
 def _small_errors(part: Any, column: str) -> "Figure | None":
     _, trials, cells = part
-    figure, axes = canvas(1, 1, 2.7, 1.15)
+    figure, axes = canvas(1, 1, *style.SMALL)
     error_panel(axes[0, 0], trials, cells, column, small=True)
-    axes[0, 0].set(xlabel="", ylabel="")
+    style.small_names(axes[0, 0], f"{METRICS[column].label} (%)")
     return figure
 
 

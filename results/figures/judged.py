@@ -34,7 +34,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
         rows: "architecture", "label", "depth", "effect", and "low" and "high" where there are any; fractions.
             "failed" where a seed failed: there is no difference to draw, and it is marked above.
         margin: Half the width of the band in which a difference is called none; a fraction.
-        small: For a card: no words.
+        small: For a card: no words but the axes'.
     """
     table = _table(rows, "depth")
     if table.empty or "effect" not in table:
@@ -45,7 +45,7 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
         return None
     looks = style.styles(table["architecture"])
     # Names of many networks stand one below the other, and take no room from the axes.
-    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (4.8, 3.2 + 0.17 * max(0, len(looks) - 3))))
+    figure, axes = canvas(1, 1, *(style.SMALL if small else (4.8, 3.2 + 0.17 * max(0, len(looks) - 3))))
     place = axes[0, 0]
     table["x"] = dodged(table["depth"], table["architecture"], looks)
     table["y"] = (100 * table["effect"]).map(rounded)
@@ -74,7 +74,9 @@ def effects(rows: Rows, margin: float, small: bool = False) -> "Figure | None":
         failures(place, table[gone].assign(y=242.0), looks, 14 if small else 32)
         place.set_ylim(top=420)
     style.depth_axis(place, table["depth"], label=not small)
-    if not small:
+    if small:
+        style.small_names(place, "difference (points)")
+    else:
         legend(figure, table, failed=bool(gone.any()), bars=bars)
     return figure
 
@@ -144,7 +146,7 @@ def effective_depth(rows: Rows, small: bool = False) -> "Figure | None":
 
     Args:
         rows: "architecture", "label", "depth" and "effective_depth", in layers.
-        small: For a card: no words.
+        small: For a card: no words but the axes'.
     """
     known = _table(rows, "depth", "effective_depth")
     known = known[known["effective_depth"] > 0] if len(known) else known
@@ -152,7 +154,7 @@ def effective_depth(rows: Rows, small: bool = False) -> "Figure | None":
         return None
     looks = style.styles(known["architecture"])
     known = known.assign(x=known["depth"], y=known["effective_depth"].map(rounded)).sort_values("depth")
-    figure, axes = canvas(1, 1, *((2.7, 1.15) if small else (7.2, 3.2)))
+    figure, axes = canvas(1, 1, *(style.SMALL if small else (7.2, 3.2)))
     place = axes[0, 0]
     place.set_yscale("log")
     ends = [float(known["depth"].min()), float(known["depth"].max())]
@@ -163,7 +165,9 @@ def effective_depth(rows: Rows, small: bool = False) -> "Figure | None":
     marks(place, known, looks, 14 if small else 30)
     style.depth_axis(place, known["depth"], label=not small)
     style.plain_log_ticks(place.yaxis)
-    if not small:
+    if small:
+        style.small_names(place, "layers that count")
+    else:
         place.set_ylabel("effective depth (layers)")
         place.annotate("every layer matters", (ends[1], ends[1]), (-4, 4), textcoords="offset points", ha="right",
                        fontsize=7.5, color=style.MUTED)  # fmt: skip

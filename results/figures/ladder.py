@@ -3,14 +3,13 @@
 Own file because it is read at a glance, and on a phone: no legend, the last value beside each name.
 """
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from results.figures.errors import BAND, error_panel
-from results.figures.panels import canvas, key, labels_of, looks_of, styled
+from results.figures.panels import canvas, key, labels_of, looks_of, short, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 LEAST_GAP, OFF_LINE, MOST_OFF = 13.0, 9.0, 60
 # Points that a letter of a label takes, about.
 LETTER = 5.4
-
-
-def short(label: str) -> str:
-    """A network's label in a word: "residual (post-activation)" is "post-activation"."""
-    found = re.fullmatch(r"residual \((.+)\)", label)
-    return found[1] if found else label
 
 
 @styled

@@ -4,6 +4,7 @@ Own file so that `figures` holds figures only. Plain matplotlib and pandas; draw
 """
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +90,12 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     split = [f for f in several if f in ("dataset", "layout", "study") or bool((grouped[f].nunique() > 1).any())]
     if not split:
         return [("", whole)] if len(whole) else []
-    parts = []
+    parts, labels = [], labels_of(frame)
     for values, part in frame.groupby(split, observed=True, sort=True):
         known = dict(zip(split, values, strict=True))
         # Said is what sets a part apart from the others of its study: the study's name stands for the rest.
         own = frame[frame["study"] == known["study"]] if "study" in known else frame
-        said = [_said(f, value) for f, value in known.items() if f == "study" or own[f].nunique() > 1]
+        said = [_said(f, value, labels) for f, value in known.items() if f == "study" or own[f].nunique() > 1]
         parts.append((", ".join(filter(None, said)), whole.loc[part.index]))
     return sorted(parts, key=lambda part: (*_rank(part[1]), part[0]))
 
@@ -104,10 +105,10 @@ def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
     return aside, part["residual"].nunique() < 2, -len(part.groupby(["architecture", "depth"]))
 
 
-def _said(field: str, value: Any) -> str:
+def _said(field: str, value: Any, labels: dict[str, str]) -> str:
     if field == "lr_from":
         other = str(value).partition(" of ")[2]
-        return "" if value == "study" else f"best lr of {other}" if other else "best lr each"
+        return "" if value == "study" else f"best lr of {labels.get(other, other)}" if other else "best lr each"
     if (field, value) == ("lr", -1.0):
         return ""
     word = f"{value:g}" if isinstance(value, float) else str(value)
@@ -129,7 +130,13 @@ def looks_of(frame: pd.DataFrame) -> dict[str, Style]:
 
 def labels_of(frame: pd.DataFrame) -> dict[str, str]:
     known = frame.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
-    return {name: label or name for name, label in known.items()}
+    return {name: short(label or name) for name, label in known.items()}
+
+
+def short(label: str) -> str:
+    """A network's label in a word: "residual (post-activation)" is "post-activation"."""
+    found = re.fullmatch(r"residual \((.+)\)", label)
+    return found[1] if found else label
 
 
 def error_line(axes: "Axes", cells: pd.DataFrame, look: Style, alpha: float = 1.0) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from results import search
 from results.figures import reading, style
-from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, note, styled
+from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, note, short, styled
 from results.figures.style import Style
 from results.search import Net
 from results.tables import Frames
@@ -33,7 +33,7 @@ def best_rates(frames: Frames) -> "Figure | None":
         return None
     points = pd.DataFrame([_point(net) for arm in arms for net in arm])
     names = rows.drop_duplicates("architecture").set_index("architecture")["label"]
-    points["label"] = points["architecture"].map(names)
+    points["label"] = points["architecture"].map(names).map(short)
     looks = looks_of(points)
     points["x"] = dodged(points["depth"], points["architecture"], looks)
     figure, axes = canvas(1, 1, 4.8, 3.6)

@@ -192,6 +192,16 @@ def depth_axis(ax: "Axes", depths: Iterable[int], label: bool = True) -> None:
         ax.set_xlabel("depth (weighted layers)")
 
 
+# Inches of a card's figure.
+SMALL = (2.7, 1.4)
+
+
+def small_names(ax: "Axes", y: str) -> None:
+    """The names of a card's two axes, as small as its ticks."""
+    ax.set_xlabel("depth (weighted layers)", fontsize=6.5, labelpad=1.5)
+    ax.set_ylabel(y, fontsize=6.5, labelpad=2.5)
+
+
 def spaced(depths: Sequence[float], most: int = 8) -> list[float]:
     """At most so many of these sorted places of a log axis, first and last kept, far enough apart for their labels."""
     if len(depths) == 1:

@@ -116,7 +116,7 @@ def test_precisions_of_one_network_and_batch_stand_in_one_figure() -> None:
         if trial.batch_size == 128 and trial.architecture.name == "resnet"
     }
     assert drawn == wanted
-    assert figure.axes[0].get_title(loc="left") == "residual (post-activation), batch size 128"
+    assert figure.axes[0].get_title(loc="left") == "post-activation, batch size 128"
     assert figures.FIGURES["step-time-by-precision"].draw(made_up.frames(records[:2])) is None, "one precision"
 
 

@@ -107,10 +107,33 @@ def test_sorting_by_mouse_and_by_keyboard(tab: Tab) -> None:
     assert "Sorted by depth" in tab.view.locator("#said").text_content()
 
 
+def test_a_wide_table_says_that_it_scrolls_until_it_is_at_its_end(tab: Tab) -> None:
+    tab.view.set_viewport_size({"width": 360, "height": 740})
+    box = tab.view.locator(".scroll:has(table.trials)")
+    words = "getComputedStyle(document.querySelector('.scroll:has(table.trials)'), '::before').content"
+    tab.view.locator(".scroll:has(table.trials)[data-more=right]").wait_for()
+    assert "scrolls sideways" in tab.view.evaluate(words)
+    box.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    tab.view.locator(".scroll:has(table.trials)[data-more=none]").wait_for()
+    tab.view.set_viewport_size({"width": 2400, "height": 900})
+    tab.view.locator(".scroll:has(table.trials):not([data-more])").wait_for()
+    assert tab.view.evaluate(words) in ("none", "normal")
+
+
+def test_who_copies_a_table_gets_the_names_that_commands_take(tab: Tab) -> None:
+    search = tab.view.get_by_label("Filter")
+    search.fill("resnet 258")
+    assert set(tab.column("network")) == {"post-activation"}, "it is found by its key, too"
+    tab.view.get_by_role("button", name="Copy as CSV").click()
+    tab.view.get_by_role("button", name="Copied").wait_for()
+    rows = list(csv.reader(io.StringIO(tab.view.evaluate("navigator.clipboard.readText()"))))
+    assert {row[0] for row in rows[1:]} == {"resnet"}
+
+
 def test_filtering_and_copying_what_is_left(tab: Tab) -> None:
     search = tab.view.get_by_label("Filter")
     search.fill("plain 258")
-    assert set(tab.column("architecture")) == {"plain"}
+    assert set(tab.column("network")) == {"plain"}
     assert set(tab.column("depth")) == {"258"}
     assert tab.view.locator(".tools output").text_content() == "3 of 45 trials"
     search.press("Escape")

@@ -81,7 +81,7 @@ def test_a_figure_is_taken_away_as_a_picture_and_as_a_table(tab: Tab) -> None:
     assert saved.value.suggested_filename == "made-up-step-time.csv"
     rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text())))
     assert tuple(rows[0]) == reading.HEADS
-    assert {row[1] for row in rows[1:]} == {"plain", "residual (post-activation)", "residual (pre-activation)"}
+    assert {row[1] for row in rows[1:]} == {"plain", "post-activation", "pre-activation"}
     with tab.view.expect_download() as saved:
         figure.get_by_role("button", name="SVG of").click()
     text = Path(saved.value.path()).read_text()

@@ -12,7 +12,7 @@ from made_up import cost_record, study_records, train_record, trial
 from bench.plan import study
 from bench.store.record import Status
 from reports import __main__ as command_line
-from reports.finding import DepthRow, Finding, SeedRow, Verdict
+from reports.finding import DepthRow, Finding, FitRow, SeedRow, Verdict
 from reports.page import beside, care, context, render, verdicts
 from reports.page import words as wording
 from reports.page.context import Source
@@ -54,7 +54,7 @@ def test_planted_truths_and_published_points_are_in_the_appendix(page: str, made
     assert len(beside.planted().rows) > 10
     assert "How often the rules err on made-up data" in page
     published = beside.published(made.frames)
-    assert {"resnet", "preact", "plain"} == {row[0] for row in published.rows}
+    assert {"post-activation", "pre-activation", "plain"} == {row[0] for row in published.rows}
     assert "instead of CIFAR-10" in published.apart
     assert "He et al. 2015" in page
 
@@ -184,8 +184,8 @@ def test_the_words_of_a_judged_figure_are_of_the_findings_that_it_draws(page: st
     findings = made.findings["residual-no-harm"]
     assert {f.measure for f in findings} == {"train_error", "test_error"}
     words = described(page, "fig-judged-residual-no-harm")
-    assert "residual (post-activation), training error: " in words
-    assert "residual (pre-activation), training error: " in words
+    assert "post-activation, training error: " in words
+    assert "pre-activation, training error: " in words
     assert "test error" not in words
 
 
@@ -223,3 +223,41 @@ def test_a_cards_picture_shows_the_study_that_its_verdict_is_from() -> None:
     judged = render._judged(here.frames, head)
     assert set(judged.trials["study"]) == {"digits-long"}
     assert sorted(judged.cells["depth"].unique()) == [18, 258, 1002]
+
+
+def test_tables_call_networks_as_the_sentences_do_and_say_their_units(page: str) -> None:
+    """Keys are for studies, commands and files: there the table of networks leads."""
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    networks = next(text for text in tables if "in studies and commands" in text)
+    assert re.search(r"post-activation\)?</th><td><code>resnet</code>", networks)
+    shown = " ".join(re.sub(r"<[^>]*>", " ", text) for text in tables if text is not networks)
+    assert not re.findall(r"(?<![\w.-])(?:resnet|preact)(?![\w-])", shown)
+    assert "post-activation" in shown
+    assert "residual (" not in shown
+    heads = {re.sub(r"<[^>]*>", "", head) for head in re.findall(r'<th scope="col"[^>]*>(.*?)</th>', page)}
+    assert "p, Holm-corrected" in heads
+    assert not {"holm p", "architecture", "subject", "lr", "r2", "value"} & heads
+    assert {"value (MiB)", "b (MiB per layer)", "value (s)"} <= heads
+
+
+def test_no_cell_of_a_table_is_a_number_of_bytes(page: str) -> None:
+    numbers = re.findall(r"<td>(\d+)(?:\.\d+)?</td>", page)
+    assert numbers
+    assert max(map(int, numbers)) < 10**8, "FLOPs and parameters are large, too, but not so large"
+
+
+def test_a_law_in_logarithms_has_no_unit() -> None:
+    rows = (FitRow(fit="a + b x depth", a=3 * 2.0**20, b=2.0**20, r2=0.9), FitRow(fit="log-log", a=1.5, b=0.9, r2=0.9))
+    straight, power = verdicts.details(rows, {}, "B")
+    assert (straight.heads[1:3], straight.rows[0][1:3]) == (["a (MiB)", "b (MiB per layer)"], ["3", "1"])
+    assert (power.heads[1:3], power.rows[0][1:3]) == (["a", "b"], ["1.5", "0.9"])
+
+
+def test_the_small_charts_name_their_axes(page: str) -> None:
+    cards = re.findall(r'<div class="small">(.*?)</svg>', page, re.DOTALL)
+    assert len(cards) > 3
+    units = ("training error (%)", "test error (%)", "difference (points)", "step time (s)", "layers that count")
+    for card in cards:
+        said = re.sub(r"<[^>]*>", " ", card.partition("</desc>")[2])
+        assert "depth (weighted layers)" in said
+        assert any(unit in said for unit in units), said
