@@ -311,14 +311,13 @@ class _Sweep:
         job, record = outcome.job, outcome.record
         self._running.pop(job.number, None)
         if record is None:
-            self._display.stopped(job)
-            return
-        # A record that was made without the trial's help still says where it was tried.
+            return self._display.stopped(job)
+        # A record that the trial did not make still says where it was tried.
         today: Today = {**self._environments[job.trial.dataset], **record.environment}
         environment: Environment = today
-        if files := today.pop("files_by_factory", {}).get(job.trial.architecture.factory):
+        if files := today.pop("files_by_factory", {}).get(record.trial.architecture.factory):
             environment["own_files"] = files
-        if names := today.pop("variables_by_factory", {}).get(job.trial.architecture.factory):
+        if names := today.pop("variables_by_factory", {}).get(record.trial.architecture.factory):
             environment["own_variables"] = names
         if job.trial.lr_from != "study":
             environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
