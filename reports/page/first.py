@@ -43,6 +43,7 @@ CLAUSES: dict[str, tuple[str, str]] = {
         "more layers harm {nets}",
     ),
     "deeper-is-better": ("deeper {nets} are better", "deeper {nets} are not better"),
+    "designs-survive": ("{nets} survive depth", "{nets} do not survive depth"),
     "lr-transfers": ("one learning rate serves {nets} of every depth", "no learning rate serves {nets} of every depth"),
     "identity-growth": ("grown {nets} start as the same function", "grown {nets} do not start as the same function"),
     "small-net-first": ("{nets} fit a small net first", "{nets} do not fit a small net first"),

@@ -18,7 +18,7 @@ from results.tables import Frames
 
 # Not in a made-up study of one setting on a CPU.
 ELSEWHERE = ("energy", "other-settings", "document-curve", "learning-rates", "best-rates", "placements", "steps-to-fit",
-             "error-by-steps", "step-time-by-precision")  # fmt: skip
+             "error-by-steps", "step-time-by-precision", "designs")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
