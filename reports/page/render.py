@@ -201,7 +201,8 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> Card:
     names = verdicts.labels(source.frames)
     views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
     told = first.told(findings, names)
-    figure = verdicts.picture(findings, names)
+    # Of a table of designs the first screen shows the numbers; as many panels as designs would be too small to read.
+    figure = None if claim.id == SURVIVAL else verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
     judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
     said = [verdicts.finding_view(finding, names, source.study.name) for finding in told]
@@ -230,6 +231,8 @@ def _svg(figure: "Figure", prefix: str, title: str, words: str) -> Markup:
 
 def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | None:
     """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
+    if claim.id == SURVIVAL:
+        return None
     if claim.glance == "costs":
         figure = cost_figures.small_cost(frames)
         words = context.cost_words(cost_figures.cost_part(frames), "step_time_s", 1.0, "s per step")

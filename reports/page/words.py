@@ -20,6 +20,15 @@ class Word(str):
         return word
 
 
+# Networks that a figure's words go through one by one.
+MOST_TOLD = 10
+
+
+def told(lines: list[str]) -> list[str]:
+    """What a figure says of each network; of many, only how many they are."""
+    return lines if len(lines) <= MOST_TOLD else [f"{len(lines)} networks, whose numbers are in the tables."]
+
+
 def number(value: Any, digits: int = 3) -> str:
     """A number for people: so many significant digits, no exponent in everyday ranges; a dash where there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):

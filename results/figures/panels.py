@@ -26,6 +26,8 @@ MOST_SEEDS = 12
 MOST_CURVES = 5
 MOST_PANELS = 8
 MOST_EPOCHS = 120
+# Rows of a legend that the usual height of a figure has room for.
+FEW_ROWS = 5
 
 
 def canvas(rows: int, columns: int, width: float, height: float, **more: Any) -> "tuple[Figure, np.ndarray]":
@@ -193,6 +195,8 @@ def legend(
     # About 0.055 inch a letter at 8 pt, and the mark: as many columns as fit.
     widest = max((len(str(handle.get_label())) for handle in handles), default=1) * 0.055 + 0.45
     columns = max(1, min(4, int(figure.get_figwidth() / widest)))
+    # Beyond a few rows the legend would eat the axes.
+    figure.set_figheight(figure.get_figheight() + 0.17 * max(0, math.ceil(len(handles) / columns) - FEW_ROWS))
     made = figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
     for text, look in zip(made.get_texts(), looks_of(frame).values(), strict=False):
         key(text, look)

@@ -118,9 +118,9 @@ FIGURES: dict[str, Chart] = {
     ),
     "placements": Chart(
         "errors",
-        "Placements and shortcuts, shallow and deep",
+        "Placements and other designs, shallow and deep",
         "Mean training error of each residual network at each depth, over the seeds that ended. A row that"
-        " darkens to the right is a placement that works only when shallow.",
+        " darkens to the right is one that works only when shallow.",
         "three or more residual networks at several depths",
         "digits-placements",
         placements,
