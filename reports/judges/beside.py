@@ -79,6 +79,8 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
         return base.but(reason=badly.in_doubt(told, mine, j, reason))
     if worst == "neither trains":
         return base.but(reason=f"{told}, where {original.subject} does not train (to {percent(NOT_TRAINED)}), {when}")
+    if worst == "unclear" and row.low > MARGIN:
+        return base.unclear(f"{told}: more than {points(MARGIN)}, but not for sure among so many comparisons, {when}")
     if worst == "unclear":
         return base.unclear(f"{told}: the interval reaches over {points(MARGIN)}, {when}")
     better = [str(r.depth) for r in rows if r.state == "better"]

@@ -14,6 +14,7 @@ from reports.page.context import Source
 from reports.page.views import DesignRow, ErrorCell, Pill, Survival
 from reports.page.words import NOTHING, number, sentence
 from results import survival
+from results.convergence import NOT_CONVERGED
 from results.figures.panels import short
 
 ORIGINAL = "resnet"
@@ -39,14 +40,23 @@ def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> Survival
             verdict=_verdict(by_name.get(row.architecture), labels),
             original=row.architecture == ORIGINAL,
             steps=number(row.steps) if math.isfinite(row.steps) else "never" if row.steps == math.inf else NOTHING,
-            exponent=f"{row.exponent:.2f}" if math.isfinite(row.exponent) else NOTHING,
+            exponent=f"{round(row.exponent, 2) + 0.0:.2f}" if math.isfinite(row.exponent) else NOTHING,
             rates=str(row.rates or NOTHING),
             ms=number(row.ms_per_layer, 2),
             mib=number(row.mib_per_layer, 2),
         )
         for row in survival.ranked(designs, cells)
     ]
-    return Survival(rows, depths, claim, designs[0].depth, survival.REACHED)
+    return Survival(rows, depths, claim, designs[0].depth, survival.REACHED, _learning(cells))
+
+
+def _learning(cells: pd.DataFrame) -> str:
+    """How many nets had not converged; ends with a blank. Empty where all had."""
+    slow, steps = int((cells["convergence"] == NOT_CONVERGED).sum()), cells["steps"].max()
+    if not slow:
+        return ""
+    said = f"{slow} of {len(cells)} kinds of net were still learning"
+    return f"After {steps:.0f} steps {said}: a high error may mean slow. "
 
 
 def _error(cells: pd.DataFrame, name: str, depth: int) -> ErrorCell:

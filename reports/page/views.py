@@ -192,10 +192,11 @@ class DesignRow:
 
 @dataclass(frozen=True)
 class Survival:
-    """Designs side by side; `at`: the depth that the steps to an error of `reached` are of."""
+    """Designs side by side; `at`: the depth that the steps to an error of `reached` are of; `learning`: a note."""
 
     rows: list[DesignRow] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
     claim: Claim | None = None
     at: int = 0
     reached: float = 0.0
+    learning: str = ""

@@ -9,6 +9,7 @@ import pytest
 
 from results.figures import reading, style
 from results.figures import table as figures
+from results.figures.panels import short
 from results.tables import Frames
 
 
@@ -28,7 +29,7 @@ def test_the_table_holds_each_trial_at_the_depth_that_it_has(frames: Frames) -> 
     rows = rows_of("train-error-by-depth", frames)
     marks = [row for row in rows if row["drawn as"] == "mark"]
     done = frames.trials[frames.trials["status"] == "ok"]
-    wanted = sorted((r.label, int(r.depth), round(100 * r.train_error, 2)) for r in done.itertuples())
+    wanted = sorted((short(r.label), int(r.depth), round(100 * r.train_error, 2)) for r in done.itertuples())
     assert sorted((r["network"], int(r["x"]), round(float(r["y"]), 2)) for r in marks) == wanted
     failed = [row for row in rows if row["drawn as"] == "failed"]
     assert [(row["network"], row["x"], row["y"]) for row in failed] == [("plain", "258", "")] * 3

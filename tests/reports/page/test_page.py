@@ -46,7 +46,7 @@ def test_every_claim_is_there_with_its_verdict_or_the_study_that_decides_it(page
     for claim in CLAIMS.values():
         assert claim.title in page or f"STUDY={claim.study}" in page
     for name, found in findings.items():
-        if not verdicts.fed(found):
+        if not verdicts.fed(found) or CLAIMS[name].by_name:
             continue
         at = page.index(f'<article class="panel claim" id="claim-{name}"')
         shown = re.findall(r'<span class="badge (\w+)">', page[at : page.index("</article>", at)])
