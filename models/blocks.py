@@ -188,10 +188,9 @@ def weighted(module: nn.Module) -> bool:
 
 
 def zero_branch(block: Block) -> None:
-    """Sets the last factor of the branch to zero: the branch then adds nothing, but still learns."""
-    last = block.last_factor()
-    after = [m for m in block.branch if isinstance(m, Bias)][-1:] if block.branch[-1] is not last else []
+    """Sets the last factor of the branch, and a bias after it, to zero: the branch adds nothing, but still learns."""
+    parts = list(block.branch)
     with torch.no_grad():
-        for module in (last, *after):
-            for parameter in module.parameters(recurse=False):
+        for part in parts[parts.index(block.last_factor()) :]:
+            for parameter in part.parameters(recurse=False):
                 parameter.zero_()

@@ -17,7 +17,7 @@ from results import stats
 from results.convergence import LEAST_RATE, LEVEL, MOST_ABOVE_BEST
 from results.tables import Frames
 
-__all__ = ["CLAIMS", "SURVIVAL", "Claim", "Finding", "Verdict", "judge"]
+__all__ = ["CLAIMS", "Claim", "Finding", "Verdict", "judge"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Claim:
             block, training error).
         aside: Built-in studies that decide a question beside it.
         figures: Keys of `results.figures.table.FIGURES` that it is read from, beside the figure of its judged numbers.
-        glance: What its card's small figure draws: the numbers judged, or the errors or costs themselves.
+        glance: What its card's small figure draws: the numbers judged, or the errors or costs themselves; of a "table",
+            which stands on the first screen with its figure, nothing.
         arms: Architectures in that figure, where it draws errors.
         by_name: Judged on the page of a study that names it only; others answer nearly the same by another claim.
     """
@@ -49,7 +50,7 @@ class Claim:
     judge: Callable[[Frames, Deciding], list[Finding]]
     aside: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
-    glance: Literal["judged", "errors", "costs"] = "judged"
+    glance: Literal["judged", "errors", "costs", "table"] = "judged"
     arms: tuple[str, ...] = ()
     by_name: bool = False
 
@@ -58,9 +59,6 @@ class Claim:
         """The study to run for an answer."""
         return self.studies[-1]
 
-
-# The claim that a table of designs is made of.
-SURVIVAL = designs.CLAIM
 
 # The source of a question that is none of the document's claims.
 OWN_QUESTION = "a question of the suite's own"
@@ -259,6 +257,7 @@ CLAIMS: dict[str, Claim] = {
             ("designs",),
             designs.survive,
             figures=("best-rates", "train-error-by-depth"),
+            glance="table",
             by_name=True,
         ),
     )

@@ -17,7 +17,7 @@ from bench.plan.trial import Trial, affecting
 from reports.finding import Finding
 from reports.page.verdicts import labels, subject, worded
 from reports.page.views import Table, TrialRow, TrialTable
-from reports.page.words import NOTHING, Word, listed, number, percent, told
+from reports.page.words import NOTHING, Word, listed, number, percent, some_told
 from results.figures import errors as error_figures
 from results.figures import style
 from results.figures.panels import labels_of
@@ -325,7 +325,7 @@ def error_words(frames: Frames, column: str, architectures: Sequence[str] = ()) 
             words.append(f"{failed} of {count} trials failed, the shallowest at {bad['depth'].min()} layers")
         if words:
             lines.append(f"{called[name]}: {'; '.join(words)}.")
-    return " ".join(filter(None, (said and f"{said}.", *told(lines))))
+    return " ".join(filter(None, (said and f"{said}.", *some_told(lines))))
 
 
 def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float, unit: str) -> str:
@@ -343,4 +343,4 @@ def cost_words(part: tuple[str, pd.DataFrame] | None, column: str, factor: float
             words.append(f"did not finish at {listed(failed['depth'])} layers")
         if words:
             lines.append(f"{called[name]}: {'; '.join(words)}.")
-    return " ".join(filter(None, (part[0] and f"{part[0]}.", *told(lines))))
+    return " ".join(filter(None, (part[0] and f"{part[0]}.", *some_told(lines))))

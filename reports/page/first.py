@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.claims import SURVIVAL, Claim, Finding, Verdict
+from reports.claims import Claim, Finding, Verdict
 from reports.finding import (
     OVERFLOWS,
     ArmRow,
@@ -204,7 +204,7 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
         return _beside_the_document(source) or source.study.title
     clauses: list[str] = []
     for claim, found in ranked(judged):
-        if claim.id == SURVIVAL and (said := survival.message(found)):
+        if claim.glance == "table" and (said := survival.message(found)):
             return said
         said = _clause(claim, found, columns(judged, labels), labels)
         if said and not (clauses and OPEN in said):

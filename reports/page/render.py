@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from reports.claims import LOOKED, SURVIVAL, Claim, Finding
+from reports.claims import LOOKED, Claim, Finding
 from reports.page import beside, care, context, data, first, survival, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
@@ -154,7 +154,7 @@ def _main(
 ) -> tuple[list[Entry], str]:
     """The main figure, of the claim that the message is about: where it is about errors, its settings side by side."""
     about = first.message_claim(judged)
-    if about is not None and about[0].id == SURVIVAL and drawn["designs"].svg:
+    if about is not None and about[0].glance == "table" and drawn["designs"].svg:
         return _again(drawn["designs"])
     if about is not None and about[0].glance == "costs" and drawn["step-time"].svg:
         return _again(drawn["step-time"])
@@ -202,7 +202,7 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> Card:
     views = [verdicts.finding_view(finding, names, source.study.name) for finding in findings]
     told = first.told(findings, names)
     # Of a table of designs the first screen shows the numbers; as many panels as designs would be too small to read.
-    figure = None if claim.id == SURVIVAL else verdicts.picture(findings, names)
+    figure = None if claim.glance == "table" else verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
     judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
     said = [verdicts.finding_view(finding, names, source.study.name) for finding in told]
@@ -231,7 +231,7 @@ def _svg(figure: "Figure", prefix: str, title: str, words: str) -> Markup:
 
 def _small(frames: Frames, claim: Claim, findings: list[Finding]) -> Markup | None:
     """A card's figure: the errors or costs themselves where the claim is about them, else the judged numbers."""
-    if claim.id == SURVIVAL:
+    if claim.glance == "table":
         return None
     if claim.glance == "costs":
         figure = cost_figures.small_cost(frames)

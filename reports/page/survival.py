@@ -8,7 +8,7 @@ import math
 import pandas as pd
 
 from models.spec import ARCHITECTURES
-from reports.claims import SURVIVAL, Claim, Finding, Verdict
+from reports.claims import Claim, Finding, Verdict
 from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.views import DesignRow, ErrorCell, Pill, Survival
@@ -24,7 +24,7 @@ CONTROLS = tuple(name for name, row in ARCHITECTURES.items() if not row.residual
 
 def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> Survival:
     """The best design at the deepest common depth first; no rows where the claim is not judged."""
-    claim, findings = next(((c, f) for c, f in judged if c.id == SURVIVAL), (None, []))
+    claim, findings = next(((c, f) for c, f in judged if c.glance == "table"), (None, []))
     study = next((f.study for f in findings if f.study), "")
     designs = survival.designs(source.frames, study) if study else []
     if claim is None or not designs:

@@ -24,7 +24,7 @@ class Word(str):
 MOST_TOLD = 10
 
 
-def told(lines: list[str]) -> list[str]:
+def some_told(lines: list[str]) -> list[str]:
     """What a figure says of each network; of many, only how many they are."""
     return lines if len(lines) <= MOST_TOLD else [f"{len(lines)} networks, whose numbers are in the tables."]
 
