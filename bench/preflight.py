@@ -22,8 +22,9 @@ from bench.store.parts import Environment, Today
 from bench.train import device
 from bench.train.execution import Execution
 from bench.train.step import Step
+from models.layouts import nearest_depths
 from models.network import build
-from models.spec import nearest_depths, unknown
+from models.spec import unknown
 
 
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:

@@ -4,14 +4,16 @@ One class serves every placement and shortcut of He et al. 2015 and 2016: the ro
 follows it. Initial values are `network`'s business.
 """
 
+import math
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.parts import Bias, activation, norm_layer, scale
+from models.parts import Bias, Times, activation, norm_layer, scale
 from models.spec import PLACEMENTS, Architecture
+from models.tokens import MLP, Attention
 
 # On a 2x2 map, the tap (of nine, row by row) that leads from input position q to output position p, at [4p + q].
 _TAPS_2X2 = torch.tensor(
@@ -82,11 +84,16 @@ class Shortcut(nn.Module):
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
-def sequence(architecture: Architecture, ops: tuple[str, ...], channels: int, dense: bool) -> nn.Sequential:
-    """The operations named by `ops` ("norm" or "act"), on `channels` channels."""
+def sequence(
+    architecture: Architecture, ops: tuple[str, ...], channels: int, dense: bool, number: int = 1
+) -> nn.Sequential:
+    """The operations named by `ops` ("norm", "act" or "scaled"), on `channels` channels, in block `number` from 1."""
     made = OrderedDict[str, nn.Module]()
     for op in ops:
-        made[op] = norm_layer(architecture, channels, dense) if op == "norm" else activation(architecture)
+        if op == "scaled":
+            made[op] = Times(1 / math.sqrt(number))
+        else:
+            made[op] = norm_layer(architecture, channels, dense) if op == "norm" else activation(architecture)
     return nn.Sequential(made)
 
 
@@ -102,31 +109,38 @@ class Block(nn.Module):
         channels: Channels of each layer but a bottleneck's last.
         out_channels: Channels out.
         stride: 1, or 2 where the maps shrink (on the 3x3 layer of a bottleneck, as torchvision does, or on its first).
-        layers: 2 (3x3, 3x3; He et al. 2015, figure 5 left), 3 (1x1, 3x3, 1x1; right), or 1 (dense only).
+        layers: 2 (3x3, 3x3; He et al. 2015, figure 5 left), 3 (1x1, 3x3, 1x1; right); 1 or 4 (dense only).
         dense: Fully connected layers instead of convolutions.
         index: The block's place in its network, from 0. Right after the stem, whose normalisation and activation serve
-            for it, a block has no `before`.
+            for it, a block has no `before`; after a stem of patches, which has neither, it has.
         blocks: How many the network has.
+        tokens: With `dense`: a sublayer of a transformer in the place of its layers, attention where `index` is even,
+            an MLP where it is odd.
 
     Attributes:
         shares: Whether the shortcut gets what the branch gets, not the block's input.
 
-    Shapes: N x in_channels x H x W to N x out_channels x ceil(H/stride) x ceil(W/stride); dense: N x in to N x out.
+    Shapes: N x in_channels x H x W to N x out_channels x ceil(H/stride) x ceil(W/stride); dense: N x in to N x out;
+    tokens: N x T x channels to the same.
     """
 
     def __init__(
         self, architecture: Architecture, in_channels: int, channels: int, out_channels: int, stride: int = 1,
-        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2,
+        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2, tokens: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         order = PLACEMENTS[architecture.placement]
         widths = [in_channels, *[channels] * (layers - 1), out_channels]
-        self.before = sequence(architecture, order.before if index else (), in_channels, dense)
+        number = index // 2 + 1 if tokens else index + 1
+        self.before = sequence(architecture, order.before if index or tokens else (), in_channels, dense, number)
         branch = OrderedDict[str, nn.Module]()
         for op in order.start:
             branch[f"{op}0"] = sequence(architecture, (op,), in_channels, dense)[0]
         for i in range(1, layers + 1):
-            branch[f"conv{i}"] = layer(architecture, widths[i - 1], widths[i], i, layers, stride, dense)
+            if tokens:
+                branch[f"conv{i}"] = sublayer(architecture, channels, index)
+            else:
+                branch[f"conv{i}"] = layer(architecture, widths[i - 1], widths[i], i, layers, stride, dense)
             for op in order.between if i < layers else order.end:
                 name = f"{op}{i}" if f"{op}{i}" not in branch else f"{op}{i}b"
                 branch[name] = sequence(architecture, (op,), widths[i], dense)[0]
@@ -153,7 +167,8 @@ class Block(nn.Module):
     def last_factor(self) -> nn.Module:
         """The module whose parameters multiply the whole branch last: zero there makes the branch zero."""
         learnt = [m for m in self.branch if not isinstance(m, Bias) and any(True for _ in m.parameters())]
-        return learnt[-1]
+        last = learnt[-1]
+        return last.output if isinstance(last, Attention | MLP) else last
 
 
 def layer(
@@ -167,6 +182,13 @@ def layer(
     if layers == 3 and i != 2:
         return nn.Conv2d(c_in, c_out, 1, stride if strided else 1, bias=bias)
     return Conv3x3(c_in, c_out, stride if strided else 1, bias=bias)
+
+
+def sublayer(architecture: Architecture, channels: int, index: int) -> nn.Module:
+    """Attention and MLP by turns."""
+    if index % 2 == 0:
+        return Attention(channels, architecture.conv_bias)
+    return MLP(channels, architecture.conv_bias, activation(architecture))
 
 
 def _shortcut(architecture: Architecture, c_in: int, c_out: int, stride: int, dense: bool) -> nn.Module | None:
@@ -183,14 +205,15 @@ def _shortcut(architecture: Architecture, c_in: int, c_out: int, stride: int, de
 
 
 def weighted(module: nn.Module) -> bool:
-    """Whether a module is a layer in the sense of depth: a convolution or a linear map."""
-    return isinstance(module, nn.Conv2d | nn.Linear)
+    """Whether a module is a layer in the sense of depth: a convolution, a linear map, or a transformer's sublayer."""
+    return isinstance(module, nn.Conv2d | nn.Linear | Attention | MLP)
 
 
 def zero_branch(block: Block) -> None:
     """Sets the last factor of the branch, and a bias after it, to zero: the branch adds nothing, but still learns."""
-    parts = list(block.branch)
+    last = block.last_factor()
+    parts = list(block.branch.modules())
     with torch.no_grad():
-        for part in parts[parts.index(block.last_factor()) :]:
+        for part in parts[parts.index(last) :]:
             for parameter in part.parameters(recurse=False):
                 parameter.zero_()

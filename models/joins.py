@@ -54,9 +54,11 @@ class Highway(nn.Module):
 
     def __init__(
         self, architecture: Architecture, in_channels: int, channels: int, out_channels: int, stride: int = 1,
-        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2,
+        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2, tokens: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
+        if tokens:
+            raise ValueError("a transformer's sublayers have no gates")
         widths = [in_channels, *[channels] * (layers - 1), out_channels]
         self.layers = nn.Sequential(
             *(
@@ -107,11 +109,11 @@ class StreamBlock(nn.Module):
 
     def __init__(
         self, architecture: Architecture, in_channels: int, channels: int, out_channels: int, stride: int = 1,
-        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2,
+        layers: int = 2, dense: bool = False, index: int = 1, blocks: int = 2, tokens: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         alone = replace(architecture, shortcut="none", join="sum")
-        self.branch = Block(alone, in_channels, channels, out_channels, stride, layers, dense, index, blocks)
+        self.branch = Block(alone, in_channels, channels, out_channels, stride, layers, dense, index, blocks, tokens)
         self.shortcut = Shortcut(in_channels, out_channels, stride)
         self.balanced = architecture.join == "balanced streams"
         if self.balanced:

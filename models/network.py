@@ -6,20 +6,22 @@ same weights wherever names and shapes agree, whatever the order in which networ
 
 import importlib
 import inspect
-import math
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models import settings
-from models.blocks import Block, Conv3x3, sequence, weighted, zero_branch
-from models.joins import GATE_BIAS, Highway, Merge, Spread, StreamBlock
+from models.blocks import Block, Conv3x3, sequence, weighted
+from models.initial import initialize
+from models.joins import Highway, Merge, Spread, StreamBlock
+from models.layouts import LAYOUTS, blocks_per_stage, misfit, patches
 from models.parts import activation, norm_layer
-from models.spec import LAYOUTS, PLACEMENTS, Architecture, ModelSpec, blocks_per_stage, stream
+from models.spec import PLACEMENTS, Architecture, ModelSpec, stream
+from models.tokens import Patches
 
 
 class Network(nn.Module):
@@ -29,17 +31,23 @@ class Network(nn.Module):
 
     Attributes:
         stages: Number of blocks in each stage.
+        dense: Whether channels are the last dimension between the blocks (N x units, N x T x C).
 
     Shapes: N x C x H x W to N x classes.
+
+    Raises:
+        ValueError: The architecture cannot be built in the layout, or images cannot be cut into its patches.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         row, architecture = LAYOUTS[spec.layout], spec.architecture
+        if reason := misfit(architecture, spec.layout):
+            raise ValueError(reason)
         self.stages = blocks_per_stage(spec.layout, spec.depth)
         layers, expansion = row.layers(spec.depth), row.expansion(spec.depth)
-        self.dense = row.stem == "dense"
-        self.stem = _stem(architecture, row.stem, spec.image, spec.width)
+        self.dense, tokens = not row.convolutional, row.stem == "patches"
+        self.stem = _stem(spec)
         self.blocks = nn.ModuleList()
         c_in = spec.width
         left = spec.depth - 2
@@ -49,11 +57,11 @@ class Network(nn.Module):
                 stride = 2 if stage > 0 and i == 0 else 1
                 self.blocks.append(
                     _block(architecture, c_in, channels, channels * expansion, stride, min(layers, left), self.dense,
-                           len(self.blocks), sum(self.stages))
+                           len(self.blocks), sum(self.stages), tokens)
                 )  # fmt: skip
                 c_in, left = channels * expansion, left - layers
         # A fully connected net needs a normalisation before its head: the residual sum grows with depth.
-        final = _placement_final(architecture) or (("norm",) if self.dense else ())
+        final = _placement_final(architecture) or (("norm",) if row.stem == "dense" else ())
         self.final = sequence(architecture, final, c_in, self.dense)
         if "streams" in architecture.join:
             self.stem.add_module("spread", Spread())
@@ -64,8 +72,11 @@ class Network(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        x = self.final(x)
-        logits: Tensor = self.head(x if self.dense else x.mean((2, 3)))
+        return self.read(x)
+
+    def read(self, x: Tensor) -> Tensor:
+        """Logits (N x classes) of what the last block gives: final operations, mean over map or tokens, head."""
+        logits: Tensor = self.head(pooled(self.final(x)))
         return logits
 
     def stage_of(self) -> list[int]:
@@ -73,13 +84,22 @@ class Network(nn.Module):
         return [stage for stage, count in enumerate(self.stages) for _ in range(count)]
 
 
+def pooled(x: Tensor) -> Tensor:
+    """The mean over a map (N x C x H x W) or over tokens (N x T x C), N x C; vectors as they are."""
+    return x.mean((2, 3)) if x.dim() == 4 else x.mean(1) if x.dim() == 3 else x
+
+
 def _placement_final(architecture: Architecture) -> tuple[str, ...]:
     return () if architecture.factory else PLACEMENTS[architecture.placement].final
 
 
-def _stem(architecture: Architecture, kind: str, image: tuple[int, int, int], width: int) -> nn.Sequential:
-    channels, height, side = image
+def _stem(spec: ModelSpec) -> nn.Sequential:
+    architecture, width, kind = spec.architecture, spec.width, LAYOUTS[spec.layout].stem
+    channels, height, side = spec.image
     made = OrderedDict[str, nn.Module]()
+    if kind == "patches":
+        made["patches"] = Patches(channels, width, *patches(spec.layout, spec.image))
+        return nn.Sequential(made)
     if kind == "dense":
         made["flatten"] = nn.Flatten()
         made["conv"] = nn.Linear(channels * height * side, width, bias=architecture.conv_bias)
@@ -104,11 +124,11 @@ _BLOCKS: dict[str, type[Block | Highway | StreamBlock]] = {
 
 def _block(
     architecture: Architecture, c_in: int, channels: int, c_out: int, stride: int, layers: int, dense: bool,
-    index: int, blocks: int,
+    index: int, blocks: int, tokens: bool,
 ) -> nn.Module:  # fmt: skip
     if not architecture.factory:
         kind = _BLOCKS[architecture.join]
-        return kind(architecture, c_in, channels, c_out, stride, layers, dense, index, blocks)
+        return kind(architecture, c_in, channels, c_out, stride, layers, dense, index, blocks, tokens)
     function = load_factory(architecture.factory)
     named = {"in_channels": c_in, "out_channels": c_out, "stride": stride}
     if _takes(function, **named):
@@ -204,111 +224,10 @@ def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
 
 
 def depth_of(network: nn.Module) -> int:
-    """Counts the weighted layers on the main path of a built network; shortcuts and gates are not counted."""
-    beside = {"shortcut", "gate"}
-    return sum(weighted(module) for name, module in network.named_modules() if beside.isdisjoint(name.split(".")))
+    """Counts the weighted layers on the main path of a built network; shortcuts and gates are not counted.
 
-
-Init = Callable[[Tensor, torch.Generator], Tensor]
-
-
-def _he_fan_out(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """He et al. 2015 (Delving deep into rectifiers), equation 14: normal, variance 2 / fan-out."""
-    fan_out = weight.shape[0] * weight[0][0].numel()
-    return torch.randn(weight.shape, generator=generator) * math.sqrt(2.0 / fan_out)
-
-
-def _xavier(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Glorot and Bengio 2010, equation 16: uniform, +-sqrt(6 / (fan-in + fan-out))."""
-    taps = weight[0][0].numel()
-    bound = math.sqrt(6.0 / (taps * (weight.shape[0] + weight.shape[1])))
-    return (torch.rand(weight.shape, generator=generator) * 2 - 1) * bound
-
-
-# Xiao et al. 2018: variances of weights and biases at which a tanh layer neither shrinks nor stretches
-# (mean-field chi_1 = 1); a test solves their equations for this pair.
-CRITICAL_GAIN, CRITICAL_BIAS = 1.05, 2.01e-5
-
-
-def _delta_orthogonal(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Xiao et al. 2018, delta-orthogonal kernels: an orthogonal matrix at the centre tap, zeros around it.
-
-    Deviation: where channels change (stem, first layer of a stage), orthogonal over all taps. A stride over
-    centre taps would only subsample: the last map of an 8x8 image would see one corner pixel.
+    A transformer's sublayer is one layer, whatever it is made of.
     """
-    c_out, c_in = weight.shape[:2]
-    columns = weight[0].numel() if c_out != c_in else c_in
-    q, r = torch.linalg.qr(torch.randn(max(c_out, columns), min(c_out, columns), generator=generator))
-    q = q * torch.sign(torch.diagonal(r)) * math.sqrt(CRITICAL_GAIN)
-    matrix: Tensor = q if c_out >= columns else q.T
-    if weight.dim() == 2 or c_out != c_in:
-        return matrix.reshape(weight.shape)
-    full = torch.zeros(weight.shape)
-    full[:, :, weight.shape[2] // 2, weight.shape[3] // 2] = matrix
-    return full
-
-
-INITS: dict[str, Init] = {
-    "he-fan-out": _he_fan_out,
-    "xavier": _xavier,
-    "delta-orthogonal": _delta_orthogonal,
-    "fixup": _he_fan_out,  # then scaled: see `_fixup`
-}
-
-
-def initialize(network: nn.Module, architecture: Architecture, seed: int) -> None:
-    """Sets every parameter and buffer from (seed, its name).
-
-    Convolutions, and linear layers that stand for them: `architecture.init`. The head: uniform,
-    +-1/sqrt(fan-in), as torch and torchvision leave it (Xavier nets: Xavier too, as the document does). Biases: the
-    same bound (delta-orthogonal nets: normal, variance `CRITICAL_BIAS`). BatchNorm: scale 1, shift 0, mean 0,
-    variance 1.
-    """
-    with torch.no_grad():
-        for name, module in _leaves(network):
-            # BatchNorm is as torch makes it.
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                weight = module.weight
-                bound = 1.0 / math.sqrt(weight[0].numel())
-                generator = torch.Generator().manual_seed(stream(seed, f"{name}.weight"))
-                if name == "head" and architecture.init != "xavier":
-                    value = (torch.rand(weight.shape, generator=generator) * 2 - 1) * bound
-                else:
-                    value = INITS[architecture.init](weight, generator)
-                weight.copy_(value)
-                if module.bias is not None:
-                    generator.manual_seed(stream(seed, f"{name}.bias"))
-                    if architecture.init == "delta-orthogonal" and name != "head":
-                        drawn = torch.randn(module.bias.shape, generator=generator) * math.sqrt(CRITICAL_BIAS)
-                    else:
-                        drawn = (torch.rand(module.bias.shape, generator=generator) * 2 - 1) * bound
-                    module.bias.copy_(drawn)
-                if name.endswith(".gate") and module.bias is not None:
-                    module.bias.fill_(GATE_BIAS)
-        if architecture.init == "fixup":
-            _fixup(network)
-        if architecture.zero_last:
-            for module in network.modules():
-                if isinstance(module, Block):
-                    zero_branch(module)
-
-
-def _fixup(network: nn.Module) -> None:
-    """Zhang et al. 2019, section 3, rules 1 and 2: head and each branch's last layer at zero, the others scaled down.
-
-    By L^(-1 / (2m - 2)), for L blocks of m layers. Their rule of a tenth of the learning rate for biases and gains is
-    not followed: here one rate serves all parameters of a net.
-    """
-    blocks = [module for module in network.modules() if isinstance(module, Block)]
-    for block in blocks:
-        *others, last = [module for module in block.branch if weighted(module)]
-        for each in others:
-            each.weight.mul_(len(blocks) ** (-1 / (2 * len(others))))  # type: ignore[operator]
-        last.weight.zero_()  # type: ignore[operator]
-    assert isinstance(network, Network)
-    for parameter in network.head.parameters():
-        parameter.zero_()
-
-
-def _leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, module) for name, module in network.named_modules() if not any(True for _ in module.children()))
+    if weighted(network):
+        return 1
+    return sum(depth_of(module) for name, module in network.named_children() if name not in ("shortcut", "gate"))

@@ -134,7 +134,7 @@ def _without_counter(norm: nn.Module, state: dict[str, Any], prefix: str, *_: An
     state.pop(f"{prefix}num_batches_tracked", None)
 
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "swish": nn.SiLU}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "swish": nn.SiLU, "gelu": nn.GELU}
 
 
 def activation(architecture: Architecture) -> nn.Module:

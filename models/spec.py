@@ -1,12 +1,12 @@
-"""What a network is, as data: architectures, layouts, and the arithmetic of depth.
+"""What a network is, as data: architectures, and a network of one at a depth.
 
 No torch here: studies, tables and the report read these rows without it. `network.build` turns a
-`ModelSpec` into modules. An architecture is a row of `ARCHITECTURES`, a layout a row of `LAYOUTS`.
+`ModelSpec` into modules. An architecture is a row of `ARCHITECTURES`; a layout is a row of `layouts.LAYOUTS`.
 """
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -29,7 +29,7 @@ class Architecture:
         placement: A key of `PLACEMENTS`: where normalisation and ReLU stand relative to the addition.
         init: A key of `network.INITS`.
         norm: "batch", "layer", "rms", "group", "bias" (Fixup's scalar) or "none".
-        activation: "relu", "tanh" or "swish".
+        activation: "relu", "tanh", "swish" or "gelu".
         conv_bias: Whether convolutions before a normalisation keep a bias.
         zero_last: Whether the last factor of each branch starts at zero (Goyal et al. 2017, section 5.1).
         scale: A key of `SCALES`: what a branch is multiplied by before it joins.
@@ -68,8 +68,9 @@ class Placement:
 
     branch = `before`, `start`, conv, (`between`, conv)..., `end`; then the addition; then `after`. A projection on the
     shortcut sees what follows `before`.
-    `final` stands once, between the last block and the head. The stem is always conv, norm, ReLU, so the
-    first block of a net has no `before` (He et al. 2016, appendix: the first activation is shared).
+    `final` stands once, between the last block and the head. The stem of a net with maps or vectors is always conv,
+    norm, ReLU, so its first block has no `before` (He et al. 2016, appendix: the first activation is shared).
+    "scaled" divides by the square root of the block's number from 1 (in a transformer: of its layer, two blocks).
     """
 
     before: tuple[str, ...]
@@ -87,6 +88,9 @@ PLACEMENTS: dict[str, Placement] = {
     "relu-only-preact": Placement(("act",), ("norm", "act"), ("norm",), (), ("act",)),  # figure 4d
     "preact": Placement(("norm", "act"), ("norm", "act"), (), (), ("norm", "act")),  # figure 4e
     "fixup": Placement((), ("norm", "act", "norm"), (), ("act",), ("norm",), ("norm",)),  # Zhang et al. 2019, figure 1
+    "post-norm": Placement((), ("norm", "act"), (), ("norm",)),  # Xiong et al. 2020, figure 1a
+    "pre-norm": Placement(("norm",), ("norm", "act"), (), (), ("norm",)),  # Xiong et al. 2020, figure 1b
+    "pre-norm-scaled": Placement(("norm", "scaled"), ("norm", "act"), (), (), ("norm",)),  # Sun et al. 2025
 }
 
 # What a branch is multiplied by, after its last layer and normalisation.
@@ -183,104 +187,25 @@ ARCHITECTURES: dict[str, Architecture] = {
                      source="Zhu et al. 2024, equations 1 to 5 and 14"),
         Architecture("mhc", "mHC, static, 4 streams", placement="preact", join="balanced streams",
                      source="Xie et al. 2025, equations 3, 8 and 9"),
+        Architecture("dense-swish", "LayerNorm and Swish, four layers per block", placement="relu-before-add",
+                     norm="layer", activation="swish", conv_bias=True, init="lecun-third",
+                     source="Wang et al. 2025, arXiv 2503.14858, section 3.2"),
+        Architecture("transformer-plain", "transformer without shortcuts", shortcut="none", placement="pre-norm",
+                     norm="layer", activation="gelu", conv_bias=True, init="xavier-no-bias",
+                     source="as pre-norm, without its shortcuts"),
+        Architecture("post-norm", "transformer, post-norm", placement="post-norm",
+                     norm="layer", activation="gelu", conv_bias=True, init="xavier-no-bias",
+                     source="Vaswani et al. 2017; Xiong et al. 2020, figure 1a"),
+        Architecture("pre-norm", "transformer, pre-norm", placement="pre-norm",
+                     norm="layer", activation="gelu", conv_bias=True, init="xavier-no-bias",
+                     source="Xiong et al. 2020, figure 1b; Dosovitskiy et al. 2021, equations 2 and 3"),
+        Architecture("pre-norm-scaled", "transformer, pre-norm, LayerNorm scaling", placement="pre-norm-scaled",
+                     norm="layer", activation="gelu", conv_bias=True, init="xavier-no-bias",
+                     source="Sun et al. 2025, arXiv 2502.05795"),
         Architecture("preact-b", "residual (pre-activation), projection where the shape changes", shortcut="B-bare",
                      placement="preact", early_stride=True, source=_HE16 + "its authors' resnet-1k-layers"),
     )
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How blocks are stacked: from a depth to the number of blocks in each stage.
-
-    Depth counts the weighted layers on the main path: stem, the layers of every block, and the final
-    linear layer. A shortcut's projection is not counted.
-
-    Attributes:
-        blocks: depth -> blocks in each stage; empty when the layout has no such depth.
-        layers: depth -> weighted layers of one block.
-        expansion: Channels out of a block over the stage's width (4 for bottlenecks).
-        width: Channels of the first stage unless the study says otherwise.
-        stem: "3x3", "7x7" (stride 2, then 3x3 max-pool of stride 2) or "dense".
-        rule: The rule in words.
-        examples: Depths that are usual, for messages.
-    """
-
-    name: str
-    blocks: Callable[[int], tuple[int, ...]]
-    layers: Callable[[int], int]
-    expansion: Callable[[int], int]
-    width: int
-    stem: str
-    rule: str
-    examples: tuple[int, ...]
-
-
-def _equal_stages(stages: int, layers: int) -> Callable[[int], tuple[int, ...]]:
-    def blocks(depth: int) -> tuple[int, ...]:
-        n, rest = divmod(depth - 2, stages * layers)
-        return (n,) * stages if n >= 1 and rest == 0 else ()
-
-    return blocks
-
-
-# He et al. 2015, table 1.
-_IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-
-LAYOUTS: dict[str, Layout] = {
-    row.name: row
-    for row in (
-        Layout("four-stage", _equal_stages(4, 2), lambda d: 2, lambda d: 1, 16, "3x3", "8n+2",
-               (18, 34, 66, 130, 258, 514, 1002)),
-        Layout("imagenet", lambda d: _IMAGENET.get(d, ()), lambda d: 2 if d < 50 else 3, lambda d: 1 if d < 50 else 4,
-               64, "7x7", "one of 18, 34, 50, 101, 152", (18, 34, 50, 101, 152)),
-        Layout("cifar", _equal_stages(3, 2), lambda d: 2, lambda d: 1, 16, "3x3", "6n+2", (20, 32, 44, 56, 110, 1202)),
-        Layout("cifar-bottleneck", _equal_stages(3, 3), lambda d: 3, lambda d: 4, 16, "3x3", "9n+2", (164, 1001)),
-        Layout("dense", lambda d: ((d - 1) // 2,) if d >= 3 else (), lambda d: 2, lambda d: 1, 32, "dense",
-               "3 or more (two-layer blocks; the last has one layer when odd)", (18, 34, 66, 130, 258, 514, 1002)),
-    )
-}  # fmt: skip
-
-# No layout of the suite's is meant for more; a typo like 1e9 must not start to allocate.
-MAX_DEPTH = 20_002
-
-
-def blocks_per_stage(layout: str, depth: int) -> tuple[int, ...]:
-    """The one place where depth becomes blocks.
-
-    Args:
-        layout: A key of `LAYOUTS`.
-        depth: Weighted layers on the main path.
-
-    Returns:
-        Number of blocks in each stage.
-
-    Raises:
-        ValueError: Unknown layout, or a depth that it cannot have; the message names the rule and the
-            nearest valid depths.
-    """
-    if layout not in LAYOUTS:
-        raise ValueError(unknown("layout", layout, LAYOUTS))
-    row = LAYOUTS[layout]
-    if isinstance(depth, bool) or not isinstance(depth, int):
-        raise ValueError(f"depth must be a whole number, not {depth!r:.40}")
-    blocks = row.blocks(depth) if 0 < depth <= MAX_DEPTH else ()
-    if not blocks:
-        near = nearest_depths(layout, depth)
-        raise ValueError(
-            f"depth {depth!s:.40} is not possible in layout {layout!r}: it must be {row.rule}"
-            f" and at most {MAX_DEPTH}. Nearest: {', '.join(map(str, near))}."
-        )
-    return blocks
-
-
-def nearest_depths(layout: str, depth: int) -> list[int]:
-    """The valid depths just below and just above `depth` (one of them at the ends)."""
-    row = LAYOUTS[layout]
-    depth = min(max(depth, 0), MAX_DEPTH)
-    below = next((d for d in range(depth, 0, -1) if row.blocks(d)), None)
-    above = next((d for d in range(depth + 1, MAX_DEPTH + 1) if row.blocks(d)), None)
-    return [d for d in (below, above) if d is not None]
 
 
 @dataclass(frozen=True)
@@ -289,7 +214,7 @@ class ModelSpec:
 
     Attributes:
         architecture: The row.
-        layout: A key of `LAYOUTS`.
+        layout: A key of `layouts.LAYOUTS`.
         depth: Weighted layers on the main path.
         width: Channels of the first stage (units of every layer when dense).
         image: Channels, height, width of the input.
@@ -302,30 +227,6 @@ class ModelSpec:
     width: int
     image: tuple[int, int, int]
     classes: int
-
-
-def stage_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
-    """Output shape for one image after the stem, each stage, the pooling, its flattening, and the head.
-
-    Arithmetic only, for those who do not load torch; a test holds it against the built modules.
-
-    Returns:
-        (channels, height, width) or (units,) each. Every stride of 2 rounds up, as padded convolutions do.
-    """
-    row, (_, height, width) = LAYOUTS[spec.layout], spec.image
-    stages = blocks_per_stage(spec.layout, spec.depth)
-    if row.stem == "dense":
-        return [(spec.width,), *((spec.width,) for _ in stages), (spec.classes,)]
-    if row.stem == "7x7":
-        height, width = -(-height // 4), -(-width // 4)
-    shapes: list[tuple[int, ...]] = [(spec.width, height, width)]
-    channels = spec.width
-    for stage in range(len(stages)):
-        if stage:
-            height, width = -(-height // 2), -(-width // 2)
-        channels = spec.width * 2**stage * row.expansion(spec.depth)
-        shapes.append((channels, height, width))
-    return [*shapes, (channels, 1, 1), (channels,), (spec.classes,)]
 
 
 def stream(seed: int, purpose: str) -> int:

@@ -14,7 +14,8 @@ from typing import TypedDict
 from bench.plan.machine import KINDS
 from bench.store.parts import Ceilings, Operator
 from bench.store.record import Record
-from models.spec import ARCHITECTURES, MAX_DEPTH, Architecture
+from models.layouts import MAX_DEPTH
+from models.spec import ARCHITECTURES, Architecture
 from results import convergence
 from results.convergence import Ending
 

@@ -26,6 +26,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("convolution forward", ("conv",)),
     ("BatchNorm", ("batch_norm",)),
     ("optimizer", ("_fused_sgd", "_foreach", "optimizer")),
+    ("attention", ("scaled_dot_product", "fmha", "flash")),
     ("matrix product", ("linear", "addmm", "aten::mm", "matmul", "aten::bmm")),
     ("data", ("randperm", "index_select", "gather", "upsample", "randint")),
     ("loss", ("cross_entropy", "nll_loss", "log_softmax", "argmax")),

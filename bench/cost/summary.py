@@ -15,8 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.plan.errors import RAISED, reason
 from bench.plan.trial import architecture as find_row
-from models.network import Network, build
-from models.spec import LAYOUTS, ModelSpec, unknown
+from models.blocks import weighted
+from models.layouts import LAYOUTS
+from models.network import Network, build, pooled
+from models.spec import ModelSpec, unknown
+from models.tokens import MLP, Attention, Patches
 
 # Two images: BatchNorm of vectors refuses one.
 _BATCH = 2
@@ -70,16 +73,21 @@ Part = tuple[str, str, Callable[[Tensor], Tensor], list[nn.Module]]
 def _parts(network: nn.Module) -> list[Part]:
     if not isinstance(network, Network):
         return [("network", type(network).__name__, network, [network])]
+    tokens = isinstance(network.stem[0], Patches)
     parts: list[Part] = [("stem", _stem_text(network), network.stem, [network.stem])]
     at = 0
     for number, count in enumerate(network.stages, 1):
         blocks = list(network.blocks)[at : at + count]
         at += count
-        parts.append((f"stage {number}", f"{count} x {_block_text(blocks[0])}", nn.Sequential(*blocks), blocks))
+        unlike = 2 if tokens else 1  # attention and MLP by turns
+        text = f"{count // unlike} x ({', '.join(_block_text(block) for block in blocks[:unlike])})"
+        parts.append((f"stage {number}", text, nn.Sequential(*blocks), blocks))
     if len(network.final):
         parts.append(("final", " ".join(name for name, _ in network.final.named_children()), network.final,
                       [network.final]))  # fmt: skip
-    if not network.dense:
+    if tokens:
+        parts.append(("pool", "mean over the tokens", pooled, []))
+    elif not network.dense:
         parts.append(("pool", "mean over each map", lambda x: x.mean((2, 3), keepdim=True), []))
         parts.append(("flatten", "", lambda x: x.flatten(1), []))
     return [*parts, ("head", "linear", network.head, [network.head])]
@@ -190,19 +198,24 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _stem_text(network: Network) -> str:
-    conv = network.stem[1] if network.dense else network.stem[0]
+    conv = next(module for module in network.stem.modules() if weighted(module))
     text = _layer_text(conv)
     return f"{text}, 3x3 max-pool" if len(network.stem) == 4 and not network.dense else text
 
 
 def _block_text(block: nn.Module) -> str:
-    layers = [m for k, m in block.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "shortcut" not in k]
-    return f"({', '.join(map(_layer_text, layers))})"
+    made_of = {part for whole in block.modules() if isinstance(whole, Attention | MLP) for part in whole.modules()}
+    layers = [m for k, m in block.named_modules() if weighted(m) and "shortcut" not in k]
+    return ", ".join(_layer_text(m) for m in layers if isinstance(m, Attention | MLP) or m not in made_of)
 
 
 def _layer_text(layer: nn.Module) -> str:
     if isinstance(layer, nn.Conv2d):
         return f"{layer.kernel_size[0]}x{layer.kernel_size[1]}, {layer.out_channels}"
+    if isinstance(layer, Attention):
+        return f"attention, {layer.heads} head{'s' * (layer.heads > 1)}"
+    if isinstance(layer, MLP):
+        return f"MLP, {layer.input.out_features}"
     return f"linear, {layer.out_features}" if isinstance(layer, nn.Linear) else type(layer).__name__
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from bench.data import folder, sources
 from bench.plan.trial import Trial
-from models.spec import LAYOUTS, blocks_per_stage, stream, unknown
+from models.layouts import LAYOUTS, blocks_per_stage, patches
+from models.spec import stream, unknown
 
 
 @dataclass(frozen=True)
@@ -176,12 +177,14 @@ def check(trial: Trial, data: Data) -> None:
     if bool((data.train_images == data.train_images[:1, :, :1, :1]).all()):
         raise ValueError(f"the first {n} training images of {trial.dataset!r} are of one colour: nothing to tell apart")
     last = size if trial.drop_last else n % size or size
-    if last == 1 and trial.architecture.norm != "none":
+    if last == 1 and trial.architecture.norm == "batch":
         raise ValueError(f"batch_size {size} leaves a last batch of one image of {n}, which BatchNorm cannot normalise")
     layout = LAYOUTS[trial.layout]
-    if layout.stem == "dense":
-        return
     sides = (trial.resize, trial.resize) if trial.resize else data.image[1:]
+    if layout.stem == "patches":
+        patches(trial.layout, (data.image[0], *sides))
+    if not layout.convolutional:
+        return
     side = min(sides)
     if layout.stem == "7x7":
         side = (side + 3) // 4  # the convolution's stride, then the pool's

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from models.spec import ARCHITECTURES, LAYOUTS, Architecture, ModelSpec, blocks_per_stage, unknown
+from models.layouts import LAYOUTS, blocks_per_stage, misfit
+from models.spec import ARCHITECTURES, Architecture, ModelSpec, unknown
 
 PURPOSES = ("train", "cost", "search")
 # Learning rates are searched on other seeds than nets are judged on: a rate chosen on a seed flatters that seed.
@@ -254,6 +255,8 @@ def check(trial: Trial) -> None:
     if trial.trains and trial.warmup_epochs > trial.epochs:
         raise ValueError(f"warmup_epochs {trial.warmup_epochs:g} is more than the {trial.epochs} epochs")
     blocks_per_stage(trial.layout, trial.depth)
+    if reason := misfit(trial.architecture, trial.layout):
+        raise ValueError(reason)
     last = trial.depth
     for depth in trial.grow_to:
         blocks_per_stage(trial.layout, depth)

@@ -110,9 +110,7 @@ def walk(network: Network, x: Tensor, order: Sequence[int], cut: Collection[int]
     blocks: list[Any] = list(network.blocks)
     for i in order:
         x = without_branch(blocks[i], x) if i in cut else blocks[i](x)
-    x = network.final(x)
-    logits: Tensor = network.head(x if network.dense else x.mean((2, 3)))
-    return logits.float()
+    return network.read(x).float()
 
 
 def evenly(items: Sequence[int], most: int) -> list[int]:

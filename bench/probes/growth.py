@@ -18,9 +18,11 @@ from bench.plan.trial import Trial, spec_of
 from bench.probes.anatomy import Probe, blocks_of, rounded
 from bench.store import parts
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
-from models.blocks import Block, zero_branch
+from models.blocks import Block, weighted, zero_branch
 from models.network import Network, build
+from models.parts import RMSNorm
 from models.spec import ModelSpec, stream
+from models.tokens import Attention
 
 NAN = float("nan")
 
@@ -124,14 +126,22 @@ def _refusal(network: nn.Module, trial: Trial, to: int) -> str:
     blocks = blocks_of(network)
     if not blocks:
         return "the blocks are a user's own"
-    layers = {sum(isinstance(m, nn.Conv2d | nn.Linear) for m in b.branch) for b in blocks}
+    layers = {sum(weighted(m) for m in b.branch) for b in blocks}
     if len(layers) > 1 or (to - trial.depth) % layers.pop():
         return "the blocks of the two depths differ"
     if blocks[0].shortcut is None and len(blocks[0].branch) and _squeezes(blocks[-1]):
         return "a plain bottleneck cannot be an identity: its middle is narrower"
     if blocks[0].shortcut is None and trial.architecture.activation != "relu":
         return "a plain block with tanh cannot be an identity"
+    undone = [m for b in blocks[:2] for m in _undone(b)]
+    if any(isinstance(m, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm | RMSNorm | Attention) for m in undone):
+        return "a normalisation of each image for itself, or attention, cannot be an identity"
     return ""
+
+
+def _undone(block: Block) -> list[nn.Module]:
+    """The modules that an input passes on its way through a block that must not change it: all, where it is plain."""
+    return list(block.after) if block.shortcut is not None else [*block.before, *block.branch, *block.after]
 
 
 def _squeezes(block: Block) -> bool:
@@ -187,10 +197,7 @@ def make_identity(block: Block, mean: Tensor, variance: Tensor) -> None:
     """
     if block.shortcut is not None:
         zero_branch(block)
-        undone: list[nn.Module] = list(block.after)
-    else:
-        undone = [*block.before, *block.branch, *block.after]
-    for module in undone:
+    for module in _undone(block):
         if isinstance(module, nn.Conv2d):
             nn.init.dirac_(module.weight)
         elif isinstance(module, nn.Linear):

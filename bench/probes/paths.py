@@ -77,8 +77,7 @@ class PathGradients(Probe):
             branches.append(branch.detach())
             assert block.shortcut is not None
             x = block.after(branch + block.shortcut(y if block.shares else x))
-        out = network.final(x)
-        logits = network.head(out if network.dense else out.mean((2, 3))).float()
+        logits = network.read(x).float()
         loss = F.cross_entropy(logits, data.train_labels[:BATCH])
         last, all_paths = torch.autograd.grad(loss, (x, first))
         return inputs, branches, last, _log10(all_paths.double().norm())

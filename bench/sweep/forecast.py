@@ -21,7 +21,7 @@ from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.store import record
 from bench.store.record import Record, Status
-from models.spec import LAYOUTS, blocks_per_stage, stage_shapes
+from models.layouts import LAYOUTS, blocks_per_stage, stage_shapes
 
 # Training images of data sets whose size is fixed; others are looked up in their records.
 N_TRAIN = {
@@ -153,14 +153,18 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
     spec = spec_of(trial, image, 10)
     row, counts = LAYOUTS[trial.layout], blocks_per_stage(trial.layout, trial.depth)
     layers = row.layers(trial.depth)
-    # Multiply-adds of a block and pixel over its squared width: two linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.
-    taps = 2.0 if row.stem == "dense" else 18.0 if row.expansion(trial.depth) == 1 else 17 / 16
+    # Multiply-adds of a block and pixel over its squared width: linear maps; 3x3 twice; 1x1, 3x3, 1x1 at a quarter.
+    # Of a token: four in attention and eight in an MLP, by turns; beside them, products of tokens.
+    taps = 18.0 if row.expansion(trial.depth) == 1 else 17 / 16
+    taps = taps if row.convolutional else 6.0 if row.stem == "patches" else float(layers)
     macs = elements = 0.0
     for count, shape in zip(counts, stage_shapes(spec)[1:], strict=False):
-        area = math.prod(shape[1:])
-        macs += count * taps * shape[0] ** 2 * area
-        # Kept for the backward pass; measured: two elements for each of a layer's output (docs/performance.md, 3a).
-        elements += 2.0 * count * layers * shape[0] * area
+        channels, area = (shape[0], math.prod(shape[1:])) if row.convolutional else (shape[-1], math.prod(shape[:-1]))
+        products = area / channels if row.stem == "patches" else 0.0
+        macs += count * (taps + products) * channels**2 * area
+        # Kept for the backward pass; measured: two elements for each of a layer's output (docs/performance.md, 3a), and
+        # nine for a sublayer's.
+        elements += (9.0 if row.stem == "patches" else 2.0) * count * layers * channels * area
     # Backward costs twice the forward pass; a multiply-add is two FLOPs.
     step = trial.batch_size * 6 * macs / FLOPS_A_SECOND + DISPATCH_S_A_LAYER * trial.depth
     return step, FLOOR_BYTES + trial.batch_size * elements * 4

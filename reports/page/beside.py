@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from models.spec import ARCHITECTURES, ModelSpec, stage_shapes
+from models.layouts import stage_shapes
+from models.spec import ARCHITECTURES, ModelSpec
 from reports.page.verdicts import labels, subject
 from reports.page.views import Planted, Published, Table
 from reports.page.words import NOTHING, number, percent

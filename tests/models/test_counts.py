@@ -6,10 +6,12 @@ import pytest
 from torch import nn
 
 from models.blocks import Shortcut
+from models.layouts import LAYOUTS, blocks_per_stage, misfit, nearest_depths
 from models.network import build, depth_of
-from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec, blocks_per_stage, nearest_depths
+from models.spec import ARCHITECTURES, ModelSpec
 
 CIFAR = (3, 32, 32)
+BUILT = [(name, layout) for name, row in ARCHITECTURES.items() for layout in LAYOUTS if not misfit(row, layout)]
 
 
 def parameters(network: nn.Module) -> int:
@@ -115,15 +117,38 @@ def test_dense_counts_follow_the_formula(depth: int) -> None:
     assert parameters(made("plain", "dense", depth, w, (1, 8, 8))) == expected
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(("depth", "w"), [(6, 32), (18, 32), (258, 16), (1002, 8)])
+def test_four_layer_dense_blocks_follow_the_formula(depth: int, w: int) -> None:
+    """Every layer: weights, bias, LayerNorm. The stem too; a last LayerNorm before the head."""
+    layers = depth - 2
+    expected = (64 * w + w + 2 * w) + layers * (w * w + w + 2 * w) + 2 * w + (w * 10 + 10)
+    assert parameters(made("dense-swish", "dense-four", depth, w, (1, 8, 8))) == expected
+
+
+@pytest.mark.parametrize(("depth", "w", "image"), [(4, 16, (1, 8, 8)), (18, 16, (1, 8, 8)), (258, 8, (3, 32, 32))])
+def test_transformer_counts_follow_the_formula(depth: int, w: int, image: tuple[int, int, int]) -> None:
+    """Per pair of sublayers: twelve squares of the width, their biases, two LayerNorms."""
+    pairs, (channels, side, _) = (depth - 2) // 2, image
+    patch = side // 4  # these sides are powers of two
+    stem = channels * patch * patch * w + w + 16 * w
+    attention, mlp = 4 * w * w + 4 * w, 8 * w * w + 5 * w
+    expected = stem + pairs * (attention + mlp + 4 * w) + 2 * w + (w * 10 + 10)
+    for name in ("pre-norm", "pre-norm-scaled", "transformer-plain"):
+        assert parameters(made(name, "transformer", depth, w, image)) == expected, name
+    # Post-norm has no last LayerNorm of its own: the last sublayer's stands there.
+    assert parameters(made("post-norm", "transformer", depth, w, image)) == expected - 2 * w
+
+
+@pytest.mark.parametrize(("name", "layout"), BUILT)
 def test_depth_is_the_number_of_weighted_layers(name: str, layout: str) -> None:
     smallest = nearest_depths(layout, 1)[0]
     for depth in {smallest, *(d for d in LAYOUTS[layout].examples if d <= 56)}:
         network = made(name, layout, depth, 4)
         assert depth_of(network) == depth, (name, layout, depth)
         main = [m for k, m in network.named_modules() if ".shortcut" not in k and not k.endswith(".gate")]
-        assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in main) == depth
+        linear = sum(isinstance(m, nn.Conv2d | nn.Linear) for m in main)
+        # An attention or MLP sublayer holds two linear maps.
+        assert linear == (2 * (depth - 2) + 2 if layout == "transformer" else depth)
 
 
 @pytest.mark.parametrize(

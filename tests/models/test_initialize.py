@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.network import CRITICAL_BIAS, CRITICAL_GAIN, INITS, build
+from models.initial import CRITICAL_BIAS, CRITICAL_GAIN, INITS
+from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 
 IMAGE = (1, 8, 8)

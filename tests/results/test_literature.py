@@ -2,7 +2,8 @@
 
 from made_up import frames, study_records
 
-from models.spec import ARCHITECTURES, blocks_per_stage
+from models.layouts import blocks_per_stage
+from models.spec import ARCHITECTURES
 from results import literature
 
 

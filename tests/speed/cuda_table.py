@@ -32,8 +32,9 @@ from bench.train.device import timed
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import Body, CudaCapture
 from bench.train.step import Step
+from models.layouts import blocks_per_stage
 from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec, blocks_per_stage
+from models.spec import ARCHITECTURES, ModelSpec
 from tests.speed.cpu_table import line, pictures
 from tests.speed.reference import Reference, interleaved
 from tests.speed.scale import REAL, REHEARSAL, Scale

@@ -16,8 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.cost.measure import multiply_adds
 from bench.cost.summary import _Shapes, image_size, rows, table
 from bench.plan.trial import architecture
+from models.layouts import LAYOUTS
 from models.network import build
-from models.spec import ARCHITECTURES, LAYOUTS, ModelSpec
+from models.spec import ARCHITECTURES, ModelSpec
 
 
 def spec(name: str, layout: str, depth: int, image: tuple[int, int, int], classes: int = 10) -> ModelSpec:

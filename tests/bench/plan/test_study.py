@@ -12,7 +12,8 @@ import pytest
 from bench.plan import study
 from bench.plan import trial as trials
 from bench.plan.trial import Trial
-from models.spec import ARCHITECTURES, MAX_DEPTH, blocks_per_stage
+from models.layouts import MAX_DEPTH, blocks_per_stage
+from models.spec import ARCHITECTURES
 
 GRID: dict[str, Any] = {"architecture": "plain", "depth": 18, "seed": 0}
 
