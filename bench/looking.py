@@ -107,13 +107,13 @@ def summary(
     depth: Annotated[int, typer.Option(help="Weighted layers.")],
     input: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "",
     width: Annotated[int, typer.Option(help="Channels of the first stage; 0 takes the layout's own.")] = 0,
-    layout: Annotated[str, typer.Option(help="four-stage; of the document's network its own.")] = "",
+    layout: Annotated[str, typer.Option(help="Else the one that the architecture is from.")] = "",
     classes: int = 10,
 ) -> None:
     """A network layer by layer: shapes, parameters, FLOPs."""
     from bench.cost.summary import table
+    from models.layouts import FROM
 
-    # The document's network has one layout, and its author one size of image.
-    own = ("imagenet", "1x96x96") if architecture == "document" else ("four-stage", "1x8x8")
-    layout, input = layout or own[0], input or own[1]
+    layout = layout or FROM.get(architecture, "four-stage")
+    input = input or ("1x96x96" if architecture == "document" else "1x8x8")  # its author's size of image
     typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))

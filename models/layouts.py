@@ -38,9 +38,14 @@ class Layout:
     placements: tuple[str, ...] = ()
 
     @property
+    def form(self) -> str:
+        """What blocks pass on: "maps" (N x C x H x W), "vectors" (N x C) or "tokens" (N x T x C)."""
+        return {"dense": "vectors", "patches": "tokens"}.get(self.stem, "maps")
+
+    @property
     def convolutional(self) -> bool:
-        """Whether blocks pass on maps (N x C x H x W), not vectors (N x C) or tokens (N x T x C)."""
-        return self.stem in ("3x3", "7x7")
+        """Whether its nets have convolutions between stem and head."""
+        return self.form == "maps"
 
 
 def _equal_stages(stages: int, layers: int) -> Callable[[int], tuple[int, ...]]:
@@ -72,6 +77,13 @@ LAYOUTS: dict[str, Layout] = {
                ("post-norm", "pre-norm", "pre-norm-scaled")),
     )
 }  # fmt: skip
+
+# The layout that an architecture is from, where that is not "four-stage".
+FROM = {
+    "document": "imagenet",
+    "dense-swish": "dense-four",
+    **dict.fromkeys(("transformer-plain", "post-norm", "pre-norm", "pre-norm-scaled"), "transformer"),
+}
 
 # Layouts whose nets are convolutional: what most claims are about.
 CONVOLUTIONAL = tuple(name for name, row in LAYOUTS.items() if row.convolutional)

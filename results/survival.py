@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from models.layouts import LAYOUTS
 from results import search
 from results.tables import Frames
 
@@ -19,26 +20,43 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Design:
-    """What a survival table says of one architecture, its errors apart; NaN where there is no number.
+    """What a survival table says of one architecture in one layout, its errors apart; NaN where there is no number.
 
     Attributes:
-        architecture: Its name.
-        depth: The depth that `steps` is of: the deepest that every architecture was tried at.
-        steps: Training steps until the mean running error over an epoch was at most `REACHED`, the median over seeds;
-            infinite where most seeds never got there.
+        architecture, layout: Names.
+        label: The architecture's, for people.
+        connected: How its layers are connected where they are no convolutions and the label does not say so.
+        depth: The depth that `steps` is of: the deepest that every design was tried at.
+        steps: Training steps to the end of the first epoch whose running error was at most `REACHED`, the median over
+            seeds; infinite where most seeds never got there.
         exponent: Power of depth that its best learning rate goes with.
-        rates: Learning rates that the search tried, over all depths.
+        rates: How many learning rates the search tried, by depth.
         ms_per_layer: Time of a training step per layer, between the shallowest and the deepest net measured.
         mib_per_layer: Memory kept between forward and backward pass per layer, likewise.
+        trials: Digests of its judged trials.
     """
 
     architecture: str
+    layout: str
+    label: str
+    connected: str
     depth: int
     steps: float
     exponent: float
-    rates: int
+    rates: tuple[int, ...]
     ms_per_layer: float
     mib_per_layer: float
+    trials: frozenset[str]
+
+    @property
+    def net(self) -> tuple[str, str]:
+        """What tells it from the study's others."""
+        return self.architecture, self.layout
+
+
+NET = ["architecture", "layout"]
+# What the label of an architecture does not say, by a layout's stem: of tokens each says so itself.
+_CONNECTED = {"dense": ", fully connected"}
 
 
 # So many residual designs make a study of designs.
@@ -49,41 +67,47 @@ def study_of(frames: Frames) -> str:
     """The study with the most designs beside the document's block; empty where none has `LEAST_DESIGNS`."""
     trials = frames.trials[frames.trials["comparable"] & frames.trials["residual"]]
     studies = trials[trials["study"].isin(trials.loc[trials["architecture"] == "resnet", "study"])]
-    counts = studies.groupby("study")["architecture"].nunique()
+    counts = studies[["study", *NET]].drop_duplicates().groupby("study").size()
     return str(counts.idxmax()) if len(counts) and counts.max() > LEAST_DESIGNS else ""
 
 
 def ranked(rows: list[Design], cells: pd.DataFrame) -> list[Design]:
     """The designs by their mean training error at the deepest common depth, best first, failed nets last."""
-    deepest = cells[cells["depth"] == max((row.depth for row in rows), default=0)].set_index("architecture")
+    deepest = cells[cells["depth"] == max((row.depth for row in rows), default=0)].set_index(NET)
     worst = deepest["train_error_mean"].where(deepest["n_failed"] == 0, 2.0).to_dict()
-    return sorted(rows, key=lambda row: (worst.get(row.architecture, 3.0), row.architecture))
+    return sorted(rows, key=lambda row: (worst.get(row.net, 3.0), row.net))
 
 
 def designs(frames: Frames, study: str) -> list[Design]:
-    """A row per architecture of the study, in the order of its trials' names; empty where it has no trials."""
+    """A row per architecture and layout of the study, by their names; empty where it has no trials."""
     trials = frames.trials[(frames.trials["study"] == study) & frames.trials["comparable"]]
-    names = sorted(trials["architecture"].unique())
-    if not names:
+    nets = dict(iter(trials.groupby(NET, sort=True)))
+    if not nets:
         return []
-    common = set.intersection(*(set(trials.loc[trials["architecture"] == name, "depth"]) for name in names))
-    deepest = max(common, default=0)
+    deepest = max(set.intersection(*(set(rows["depth"]) for rows in nets.values())), default=0)
     tried = search.tried(frames)
-    arms = {arm[0].architecture: arm for arm in search.ladders(search.nets(tried[tried["study"] == study]))}
+    arms = {
+        (arm[0].architecture, arm[0].recipe[search.RECIPE.index("layout")]): arm
+        for arm in search.ladders(search.nets(tried[tried["study"] == study]))
+    }
     cost = frames.cost[(frames.cost["study"] == study) & frames.cost["comparable"]]
     found = []
-    for name in names:
-        arm = arms.get(name, [])
-        own = cost[cost["architecture"] == name]
+    for (name, layout), rows in nets.items():
+        arm = arms.get((name, layout), [])
+        own = cost[(cost["architecture"] == name) & (cost["layout"] == layout)]
         found.append(
             Design(
                 architecture=name,
+                layout=layout,
+                label=rows["label"].iloc[0] or name,
+                connected=_CONNECTED.get(LAYOUTS[layout].stem, ""),
                 depth=deepest,
-                steps=_steps(frames.epochs, trials[(trials["architecture"] == name) & (trials["depth"] == deepest)]),
+                steps=_steps(frames.epochs, rows[rows["depth"] == deepest]),
                 exponent=search.exponent(arm).value if arm else math.nan,
-                rates=sum(len(net.rates) for net in arm),
+                rates=tuple(len(net.rates) for net in arm),
                 ms_per_layer=_per_layer(own, "step_time_s") * 1000,
                 mib_per_layer=_per_layer(own, "saved_activation_bytes") / MIB,
+                trials=frozenset(rows["digest"]),
             )
         )
     return found

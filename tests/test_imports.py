@@ -14,13 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What each folder may import of ours: a folder's name allows its own modules, not those of its sub-folders.
 _PLAN, _STORE = "bench.plan", "bench.store"
-_REPORT_HALF = {"bench.first", "bench.command", _PLAN, _STORE, "models.spec"}
+_ROWS = {"models.spec", "models.layouts"}  # without torch
+_REPORT_HALF = {"bench.first", "bench.command", _PLAN, _STORE, *_ROWS}
 MAY_IMPORT = {
     "models": {"models"},
-    "bench/plan": {_PLAN, "models.spec", "bench.train.device"},  # device: for `default_study`, where a GPU is there
-    "bench/store": {_STORE, _PLAN, "models.spec"},
-    "bench/sweep": {"bench.sweep", _STORE, _PLAN, "models.spec"},
-    "bench/data": {"bench.data", _STORE, _PLAN, "models.spec"},
+    "bench/plan": {_PLAN, *_ROWS, "bench.train.device"},  # device: for `default_study`, where a GPU is there
+    "bench/store": {_STORE, _PLAN, *_ROWS},
+    "bench/sweep": {"bench.sweep", _STORE, _PLAN, *_ROWS},
+    "bench/data": {"bench.data", _STORE, _PLAN, *_ROWS},
     "bench/train": {"bench.train", "bench.data", _STORE, _PLAN, "models"},
     "bench/probes": {"bench.probes", "bench.train", "bench.data", _STORE, _PLAN, "models"},
     "bench/cost": {"bench.cost", "bench.first", "bench.train", "bench.data", _STORE, _PLAN, "models"},

@@ -49,6 +49,8 @@ def unfit(ladder: Ladder, j: int) -> str:
         return ""
     if tried.rates < 2:
         return f"one learning rate was tried for {net}"
+    if 2 * ladder.diverged[j] > len(ladder.seeds) and tried.inside:
+        return f"{net} diverges at the learning rate that its search found best; at a lower one it may train"
     if 2 * ladder.diverged[j] > len(ladder.seeds):
         return f"{net} may train at a lower learning rate than the {tried.rates} tried"
     if not tried.inside:

@@ -12,25 +12,28 @@ from reports.protocol import DEEP, MARGIN, NOT_TRAINED, TRAINED
 from results import stats
 
 
-def no_worse(claim: str, measure: str, others: Sequence[Ladder], original: Ladder) -> list[Finding]:
-    """Whether each net is at most `MARGIN` worse than the original at every depth of both (intersection-union test).
+def no_worse(claim: str, measure: str, arms: Sequence[tuple[Ladder, Ladder]]) -> list[Finding]:
+    """Whether each net is at most `MARGIN` worse than its original at every depth of both (intersection-union test).
 
     Supported: the one-sided upper bound of its error above the original's is under the margin at every depth. Refuted:
     at some depth it is above the margin (Holm over the depths of all these nets), or only this net mostly diverges,
     and nothing of `badly.doubt` speaks against it. Where the original does not train, only a net that does is no worse.
 
+    Args:
+        arms: Nets, each with the original that it is held against.
+
     Returns:
         A finding for each of the nets, in their order, about that net.
     """
-    common = [[depth for depth in mine.depths if depth in original.depths] for mine in others]
-    reasons = [_cannot(mine, original, depths) for mine, depths in zip(others, common, strict=True)]
+    common = [[depth for depth in mine.depths if depth in original.depths] for mine, original in arms]
+    reasons = [_cannot(mine, original, depths) for (mine, original), depths in zip(arms, common, strict=True)]
     pairs = [
         [] if reason else [pair(original, mine, depth) for depth in depths]
-        for mine, depths, reason in zip(others, common, reasons, strict=True)
+        for (mine, original), depths, reason in zip(arms, common, reasons, strict=True)
     ]
     adjusted = iter(stats.holm([found.p_above(MARGIN) for own in pairs for found, _ in own]))
     judged = []
-    for mine, own, reason in zip(others, pairs, reasons, strict=True):
+    for (mine, original), own, reason in zip(arms, pairs, reasons, strict=True):
         base = rules.start(claim, measure, mine).but(trials=(*mine.trials, *original.trials))
         if reason:
             judged.append(base.but(reason=f"{reason} ({at_steps(mine)})"))
@@ -68,9 +71,13 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
     row = max((r for r in rows if r.state == worst), key=lambda r: (r.failed, 0.0 if r.failed else r.effect, r.depth))
     base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
     when, j = at_steps(mine), mine.depths.index(row.depth)
-    lost = failures(original, mine, row.depth)
+    lost = mine.diverged[j] + mine.broken[j]
+    theirs = failures(original, mine, row.depth) - lost
     size = f"{points(abs(row.effect))} {'above' if row.effect >= 0 else 'below'} that of {original.subject}"
-    how = f"{lost} of {2 * row.n} trials failed" if row.failed else f"the error is {size}"
+    how = f"the error is {size}"
+    if row.failed:
+        counts = [f"{lost} of {row.n} trials failed"] if lost else []
+        how = " and ".join(counts + ([f"{theirs} of {row.n} of {original.subject} failed"] if theirs else []))
     told = f"at {row.depth} layers {how}"
     if worst == "worse":
         return base.but(verdict=Verdict.REFUTED, reason=f"{told}, {when}")
@@ -85,5 +92,6 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
         return base.unclear(f"{told}: the interval reaches over {points(MARGIN)}, {when}")
     better = [str(r.depth) for r in rows if r.state == "better"]
     gain = f"; better by more than that at {', '.join(better)} layers" if better else ""
-    limit = f"at no depth up to {rows[-1].depth} layers {points(MARGIN)} above {original.subject}"
+    where = ", ".join(str(r.depth) for r in rows)
+    limit = f"at most {points(MARGIN)} above {original.subject} at {where} layers"
     return base.but(verdict=Verdict.SUPPORTED, reason=f"{limit}{gain}, {when}")

@@ -281,7 +281,7 @@ def designs(last: float, spread: float, every: bool = False) -> Draw:
         original = ladder(noisy(rng, means(0.05, 0.05), spread))
         lasts = [last] * DESIGNS if every else [last, *[0.05] * (DESIGNS - 1)]
         others = [ladder(noisy(rng, means(0.05, end), spread), f"design {i}") for i, end in enumerate(lasts)]
-        found = beside.no_worse("designs-survive", "train_error", others, original)
+        found = beside.no_worse("designs-survive", "train_error", [(mine, original) for mine in others])
         worse = [finding for finding in found if finding.verdict == Verdict.REFUTED]
         return worse[0] if every and worse else found[0]
 

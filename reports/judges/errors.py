@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from models.layouts import CONVOLUTIONAL
 from reports.finding import ArmRow, Finding, Row, Searched, TrainedRow, Verdict
 from reports.judges import beside, rules
 from reports.judges import thousand as thousand_layers
@@ -61,9 +62,15 @@ class Deciding:
 
 
 def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials on true labels, with convolutions and without controls: what most claims are about."""
+    """Trials with convolutions among the `usual` ones: what most claims are about."""
+    known = usual(trials)
+    return known[known["layout"].isin(CONVOLUTIONAL)]
+
+
+def usual(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials on true labels, without controls."""
     random = trials["dataset"].str.startswith(RANDOM_LABELS)
-    return trials[~random & (trials["layout"] != "dense") & (trials["clip_norm"] == 0) & (trials["grow_to"] == "")]
+    return trials[~random & (trials["clip_norm"] == 0) & (trials["grow_to"] == "")]
 
 
 def residual(trials: pd.DataFrame) -> list[str]:
@@ -158,7 +165,7 @@ def _against_resnet(claim: str, trials: pd.DataFrame) -> list[Finding]:
         for mine in ladders(best, measure, [name for name in residual(trials) if name != "resnet"]):
             for original in originals:
                 if (original.study, original.setting) == (mine.study, mine.setting):
-                    finding = beside.no_worse(claim, measure, [mine], original)[0]
+                    finding = beside.no_worse(claim, measure, [(mine, original)])[0]
                     subject = f"{mine.subject}, against {original.subject}"
                     found.append(finding.but(subject=subject, setting=search_setting(mine, mine.rates > 1)))
     return found
@@ -199,7 +206,7 @@ def _search_cost(finding: Finding) -> str:
 
 def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:
     """Plain nets with gradient clipping, and with an initialisation that keeps signals as they are."""
-    usual = ~trials["dataset"].str.startswith(RANDOM_LABELS) & (trials["layout"] != "dense")
+    usual = ~trials["dataset"].str.startswith(RANDOM_LABELS) & trials["layout"].isin(CONVOLUTIONAL)
     found = []
     clipped = trials[usual & (trials["architecture"] == "plain") & (trials["clip_norm"] > 0)]
     for clip, rows in clipped.groupby("clip_norm"):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.layouts import CONVOLUTIONAL
 from reports.finding import Finding, LesionRow, Verdict, known, percent, points
 from reports.judges.errors import Deciding, headline_first, nothing, residual
 from reports.judges.ladders import recipes, steps_of, study_of
@@ -113,7 +114,7 @@ def small_net_first(frames: Frames, deciding: Deciding) -> list[Finding]:
     probes = frames.probes
     probes = probes[probes["probe"].isin(["lesions", "path_gradients"])]
     trials = frames.trials
-    trials = trials[trials["comparable"] & (trials["layout"] != "dense") & (trials["clip_norm"] == 0)]
+    trials = trials[trials["comparable"] & trials["layout"].isin(CONVOLUTIONAL) & (trials["clip_norm"] == 0)]
     trials = deciding.rows(trials[trials["study"].isin(_studies(trials, probes))])
     found: list[Finding] = []
     for setting, recipe in recipes(trials):

@@ -9,17 +9,25 @@ import pandas as pd
 
 from models.spec import ARCHITECTURES
 from reports.claims import Claim, Finding, Verdict
+from reports.finding import points
 from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.views import DesignRow, ErrorCell, Pill, Survival
 from reports.page.words import NOTHING, number, sentence
+from reports.protocol import MARGIN
 from results import survival
 from results.convergence import NOT_CONVERGED
 from results.figures.panels import short
+from results.survival import Design
 
 ORIGINAL = "resnet"
 # In the table for comparison, and no designs of a residual net.
 CONTROLS = tuple(name for name, row in ARCHITECTURES.items() if not row.residual)
+WORDS = {
+    Verdict.SUPPORTED: f"within {points(MARGIN)}",
+    Verdict.REFUTED: "worse",
+    Verdict.INCONCLUSIVE: "open",
+}
 
 
 def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> Survival:
@@ -31,23 +39,26 @@ def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> Survival
         return Survival()
     cells = source.frames.cells[source.frames.cells["study"] == study]
     labels = verdicts.labels(source.frames)
-    by_name = {finding.subject: finding for finding in findings}
     depths = sorted(cells["depth"].unique())
     rows = [
         DesignRow(
-            label=short(labels.get(row.architecture, row.architecture)),
-            errors=[_error(cells, row.architecture, depth) for depth in depths],
-            verdict=_verdict(by_name.get(row.architecture), labels),
-            original=row.architecture == ORIGINAL,
-            steps=number(row.steps) if math.isfinite(row.steps) else "never" if row.steps == math.inf else NOTHING,
-            exponent=f"{round(row.exponent, 2) + 0.0:.2f}" if math.isfinite(row.exponent) else NOTHING,
-            rates=str(row.rates or NOTHING),
+            label=short(row.label) + row.connected,
+            errors=[_error(cells, row, depth) for depth in depths],
+            verdict=_verdict(row, findings, labels),
+            instead=_instead(row),
+            steps=_steps(row, cells),
+            exponent=f"{round(row.exponent, 1) + 0.0:.1f}" if math.isfinite(row.exponent) else NOTHING,
+            rates=" + ".join(map(str, row.rates)) or NOTHING,
             ms=number(row.ms_per_layer, 2),
             mib=number(row.mib_per_layer, 2),
         )
         for row in survival.ranked(designs, cells)
     ]
-    return Survival(rows, depths, claim, designs[0].depth, survival.REACHED, _learning(cells))
+    return Survival(rows, depths, claim, designs[0].depth, survival.REACHED, _learning(cells), _key())
+
+
+def _key() -> list[Pill]:
+    return [Pill(word, verdicts.SYMBOLS[verdict], str(verdict), "") for verdict, word in WORDS.items()]
 
 
 def _learning(cells: pd.DataFrame) -> str:
@@ -55,12 +66,20 @@ def _learning(cells: pd.DataFrame) -> str:
     slow, steps = int((cells["convergence"] == NOT_CONVERGED).sum()), cells["steps"].max()
     if not slow:
         return ""
-    said = f"{slow} of {len(cells)} kinds of net were still learning"
-    return f"After {steps:.0f} steps {said}: a high error may mean slow. "
+    said = f"errors of {slow} of {len(cells)} pairs of design and depth were still falling"
+    return f"After {steps:.0f} steps the {said}: a high error may mean slow. "
 
 
-def _error(cells: pd.DataFrame, name: str, depth: int) -> ErrorCell:
-    found = cells[(cells["architecture"] == name) & (cells["depth"] == depth)]
+def _instead(row: Design) -> str:
+    """What stands in the place of a verdict."""
+    if row.architecture == ORIGINAL:
+        return "itself"
+    return "control" if row.architecture in CONTROLS else ""
+
+
+def _error(cells: pd.DataFrame, row: Design, depth: int) -> ErrorCell:
+    found = cells[(cells["architecture"] == row.architecture) & (cells["layout"] == row.layout)]
+    found = found[found["depth"] == depth]
     if found.empty:
         return ErrorCell("not run")
     cell = found.iloc[0]
@@ -70,23 +89,33 @@ def _error(cells: pd.DataFrame, name: str, depth: int) -> ErrorCell:
     return ErrorCell(f"{100 * cell['train_error_mean']:.1f}")
 
 
-def _verdict(finding: Finding | None, labels: dict[str, str]) -> Pill | None:
+def _steps(row: Design, cells: pd.DataFrame) -> str:
+    if math.isfinite(row.steps):
+        return number(row.steps)
+    return f"not in {cells['steps'].max():.0f}" if row.steps == math.inf else NOTHING
+
+
+def _verdict(row: Design, findings: list[Finding], labels: dict[str, str]) -> Pill | None:
+    own = (f for f in findings if f.subject == row.architecture and row.trials <= set(f.trials))
+    finding = next(own, None)
     if finding is None:
         return None
     reason = sentence(verdicts.named(finding.reason, labels))
-    words = {Verdict.SUPPORTED: "no worse", Verdict.REFUTED: "worse", Verdict.INCONCLUSIVE: "open"}[finding.verdict]
-    return Pill(words, verdicts.SYMBOLS[finding.verdict], str(finding.verdict), reason)
+    return Pill(WORDS[finding.verdict], verdicts.SYMBOLS[finding.verdict], str(finding.verdict), reason)
 
 
 def message(findings: list[Finding]) -> str:
     """What the table says in a sentence; empty where nothing is decided."""
-    known = [f for f in findings if f.details and f.subject not in CONTROLS]
+    known = [f for f in findings if f.details]
     good = sum(f.verdict == Verdict.SUPPORTED for f in known)
     bad = sum(f.verdict == Verdict.REFUTED for f in known)
     if not good and not bad:
         return ""
     depth = max(row.depth for f in known for row in f.details if hasattr(row, "depth"))
-    parts = [f"{good} of {len(known)} designs do at least as well as the document's block at up to {depth} layers"]
+    parts = [
+        f"{good} of {len(known)} designs stay within {points(MARGIN)} of the post-activation block's training error,"
+        f" up to {depth} layers"
+    ]
     parts += [f"{bad} do{'es' * (bad == 1)} worse"] if bad else []
     rest = len(known) - good - bad
     parts += [f"{rest} {'is' if rest == 1 else 'are'} open"] if rest else []

@@ -177,12 +177,12 @@ class ErrorCell:
 
 @dataclass(frozen=True)
 class DesignRow:
-    """A design of residual nets; `original`: the block that the others stand beside, which has no verdict."""
+    """A design; `instead`: what stands in the place of a verdict where there is none."""
 
     label: str
     errors: list[ErrorCell]
     verdict: Pill | None
-    original: bool
+    instead: str
     steps: str
     exponent: str
     rates: str
@@ -192,7 +192,10 @@ class DesignRow:
 
 @dataclass(frozen=True)
 class Survival:
-    """Designs side by side; `at`: the depth that the steps to an error of `reached` are of; `learning`: a note."""
+    """Designs side by side; `at`: the depth that the steps to an error of `reached` are of; `learning`: a note.
+
+    `key`: what each verdict is called here.
+    """
 
     rows: list[DesignRow] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
@@ -200,3 +203,4 @@ class Survival:
     at: int = 0
     reached: float = 0.0
     learning: str = ""
+    key: list[Pill] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The figure of designs side by side: each one's error at every depth, and what a layer of it costs."""
+"""The figure of designs side by side: each one's error at every depth, and that of the deepest against its cost."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,8 @@ import pandas as pd
 
 from results import survival
 from results.figures import reading, style
-from results.figures.panels import canvas, labels_of, looks_of, note, rounded, short, styled
+from results.figures.panels import canvas, note, rounded, short, styled
+from results.survival import NET, Design
 from results.tables import Frames
 
 if TYPE_CHECKING:
@@ -18,58 +19,99 @@ if TYPE_CHECKING:
 MARKERS = ("o", "s", "D", "*")
 # Smallest error drawn, in percent, on the logarithmic axis; where failed nets stand.
 FLOOR, CEILING, LOST = 0.05, 100.0, 320.0
+_TICKS = [FLOOR, 0.2, 1, 5, 20, 100, LOST]
+_WORDS = ["0.05\nor less", "0.2", "1", "5", "20", "100", "a seed\nfailed"]
 
 
 @styled
 def designs(frames: Frames) -> "Figure | None":
-    """Training error of every design by depth, best on top, and beside it the time per layer."""
+    """Training error of every design by depth, best on top; beside it, error at the deepest against time per layer."""
     study = survival.study_of(frames)
     rows = survival.designs(frames, study)
     if not rows:
         return None
     cells = frames.cells[frames.cells["study"] == study]
     rows = survival.ranked(rows, cells)
-    names = [row.architecture for row in rows]
-    costs = {row.architecture: row.ms_per_layer for row in rows}
-    known = [cost for cost in costs.values() if np.isfinite(cost)]
-    figure, axes = canvas(1, 2 if known else 1, 7.6 if known else 5.6, 1.2 + 0.24 * len(rows), sharey=True,
-                          width_ratios=(3, 1) if known else (1,))  # fmt: skip
-    place = axes[0, 0]
-    _errors(place, cells, names)
-    labels = {name: short(text) for name, text in labels_of(cells).items()}
-    place.set_yticks(range(len(names)), [labels[name] for name in names])
-    place.set_ylim(len(names) - 0.4, -0.6)
-    if known:
-        looks = looks_of(cells)
-        for i, name in enumerate(names):
-            if np.isfinite(costs[name]):
-                axes[0, 1].barh(i, rounded(costs[name]), height=0.6, color=looks[name].color, label=f"_{labels[name]}")
-        axes[0, 1].set_xlabel("time per layer (ms)")
-        axes[0, 1].tick_params(axis="y", length=0)
-        note(figure, "Bars: time of a training step per layer, between the shallowest and the deepest net measured.")
+    deepest = cells[cells["depth"] == cells["depth"].max()]
+    priced = [(row, _cell(deepest, row)) for row in rows if np.isfinite(row.ms_per_layer)]
+    priced = [(row, cell) for row, cell in priced if not cell.empty]
+    size = {"width_ratios": (3, 2)} if priced else {}
+    figure, axes = canvas(1, 2 if priced else 1, 10.4 if priced else 5.6, 1.2 + 0.24 * len(rows), **size)
+    _errors(axes[0, 0], cells, rows)
+    if priced:
+        _prices(axes[0, 1], priced)
+        at = deepest["depth"].max()
+        note(figure, f"Right: mean error at {at} layers against the time of a training step per layer, between the"
+             " shallowest and the deepest net measured.")  # fmt: skip
     _key(figure, sorted(cells["depth"].unique()))
     return figure
 
 
-def _errors(axes: "Axes", cells: pd.DataFrame, names: list[str]) -> None:
-    looks, marks = looks_of(cells), _markers(sorted(cells["depth"].unique()))
+def _cell(cells: pd.DataFrame, row: Design) -> pd.DataFrame:
+    return cells[(cells["architecture"] == row.architecture) & (cells["layout"] == row.layout)]
+
+
+def _name(row: Design) -> str:
+    return short(row.label) + row.connected
+
+
+def _looks(rows: list[Design]) -> dict[str, style.Style]:
+    return style.styles({row.architecture for row in rows})
+
+
+def _place(cell: dict[str, float]) -> float:
+    """Where a mean error stands on the axis of errors, in percent."""
+    return LOST if cell["n_failed"] > 0 else max(FLOOR, rounded(100 * cell["train_error_mean"]))
+
+
+def _errors(axes: "Axes", cells: pd.DataFrame, rows: list[Design]) -> None:
+    looks, marks = _looks(rows), _markers(sorted(cells["depth"].unique()))
+    places = {row.net: y for y, row in enumerate(rows)}
     axes.set_xscale("log")
     axes.set_xlim(FLOOR / 1.4, LOST * 1.5)
     axes.axvspan(CEILING * 1.25, LOST * 1.5, color=style.BAND, linewidth=0, zorder=0)
     for cell in cells.sort_values("depth").to_dict("records"):
-        look, y = looks[cell["architecture"]], names.index(cell["architecture"])
+        look, y = looks[cell["architecture"]], places[tuple(cell[name] for name in NET)]
         lost = cell["n_failed"] > 0
-        x = LOST if lost else max(FLOOR, rounded(100 * cell["train_error_mean"]))
         size = 70 if marks[cell["depth"]] == "*" else 30
         axes.scatter(
-            [x], [y], marker=marks[cell["depth"]], s=size, linewidths=0.9, zorder=3, edgecolors=look.color,
+            [_place(cell)], [y], marker=marks[cell["depth"]], s=size, linewidths=0.9, zorder=3, edgecolors=look.color,
             facecolors=style.GROUND if lost else look.color, alpha=None if lost else 0.85,
             label=reading.FAILED if lost else f"_{cell['depth']} layers",
         )  # fmt: skip
-    ticks = [FLOOR, 0.2, 1, 5, 20, 100, LOST]
-    axes.set_xticks(ticks, ["0.05\nor less", "0.2", "1", "5", "20", "100", "a seed\nfailed"])
+    axes.set_xticks(_TICKS, _WORDS)
     axes.minorticks_off()
     axes.set_xlabel("training error (%)")
+    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _prices(axes: "Axes", priced: list[tuple[Design, pd.DataFrame]]) -> None:
+    looks = _looks([row for row, _ in priced])
+    axes.set_yscale("log")
+    axes.set_ylim(FLOOR / 1.4, LOST * 1.9)
+    axes.axhspan(CEILING * 1.25, LOST * 1.9, color=style.BAND, linewidth=0, zorder=0)
+    placed: list[tuple[float, float]] = []
+    costs = [row.ms_per_layer for row, _ in priced]
+    across = max(costs) * 1.35
+    for row, cell in sorted(priced, key=lambda pair: pair[0].ms_per_layer):
+        first = cell.iloc[0].to_dict()
+        look, lost = looks[row.architecture], first["n_failed"] > 0
+        x, y = rounded(row.ms_per_layer), _place(first)
+        axes.scatter(
+            [x], [y], marker=look.marker, s=34, linewidths=0.9, zorder=3, edgecolors=look.color,
+            facecolors=style.GROUND if lost else look.color, label=reading.FAILED if lost else f"_{_name(row)}",
+        )  # fmt: skip
+        # Above the mark, and higher where another name stands there.
+        height = np.log10(y) + 0.13
+        while any(abs(height - other) < 0.12 and abs(x - there) < 0.3 * across for there, other in placed):
+            height += 0.12
+        placed.append((x, height))
+        axes.text(x, 10**height, _name(row), fontsize=6.5, color=look.color, ha="center", va="center")
+    axes.set_xlim(min(0.0, min(costs) * 1.1), across)
+    axes.set_yticks(_TICKS, [word.replace("\n", " ") for word in _WORDS])
+    axes.minorticks_off()
+    axes.set_xlabel("time per layer (ms)")
 
 
 def _markers(depths: list[int]) -> dict[int, str]:

@@ -6,11 +6,14 @@ Own file so that `figures` holds figures only. Plain matplotlib and pandas; draw
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from models.layouts import CONVOLUTIONAL
+from models.spec import ARCHITECTURES
 from results.columns import ARCHITECTURE, SETTING
 from results.figures import reading, style
 from results.figures.style import Style
@@ -26,6 +29,8 @@ MOST_SEEDS = 12
 MOST_CURVES = 5
 MOST_PANELS = 8
 MOST_EPOCHS = 120
+# More networks than this cannot be told apart by colour.
+MOST_COLOURS = 10
 # Rows of a legend that the usual height of a figure has room for.
 FEW_ROWS = 5
 
@@ -103,7 +108,7 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
-    aside = bool((part["layout"] == "dense").all() or part["dataset"].str.startswith("random-labels").all())
+    aside = bool((~part["layout"].isin(CONVOLUTIONAL)).all() or part["dataset"].str.startswith("random-labels").all())
     return aside, part["residual"].nunique() < 2, -len(part.groupby(["architecture", "depth"]))
 
 
@@ -127,7 +132,16 @@ def thin(count: int, most: int) -> list[int]:
 
 
 def looks_of(frame: pd.DataFrame) -> dict[str, Style]:
-    return style.styles(frame["architecture"].unique())
+    """How each network of the frame is drawn. Of more than `MOST_COLOURS` only some have a colour of their own.
+
+    These are the document's networks, and a user's own.
+    """
+    looks = style.styles(frame["architecture"].unique())
+    if len(looks) <= MOST_COLOURS:
+        return looks
+    kept = {"plain", "resnet", "preact", "document", *(name for name in looks if name not in ARCHITECTURES)}
+    color, dash = style.OTHERS.color, style.OTHERS.dash
+    return {name: look if name in kept else replace(look, color=color, dash=dash) for name, look in looks.items()}
 
 
 def labels_of(frame: pd.DataFrame) -> dict[str, str]:
@@ -174,6 +188,12 @@ def legend(
         name: f"{label}: {note}" if (note := (notes or {}).get(name)) else label
         for name, label in labels_of(frame).items()
     }
+    looks = looks_of(frame)
+    named = {name: look for name, look in looks.items() if look.color != style.OTHERS.color}
+    others = {name: look for name, look in looks.items() if name not in named}
+    if others:
+        first = next(iter(others))
+        named[first], labels[first] = others[first], f"{len(others)} other networks"
     handles = [
         Line2D(
             [],
@@ -183,7 +203,7 @@ def legend(
             linestyle=look.dash if line else "none",
             label=labels[name],
         )
-        for name, look in looks_of(frame).items()
+        for name, look in named.items()
     ]
     if failed:
         handles.append(_failure_mark())
@@ -198,7 +218,7 @@ def legend(
     # Beyond a few rows the legend would eat the axes.
     figure.set_figheight(figure.get_figheight() + 0.17 * max(0, math.ceil(len(handles) / columns) - FEW_ROWS))
     made = figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
-    for text, look in zip(made.get_texts(), looks_of(frame).values(), strict=False):
+    for text, look in zip(made.get_texts(), named.values(), strict=False):
         key(text, look)
 
 

@@ -94,6 +94,9 @@ _SPARE = (
     Style("#8a5a5a", (6, 1, 0), _DASHED, "#d0a3a3"),
 )
 
+# Of many networks in one figure, those without a colour of their own.
+OTHERS = Style("#868e96", "o", "-", "#8b949d")
+
 # The inks are looked for in the SVG and exchanged for the page's own, so none may equal a data colour.
 INK = "#1b1f24"
 MUTED = "#57606b"
@@ -116,13 +119,13 @@ def styles(architectures: Iterable[str]) -> dict[str, Style]:
 
 def palette_css() -> tuple[dict[str, str], dict[str, str]]:
     """CSS variables of every data colour, light and dark, by the name that `inline_colors` writes."""
-    rows = [*STYLES.values(), *_SPARE]
+    rows = [*STYLES.values(), *_SPARE, OTHERS]
     return {f"--c{s.color[1:]}": s.color for s in rows}, {f"--c{s.color[1:]}": s.dark for s in rows}
 
 
 def inline_colors(svg: str) -> str:
     """Exchanges inks and data colours for the page's CSS variables, so that dark mode reaches the figures."""
-    known = {s.color: f"var(--c{s.color[1:]})" for s in (*STYLES.values(), *_SPARE)} | _DARK
+    known = {s.color: f"var(--c{s.color[1:]})" for s in (*STYLES.values(), *_SPARE, OTHERS)} | _DARK
     return re.sub(r"#[0-9a-f]{6}\b", lambda m: known.get(m[0], m[0]), svg)
 
 

@@ -76,5 +76,7 @@ def test_the_figure_draws_every_design_and_its_failures():
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()][-1] == "plain"
     lines = reading.table(figure).splitlines()
     marks = [line for line in lines if ",mark," in line or ",failed," in line]
-    assert len(marks) == 3 * len(DESIGNS)
-    assert sum(",failed," in line for line in marks) == 1
+    # Left: every design at three depths; right: at the deepest, against its cost.
+    assert len(marks) == (3 + 1) * len(DESIGNS)
+    assert sum(",failed," in line for line in marks) == 2
+    assert figure.axes[1].get_xlabel() == "time per layer (ms)"

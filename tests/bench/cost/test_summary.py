@@ -70,6 +70,17 @@ def test_saved_activations_and_shapes_are_those_of_a_real_forward_pass(name: str
         x = x.detach().requires_grad_()
 
 
+def test_a_transformers_multiply_adds_follow_the_formula() -> None:
+    """Twelve squares of the width per token and pair of sublayers, and two products of tokens with tokens."""
+    w, tokens, pairs = 16, 16, 8
+    found = {
+        row.name: row for row in rows(build(spec("pre-norm", "transformer", 18, (1, 8, 8)), device="meta"), (1, 8, 8))
+    }
+    assert found["stage 1"].macs == pairs * (12 * w * w * tokens + 2 * tokens * tokens * w)
+    assert found["stage 1"].detail == "8 x (attention, 2 heads, MLP, 64)"
+    assert [found[name].shape for name in ("stem", "stage 1", "pool", "head")] == [(16, 16), (16, 16), (16,), (10,)]
+
+
 def stages(network: nn.Module) -> list[nn.Sequential]:
     blocks = list(network.blocks)  # type: ignore[arg-type]
     return [nn.Sequential(*blocks[i : i + 3]) for i in (0, 3, 6)]

@@ -331,6 +331,10 @@ def test_images_too_small_for_the_stages_are_refused() -> None:
     with pytest.raises(ValueError, match=r"8x8 .* 'imagenet': stage 3"):
         data.check(trial(dataset="synthetic", layout="imagenet"), eight)
     data.check(trial(dataset="synthetic", layout="imagenet", resize=96), eight)
+    tokens = {"dataset": "synthetic", "layout": "transformer", "architecture": ARCHITECTURES["pre-norm"]}
+    data.check(trial(**tokens), eight)
+    with pytest.raises(ValueError, match=r"9x9 is no whole number of them: resize the images \(resize = 16\)"):
+        data.check(trial(**tokens, resize=9), eight)
 
 
 def test_batches_that_cannot_be_are_refused() -> None:

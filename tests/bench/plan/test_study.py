@@ -167,6 +167,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"search": {"seeds": 0}}, "how many"),
     ({"search": {"resnt": {"rates": [0.1]}}}, "search: unknown architecture"),
     ({"search": {"plain": {"depth": 18}}}, "search.plain: unknown key"),
+    ({"layout": "transformer"}, "'plain' is not possible in layout 'transformer': it takes transformer-plain, post"),
     ({"search": {"at_depth": {"18": [0.1]}}}, "search: unknown architecture"),
     ({"search": {"plain": {"at_depth": [0.1]}}}, "at_depth must be a table"),
     ({"search": {"plain": {"at_depth": {"deep": [0.1]}}}}, "at_depth must be a table"),

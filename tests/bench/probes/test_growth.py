@@ -14,8 +14,14 @@ from bench.runner import run_trial
 from bench.train.loop import evaluate
 
 
-@pytest.mark.parametrize("layout", ["four-stage", "dense"])
-@pytest.mark.parametrize("row", ["plain", "resnet", "preact"])
+@pytest.mark.parametrize(
+    ("row", "layout"),
+    [
+        *((row, layout) for row in ("plain", "resnet", "preact") for layout in ("four-stage", "dense")),
+        ("pre-norm", "transformer"),
+        ("dense-swish", "dense-four"),
+    ],
+)
 def test_inserted_blocks_change_nothing(row: str, layout: str) -> None:
     trial = asked(row, layout=layout, lr=0.05)
     network, images = trained(trial)
@@ -30,7 +36,7 @@ def test_inserted_blocks_change_nothing(row: str, layout: str) -> None:
     else:
         assert torch.equal(old, new)
     assert evaluate(network, images, x, y)[1] == evaluate(grown, images, x, y)[1]
-    assert len(grown.blocks) == len(network.blocks) + 8
+    assert len(grown.blocks) == len(network.blocks) * 2
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -64,6 +70,8 @@ def test_growth_says_what_it_cannot_grow() -> None:
         (asked("plain", layout="cifar-bottleneck", depth=11, grow_to=(20,)), "narrower"),
         (asked("plain-orthogonal", grow_to=(34,)), "tanh"),
         (asked(layout="dense", depth=18, grow_to=(35,)), "differ"),
+        (asked("post-norm", layout="transformer", depth=6, width=8, grow_to=(10,)), "each image for itself"),
+        (asked("transformer-plain", layout="transformer", depth=6, width=8, grow_to=(10,)), "cannot be an identity"),
     ):
         probe = growth.Growth(*ready(trial), trial)
         probe.at_end()

@@ -6,11 +6,14 @@ from pathlib import Path
 import made_up
 import pytest
 
+from bench.cost.summary import rows
 from bench.data import datasets as data
 from bench.plan.study import Study, load
+from bench.plan.trial import spec_of
 from bench.store.record import Status
 from bench.sweep import forecast as prediction
 from bench.sweep.forecast import Line, fit, lines, predict, rule_of_thumb
+from models.network import build
 
 
 def study(depths: tuple[int, ...], **fields: object) -> Study:
@@ -100,6 +103,18 @@ def test_rule_of_thumb_knows_how_large_a_network_is() -> None:
     # Measured on a shared AVX512 machine: 0.01 s, and 10 to 20 s (1,200 images in three epochs took 335 s under load).
     assert 0.003 < rule_of_thumb(small)[0] < 0.03
     assert 3 < rule_of_thumb(large)[0] < 30
+
+
+def test_rule_of_thumb_counts_what_tokens_and_vectors_compute() -> None:
+    """Beside the multiply-adds and the activations that the network's own modules have."""
+    for name, layout, depth, width in (("pre-norm", "transformer", 66, 16), ("dense-swish", "dense-four", 66, 32)):
+        trial = made_up.trial(name, depth, layout=layout, width=width, batch_size=1000, dataset="digits")
+        own = rows(build(spec_of(trial, (1, 8, 8), 10), device="meta"), (1, 8, 8))
+        step, memory = rule_of_thumb(trial)
+        flops = (step - prediction.DISPATCH_S_A_LAYER * depth) * prediction.FLOPS_A_SECOND / 1000
+        assert flops == pytest.approx(6 * sum(row.macs for row in own), rel=0.1), name
+        kept = (memory - prediction.FLOOR_BYTES) / 1000
+        assert kept == pytest.approx(sum(row.saved_bytes for row in own), rel=0.4), name
 
 
 def test_sizes_that_are_known_without_loading_are_those_of_the_data() -> None:

@@ -21,6 +21,7 @@ from bench.sweep.process import _doubtful
 from bench.train import graph
 from bench.train.execution import Execution, numerics, usual
 from bench.train.step import Step
+from models.layouts import FROM, LAYOUTS
 from models.network import build
 from models.spec import ARCHITECTURES
 from tests.harness.ghost import card
@@ -56,7 +57,13 @@ def closing(step: Step) -> Iterator[Step]:
 
 def captures(fields: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """For each architecture: a captured step beside an eager one, its replays, and those of a partial batch."""
-    return {name: _captured(trial(name, **fields)) for name in names}
+    return {name: _captured(trial(name, layout=_small(name), **fields)) for name in names}
+
+
+def _small(architecture: str) -> str:
+    """A layout for it that has ten layers: its own where it is not convolutional."""
+    own = FROM.get(architecture, "four-stage")
+    return "four-stage" if LAYOUTS[own].convolutional else own
 
 
 def _captured(asked: Trial) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bench.plan.trial import architecture
 from reports.claims import judge
 from reports.finding import Finding
 from reports.judges.designs import CLAIM
-from reports.page import survival
+from reports.page import survival, verdicts
 from reports.page.render import page
 from reports.sources import judged
 
@@ -41,7 +41,7 @@ def test_one_number_of_steps_does_not_refute_a_design_and_four_do() -> None:
 def test_a_design_is_judged_where_the_block_was_tried_too() -> None:
     found = findings({"resnet": dict(GOOD), "preact": {**GOOD, 1002: 0.9}})
     assert found["preact"].verdict == "supported"
-    assert "up to 258 layers" in found["preact"].reason
+    assert "at 18, 66, 258 layers" in found["preact"].reason
 
 
 def test_holm_goes_over_the_whole_table() -> None:
@@ -67,8 +67,51 @@ def test_without_the_block_nothing_is_judged() -> None:
 
 def test_the_message_counts_residual_designs_only() -> None:
     by_depth: dict[str, dict[int, float | None]] = {n: dict(GOOD) for n in ("resnet", "preact", "skipinit")}
-    told = survival.message(list(findings({**by_depth, "plain": {**GOOD, 258: None}}).values()))
-    assert told == "2 of 2 designs do at least as well as the document's block at up to 258 layers"
+    found = findings({**by_depth, "plain": {**GOOD, 258: None}})
+    assert set(found) == {"preact", "skipinit"}
+    told = survival.message(list(found.values()))
+    assert told == (
+        "2 of 2 designs stay within 2.0 points of the post-activation block's training error, up to 258 layers"
+    )
+
+
+POOR: dict[int, float | None] = dict.fromkeys(GOOD, 0.3)
+
+
+def test_a_design_is_held_against_the_block_that_is_connected_as_it_is() -> None:
+    """The fully connected block errs by 30 %: what errs so too is no worse there, and worse beside the other one."""
+    made = frames([
+        *study({"resnet": dict(GOOD), "preact": dict(GOOD)}, "mine"),
+        *study({"resnet": POOR, "preact": POOR}, "mine", layout="dense"),
+        *study({"dense-swish": POOR}, "mine", layout="dense-four"),
+        *study({"pre-norm": POOR, "post-norm": dict(GOOD), "transformer-plain": POOR}, "mine", layout="transformer"),
+    ])  # fmt: skip
+    found = {(f.subject, f.setting.partition(",")[0]): f for f in judge(made, (CLAIM,))[CLAIM]}
+    assert {key: str(finding.verdict) for key, finding in found.items()} == {
+        ("preact", "layout four-stage"): "supported",
+        ("preact", "layout dense"): "supported",
+        ("dense-swish", "layout dense-four"): "supported",
+        ("pre-norm", "layout transformer"): "inconclusive",  # worse, at one number of steps
+        ("post-norm", "layout transformer"): "supported",
+    }
+    assert "27.0 points above" in found["pre-norm", "layout transformer"].reason
+
+
+def test_one_architecture_in_two_layouts_is_two_rows() -> None:
+    records = [
+        *study({"resnet": dict(GOOD), "preact": POOR}, "designs"),
+        *study({"resnet": POOR, "preact": dict(GOOD)}, "designs", layout="dense"),
+    ]
+    source = judged(studies.load("designs"), "designs", frames(records))
+    rows = {row.label: row for row in survival.table(source, verdicts.judged_here(source.study, source.findings)).rows}
+    assert set(rows) == {
+        f"{name}{how}" for name in ("post-activation", "pre-activation") for how in ("", ", fully connected")
+    }
+    assert [cell.text for cell in rows["pre-activation"].errors] == ["30.0"] * 3
+    assert [cell.text for cell in rows["pre-activation, fully connected"].errors] == ["3.0"] * 3
+    assert rows["pre-activation"].verdict.text == "open"  # type: ignore[union-attr]
+    assert rows["pre-activation, fully connected"].verdict.text == "within 2.0 points"  # type: ignore[union-attr]
+    assert {row.instead for label, row in rows.items() if "post" in label} == {"itself"}
 
 
 def test_a_block_of_ones_own_is_a_row_of_the_pages_table(tmp_path: Path) -> None:
@@ -88,12 +131,12 @@ def test_a_block_of_ones_own_is_a_row_of_the_pages_table(tmp_path: Path) -> None
     ]  # fmt: skip
     source = judged(studies.load(str(toml)), str(toml), frames(records))
     text = page(source)
-    assert "2 of 2 designs do at least as well as the document" in text
+    assert "2 of 2 designs stay within 2.0 points" in text
     table = text[text.index('<table class="matrix designs">') :].partition("</table>")[0]
     rows = {row.partition("</th>")[0]: row for row in re.split(r'<th scope="row"[^>]*>', table)[1:]}
     assert set(rows) == {"own", "post-activation", "SkipInit, no normalisation"}
-    assert "no worse" in rows["own"]
-    assert "the block itself" in rows["post-activation"]
+    assert "within 2.0 points" in rows["own"]
+    assert "itself" in rows["post-activation"]
 
 
 def test_the_table_stands_only_where_a_study_asks_for_it() -> None:
