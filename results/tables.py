@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench.plan.trial import Trial, affecting, values
 from bench.store import record
 from bench.store.record import Record
+from models.spec import ARCHITECTURES
 from results import rows, stats
 from results.columns import (
     CELL,
@@ -106,8 +107,10 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
     for (path, found), same in zip(unique, comparable, strict=True):
         keys = {**rows.keys(found), "comparable": same, "digest": found.trial.digest, "path": path.name}
         architecture, name = found.trial.architecture, names[found.trial.architecture]
-        # Two of one label would be one in a figure; a reworded label must not make two cells of one setting.
-        label = architecture.label if name == architecture.name else f"{architecture.label} ({name})"
+        # Two of one label would be one in a figure; a reworded label must not make two cells of one setting, so the
+        # suite's own rows are called what they are called today.
+        label = ARCHITECTURES[name].label if name in ARCHITECTURES else architecture.label
+        label = label if name == architecture.name else f"{label} ({name})"
         keys |= {"architecture": name, "label": labels.setdefault(name, label)}
         ended = {**keys, **rows.machine(found, MACHINE), **rows.ended(found)}
         if found.trial.purpose == "cost":
