@@ -247,13 +247,14 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             designs.CLAIM,
             "This design survives depth",
-            "Which designs of a residual net do at least as well as the document's block, however deep?",
+            "Which designs of a residual net keep the training error of the document's block at every depth tried?",
             OWN_QUESTION,
-            "Each design beside the document's block, at equal depth, seeds paired. Supported: at every depth tried "
-            f"with both, its training error is less than {points(MARGIN)} above that of the block ({_BOUND}). Refuted: "
-            "at some depth it is more than that above (Holm over all designs and depths of the table), or only this "
-            f"design mostly diverges. Where the block itself does not train, only a design that trains to "
-            f"{percent(TRAINED)} is no worse. {_BADLY} {_ONE_RATE} {_TRIED}",
+            "Each design beside the document's block, at equal depth, seeds paired; a fully connected one beside the "
+            "fully connected block, where the study has it. Supported: at every depth tried with both, its training "
+            f"error is less than {points(MARGIN)} above that of the block ({_BOUND}). Refuted: at some depth it is more "
+            "than that above (Holm over all designs and depths of the table), or only this design mostly diverges. "
+            f"Where the block itself does not train, only a design that trains to {percent(TRAINED)} is no worse. "
+            f"{_BADLY} {_ONE_RATE} {_TRIED}",
             ("designs",),
             designs.survive,
             figures=("best-rates", "train-error-by-depth"),

@@ -9,7 +9,6 @@ import pandas as pd
 
 from models.spec import ARCHITECTURES
 from reports.claims import Claim, Finding, Verdict
-from reports.finding import points
 from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.views import DesignRow, ErrorCell, Pill, Survival
@@ -23,8 +22,9 @@ from results.survival import Design
 ORIGINAL = "resnet"
 # In the table for comparison, and no designs of a residual net.
 CONTROLS = tuple(name for name, row in ARCHITECTURES.items() if not row.residual)
+NEAR = f"within {100 * MARGIN:g} points"
 WORDS = {
-    Verdict.SUPPORTED: f"within {points(MARGIN)}",
+    Verdict.SUPPORTED: NEAR,
     Verdict.REFUTED: "worse",
     Verdict.INCONCLUSIVE: "open",
 }
@@ -101,7 +101,9 @@ def _verdict(row: Design, findings: list[Finding], labels: dict[str, str]) -> Pi
     if finding is None:
         return None
     reason = sentence(verdicts.named(finding.reason, labels))
-    return Pill(WORDS[finding.verdict], verdicts.SYMBOLS[finding.verdict], str(finding.verdict), reason)
+    return Pill(
+        WORDS[finding.verdict].removesuffix(" points"), verdicts.SYMBOLS[finding.verdict], str(finding.verdict), reason
+    )
 
 
 def message(findings: list[Finding]) -> str:
@@ -113,8 +115,7 @@ def message(findings: list[Finding]) -> str:
         return ""
     depth = max(row.depth for f in known for row in f.details if hasattr(row, "depth"))
     parts = [
-        f"{good} of {len(known)} designs stay within {points(MARGIN)} of the post-activation block's training error,"
-        f" up to {depth} layers"
+        f"{good} of {len(known)} designs stay {NEAR} of the post-activation net's training error, up to {depth} layers"
     ]
     parts += [f"{bad} do{'es' * (bad == 1)} worse"] if bad else []
     rest = len(known) - good - bad

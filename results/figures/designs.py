@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MARKERS = ("o", "s", "D", "*")
 # Smallest error drawn, in percent, on the logarithmic axis; where failed nets stand.
 FLOOR, CEILING, LOST = 0.05, 100.0, 320.0
+# More marks than this have no room for their names: each has the number of its row.
+MOST_NAMES = 10
 _TICKS = [FLOOR, 0.2, 1, 5, 20, 100, LOST]
 _WORDS = ["0.05\nor less", "0.2", "1", "5", "20", "100", "a seed\nfailed"]
 
@@ -37,9 +39,10 @@ def designs(frames: Frames) -> "Figure | None":
     priced = [(row, cell) for row, cell in priced if not cell.empty]
     size = {"width_ratios": (3, 2)} if priced else {}
     figure, axes = canvas(1, 2 if priced else 1, 10.4 if priced else 5.6, 1.2 + 0.24 * len(rows), **size)
-    _errors(axes[0, 0], cells, rows)
+    numbers = {row.net: str(i) for i, row in enumerate(rows, 1)} if len(priced) > MOST_NAMES else {}
+    _errors(axes[0, 0], cells, rows, numbers)
     if priced:
-        _prices(axes[0, 1], priced)
+        _prices(axes[0, 1], priced, numbers)
         at = deepest["depth"].max()
         note(figure, f"Right: mean error at {at} layers against the time of a training step per layer, between the"
              " shallowest and the deepest net measured.")  # fmt: skip
@@ -64,7 +67,7 @@ def _place(cell: dict[str, float]) -> float:
     return LOST if cell["n_failed"] > 0 else max(FLOOR, rounded(100 * cell["train_error_mean"]))
 
 
-def _errors(axes: "Axes", cells: pd.DataFrame, rows: list[Design]) -> None:
+def _errors(axes: "Axes", cells: pd.DataFrame, rows: list[Design], numbers: dict[tuple[str, str], str]) -> None:
     looks, marks = _looks(rows), _markers(sorted(cells["depth"].unique()))
     places = {row.net: y for y, row in enumerate(rows)}
     axes.set_xscale("log")
@@ -82,11 +85,11 @@ def _errors(axes: "Axes", cells: pd.DataFrame, rows: list[Design]) -> None:
     axes.set_xticks(_TICKS, _WORDS)
     axes.minorticks_off()
     axes.set_xlabel("training error (%)")
-    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{_name(row)} {numbers.get(row.net, '')}".strip() for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
-def _prices(axes: "Axes", priced: list[tuple[Design, pd.DataFrame]]) -> None:
+def _prices(axes: "Axes", priced: list[tuple[Design, pd.DataFrame]], numbers: dict[tuple[str, str], str]) -> None:
     looks = _looks([row for row, _ in priced])
     axes.set_yscale("log")
     axes.set_ylim(FLOOR / 1.4, LOST * 1.9)
@@ -103,11 +106,12 @@ def _prices(axes: "Axes", priced: list[tuple[Design, pd.DataFrame]]) -> None:
             facecolors=style.GROUND if lost else look.color, label=reading.FAILED if lost else f"_{_name(row)}",
         )  # fmt: skip
         # Above the mark, and higher where another name stands there.
-        height = np.log10(y) + 0.13
-        while any(abs(height - other) < 0.12 and abs(x - there) < 0.3 * across for there, other in placed):
+        name = numbers.get(row.net, _name(row))
+        height, wide = np.log10(y) + 0.13, 0.012 * len(name) * across
+        while any(abs(height - other) < 0.12 and abs(x - there) < wide for there, other in placed):
             height += 0.12
         placed.append((x, height))
-        axes.text(x, 10**height, _name(row), fontsize=6.5, color=look.color, ha="center", va="center")
+        axes.text(x, 10**height, name, fontsize=6.5, color=look.color, ha="center", va="center")
     axes.set_xlim(min(0.0, min(costs) * 1.1), across)
     axes.set_yticks(_TICKS, [word.replace("\n", " ") for word in _WORDS])
     axes.minorticks_off()

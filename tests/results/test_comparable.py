@@ -102,4 +102,5 @@ def test_another_label_is_no_other_architecture():
         [train_record(trial(), 0.1), train_record(dataclasses.replace(trial(seed=1), architecture=row), 0.1)]
     )
     assert set(found.trials["architecture"]) == {"resnet"}
+    assert set(found.trials["label"]) == {"residual (post-activation)"}  # whichever came first
     assert found.cells["n"].tolist() == [2]

@@ -70,9 +70,7 @@ def test_the_message_counts_residual_designs_only() -> None:
     found = findings({**by_depth, "plain": {**GOOD, 258: None}})
     assert set(found) == {"preact", "skipinit"}
     told = survival.message(list(found.values()))
-    assert told == (
-        "2 of 2 designs stay within 2.0 points of the post-activation block's training error, up to 258 layers"
-    )
+    assert told == ("2 of 2 designs stay within 2 points of the post-activation net's training error, up to 258 layers")
 
 
 POOR: dict[int, float | None] = dict.fromkeys(GOOD, 0.3)
@@ -110,7 +108,7 @@ def test_one_architecture_in_two_layouts_is_two_rows() -> None:
     assert [cell.text for cell in rows["pre-activation"].errors] == ["30.0"] * 3
     assert [cell.text for cell in rows["pre-activation, fully connected"].errors] == ["3.0"] * 3
     assert rows["pre-activation"].verdict.text == "open"  # type: ignore[union-attr]
-    assert rows["pre-activation, fully connected"].verdict.text == "within 2.0 points"  # type: ignore[union-attr]
+    assert rows["pre-activation, fully connected"].verdict.text == "within 2"  # type: ignore[union-attr]
     assert {row.instead for label, row in rows.items() if "post" in label} == {"itself"}
 
 
@@ -131,11 +129,11 @@ def test_a_block_of_ones_own_is_a_row_of_the_pages_table(tmp_path: Path) -> None
     ]  # fmt: skip
     source = judged(studies.load(str(toml)), str(toml), frames(records))
     text = page(source)
-    assert "2 of 2 designs stay within 2.0 points" in text
+    assert "2 of 2 designs stay within 2 points" in text
     table = text[text.index('<table class="matrix designs">') :].partition("</table>")[0]
     rows = {row.partition("</th>")[0]: row for row in re.split(r'<th scope="row"[^>]*>', table)[1:]}
     assert set(rows) == {"own", "post-activation", "SkipInit, no normalisation"}
-    assert "within 2.0 points" in rows["own"]
+    assert "within 2" in rows["own"]
     assert "itself" in rows["post-activation"]
 
 
