@@ -251,9 +251,9 @@ CLAIMS: dict[str, Claim] = {
             OWN_QUESTION,
             "Each design beside the document's block, at equal depth, seeds paired; a fully connected one beside the "
             "fully connected block, where the study has it. Supported: at every depth tried with both, its training "
-            f"error is less than {points(MARGIN)} above that of the block ({_BOUND}). Refuted: at some depth it is more "
-            "than that above (Holm over all designs and depths of the table), or only this design mostly diverges. "
-            f"Where the block itself does not train, only a design that trains to {percent(TRAINED)} is no worse. "
+            f"error is less than {points(MARGIN)} above that of the block ({_BOUND}). Refuted: at some depth it is "
+            "more than that above (Holm over all designs and depths of the table), or only this design mostly diverges."
+            f" Where the block itself does not train, only a design that trains to {percent(TRAINED)} is no worse. "
             f"{_BADLY} {_ONE_RATE} {_TRIED}",
             ("designs",),
             designs.survive,

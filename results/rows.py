@@ -153,8 +153,9 @@ def misfit(row: Mapping[str, object], columns: Mapping[str, str]) -> str:
 
 
 def machine(record: Record, columns: Mapping[str, str]) -> dict[str, object]:
-    """Where it ran, by these columns."""
-    found: Mapping[str, object] = record.environment
+    """Where it ran, by these columns; of the search for its rate, the digest."""
+    told = record.environment.get("search")
+    found: Mapping[str, object] = {**record.environment, "search": told.get("digest") if isinstance(told, dict) else ""}
     return {
         name: any_number(value) if kind != "str" else value if isinstance(value, str) else ""
         for name, kind in columns.items()

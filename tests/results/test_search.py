@@ -36,3 +36,4 @@ def test_a_net_that_diverges_at_every_rate_is_hopeless() -> None:
     (row,) = made_up.frames(searched(diverges=True)).trials.itertuples()
     assert (row.hopeless, row.best_inside) == (True, False)
     assert row.search_seconds > 0
+    assert row.search == "d", "which search it was stands beside the trial"
