@@ -4,6 +4,7 @@ Apart from `figures` for length only; `figures.FIGURES` lists them. Lines are fi
 that the claim is judged on.
 """
 
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from results import lines
 from results.columns import COST_SETTING
 from results.figures import reading, style
 from results.figures.panels import (
+    MOST_PANELS,
     canvas,
     failures,
     labels_of,
@@ -161,19 +163,22 @@ def operators(frames: Frames) -> "Figure | None":
     kinds = list(totals.index[:MOST_KINDS])
     found["what"] = found["what"].where(found["what"].isin(kinds), "the rest")
     kinds += ["the rest"] if (found["what"] == "the rest").any() else []
-    names = list(looks_of(found))
+    every = list(looks_of(found))
+    names = every[:MOST_PANELS]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, axes = canvas(rows, columns, 2.5 * columns + 0.5, 2.3 * rows + 0.7, sharey=True)
     for place, name in zip(axes.flat, names, strict=False):
         _stack(place, found[found["architecture"] == name], kinds)
-        place.set_title(labels_of(found)[name], loc="left", fontsize=8.5)
+        place.set_title(textwrap.fill(labels_of(found)[name], 26), loc="left", fontsize=8.5)
     for place in axes.flat[len(names) :]:
         place.set_axis_off()
     axes[0, 0].set_ylim(0, 100)
     figure.supylabel("share of the time (%)", fontsize=9)
     figure.supxlabel("depth (weighted layers)", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(3, columns + 1))
+    if len(every) > len(names):
+        note(figure, f"{len(every) - len(names)} more networks are in operators.csv.")
     return figure
 
 
