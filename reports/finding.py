@@ -144,6 +144,7 @@ class PlacementRow(ArmRow):
     original: float = _share()
     n: int
     failed: bool
+    holm_p: float = math.nan
     state: str
 
     @property

@@ -38,7 +38,10 @@ def no_worse(claim: str, measure: str, arms: Sequence[tuple[Ladder, Ladder]]) ->
         if reason:
             judged.append(base.but(reason=f"{reason} ({at_steps(mine)})"))
             continue
-        rows = [replace(row, state=_state(mine, original, row.depth, found, next(adjusted))) for found, row in own]
+        rows = [
+            replace(row, holm_p=p, state=_state(mine, original, row.depth, found, p))
+            for (found, row), p in zip(own, adjusted, strict=False)
+        ]
         judged.append(_verdict(base.but(details=tuple(rows)), rows, mine, original))
     return judged
 

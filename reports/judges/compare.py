@@ -66,11 +66,12 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     both = [p for f in differences for p in (f.p_above(MARGIN), _flipped(f).p_above(MARGIN))]
     adjusted = stats.holm(both)
     for i, row in enumerate(rows):
-        apart = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1])) < stats.level(row.n) or row.state == "diverged"
+        p = min(_p(adjusted[2 * i]), _p(adjusted[2 * i + 1]))
+        apart = p < stats.level(row.n) or row.state == "diverged"
         state = _within(differences[i])
         if apart:
             state = "in doubt" if _doubt(original, names[row.subject], row.depth, differences[i]) else "apart"
-        rows[i] = replace(row, state=state)
+        rows[i] = replace(row, holm_p=p, state=state)
     return _alike_verdict(base.but(details=tuple(rows)), rows, original, names, depths)
 
 
