@@ -1,5 +1,6 @@
 """The order of the files: those that take longest come first, or `make test` would end with one process at work."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -25,3 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"tests/conftest.py names what is not there: {', '.join(gone)}")
     rank = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """Each collection of garbage would walk all that was imported, and tests of networks collect often."""
+    gc.collect()
+    gc.freeze()
