@@ -11,7 +11,9 @@ TESTS = Path(__file__).resolve().parent
 LONGEST = (
     "harness/ghost/test_ghost.py", "reports/page/test_browser.py", "bench/test_faults.py", "bench/test_own_process.py",
     "models/test_counts.py", "reports/page/test_in_use.py", "bench/test_cli.py", "bench/plan/test_own.py",
-    "models/test_network.py", "reports/page/test_words.py", "reports/page/test_first.py", "reports/page/test_page.py",
+    "reports/judges/test_failures.py", "reports/judges/test_judges.py", "bench/train/test_compiled.py",
+    "reports/judges/test_planted.py", "models/test_network.py", "reports/page/test_words.py",
+    "reports/page/test_first.py", "reports/page/test_page.py",
     "bench/plan/test_own_reads.py", "test_imports.py", "bench/test_tables.py", "reports/test_any_records.py",
     "bench/test_own_trials.py", "regressions/test_gate.py", "bench/plan/test_own_imports.py",
     "bench/sweep/test_array.py", "regressions/test_as_typed.py", "bench/train/test_graph.py",
