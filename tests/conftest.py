@@ -1,18 +1,28 @@
 """The order of the files: those that take longest come first, or `make test` would end with one process at work."""
 
+import gc
+import sys
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-# Over twenty seconds each. Whole files are given out in this order, then the others as they lie in their folders.
+# Over ten seconds each. Whole files are given out in this order, then the others as they lie in their folders.
 LONGEST = (
-    "harness/ghost/test_ghost.py", "reports/page/test_browser.py", "reports/page/test_in_use.py",
-    "bench/test_own_trials.py", "reports/page/test_page.py", "bench/test_faults.py", "bench/test_cli.py",
-    "bench/test_own_process.py", "bench/test_tables.py", "reports/test_any_records.py", "bench/train/test_graph.py",
-    "test_imports.py", "bench/sweep/test_executors.py", "results/test_files.py", "bench/cost/test_trace.py",
-    "bench/cost/test_measure.py",
+    "harness/ghost/test_ghost.py", "reports/page/test_browser.py", "bench/test_faults.py", "bench/test_own_process.py",
+    "models/test_counts.py", "reports/page/test_in_use.py", "bench/test_cli.py", "bench/plan/test_own.py",
+    "reports/judges/test_failures.py", "reports/judges/test_judges.py", "bench/train/test_compiled.py",
+    "reports/judges/test_planted.py", "models/test_network.py", "reports/page/test_words.py",
+    "reports/page/test_first.py", "reports/page/test_page.py",
+    "bench/plan/test_own_reads.py", "test_imports.py", "bench/test_tables.py", "reports/test_any_records.py",
+    "bench/test_own_trials.py", "regressions/test_gate.py", "bench/plan/test_own_imports.py",
+    "bench/sweep/test_array.py", "regressions/test_as_typed.py", "bench/train/test_graph.py",
+    "bench/sweep/test_executors.py", "results/test_files.py", "bench/cost/test_trace.py", "bench/cost/test_measure.py",
 )  # fmt: skip
+
+# A folder that stands there twice seems to hide itself: each command that is called in this process would look through
+# what is installed, for seconds (`hidden` in bench/first.py).
+sys.path[:] = dict.fromkeys(sys.path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,3 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"tests/conftest.py names what is not there: {', '.join(gone)}")
     rank = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """Each collection of garbage would walk all that was imported, and tests of networks collect often."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """What is frozen is not freed at the end of the process, which some libraries complain of."""
+    gc.unfreeze()

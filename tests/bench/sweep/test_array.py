@@ -70,7 +70,12 @@ def test_the_array_example_runs_every_training_once(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert len(list((tmp_path / "array" / task / "tiny").glob("*.json"))) == 2
-    subprocess.run([*words, "--records", str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [*words, "--executor", "inline", "--records", str(tmp_path / "whole")],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     tables = []
     for folder in (merged(tmp_path), tmp_path / "whole"):
         good, bad = record.load(folder / "tiny")

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 from browsing import Tab
-from made_page import HOSTILE, hostile
-
-from reports.page import render
+from made_page import HOSTILE
 
 pytestmark = pytest.mark.browser
 
@@ -195,9 +193,9 @@ def test_an_injected_script_is_refused(browser: Any, address: str) -> None:
     tab.context.close()
 
 
-def test_hostile_names_run_nothing_and_are_read_as_they_are(browser: Any, tmp_path: Path) -> None:
+def test_hostile_names_run_nothing_and_are_read_as_they_are(browser: Any, hostile_page: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"
-    path.write_text(render.page(hostile()), encoding="utf-8")
+    path.write_text(hostile_page, encoding="utf-8")
     tab = Tab(browser, path.as_uri())
     assert tab.view.evaluate("window.hacked") is None
     shown = tab.view.locator("body").inner_text()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_page import source, usual
+from made_page import source
 from made_up import cost_record, study_records, train_record, trial, write
 
 from bench.store.record import Status
@@ -137,11 +137,6 @@ def test_a_network_stands_with_the_study_that_decides_unless_studies_contradict_
     assert first.of_network([undecided], "preact") is None
     aside = finding("residual-no-harm", "preact, against resnet", SUPPORTED)
     assert first.of_network([undecided, aside], "preact") is None
-
-
-@pytest.fixture(scope="module")
-def made() -> Source:
-    return usual()
 
 
 def test_every_cell_is_a_verdict_and_a_number_of_its_claims_findings(made: Source) -> None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from made_page import HOSTILE, hostile, small, source
+from made_page import HOSTILE, small, source
 from made_up import cost_record, study_records, train_record, trial
 
 from bench.store.record import Record, Status
@@ -157,8 +157,8 @@ def test_a_half_or_broken_study_has_a_page_all_the_same(case: str) -> None:
         assert "ended out_of_memory" in text
 
 
-def test_hostile_names_are_text() -> None:
-    text = render.page(hostile())
+def test_hostile_names_are_text(hostile_page: str) -> None:
+    text = hostile_page
     parsed = Parsed(text)
     kinds = sorted(dict(a).get("type") or "" for tag, a in parsed.tags if tag == "script")
     assert kinds == ["", "application/json"], "one that runs, and one that is data"
