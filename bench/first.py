@@ -39,7 +39,7 @@ def hidden(path: list[str]) -> str:
     Returns:
         The first such file and the module; empty where there is none.
     """
-    path = [os.path.abspath(place) for place in path]
+    path = list(dict.fromkeys(map(os.path.abspath, path)))
     own = os.path.dirname(os.__file__)
     mine = path[: path.index(own)] if own in path else []
     for i, place in enumerate(mine):

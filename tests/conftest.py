@@ -1,7 +1,6 @@
 """The order of the files: those that take longest come first, or `make test` would end with one process at work."""
 
 import gc
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,6 @@ LONGEST = (
     "bench/sweep/test_array.py", "regressions/test_as_typed.py", "bench/train/test_graph.py",
     "bench/sweep/test_executors.py", "results/test_files.py", "bench/cost/test_trace.py", "bench/cost/test_measure.py",
 )  # fmt: skip
-
-# A folder that stands there twice seems to hide itself: each command that is called in this process would look through
-# what is installed, for seconds (`hidden` in bench/first.py).
-sys.path[:] = dict.fromkeys(sys.path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

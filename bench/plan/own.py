@@ -76,12 +76,12 @@ def check(row: Architecture) -> set[Path]:
     module = row.factory.partition(":")[0]
     importlib.invalidate_caches()
     found = _beside_the_suite(row.code, module) or _source(module)
+    if found and foreign(found[1]):  # a package may have a thousand files to digest
+        _not_taken(row, found[1])
     now = _digest(module, *found) if found else ""
     if found is None or now != row.code:
-        for place in map(Path, sys.path):
-            meant = file_of(place, module)
-            if found and meant and meant != found[1] and _digest(module, place, meant) == row.code:
-                raise ValueError(_taken(found[1], meant))
+        if found:
+            _not_taken(row, found[1])
         where = found[1] if found else f"module {module}"
         raise ValueError(f"{where} is not what it was when the study was read: run the study again")
     place, path = found
@@ -102,6 +102,15 @@ def check(row: Architecture) -> set[Path]:
     if theirs:
         enter(place, module, covered)
     return covered
+
+
+def _not_taken(row: Architecture, found: Path) -> None:
+    """Raises a ValueError where the row's digest is of another file, of which `found` has the name."""
+    module = row.factory.partition(":")[0]
+    for place in map(Path, sys.path):
+        meant = file_of(place, module)
+        if meant and meant != found and _digest(module, place, meant) == row.code:
+            raise ValueError(_taken(found, meant))
 
 
 # Said of a module that `uncovered` finds.
@@ -160,6 +169,7 @@ def _helpers(module: str, path: Path, place: Path) -> dict[Path, Path]:
     """The files that run with a module's own: imported, directly or not, and the user's; by their relative names."""
     package = place / module.partition(".")[0]
     found: dict[Path, Path] = {}
+    known = {path}
     # Importing a.b.c runs a and a.b first, for the module itself too.
     waiting = [(place, module), *_imported(path, place)]
     while waiting:
@@ -171,11 +181,12 @@ def _helpers(module: str, path: Path, place: Path) -> dict[Path, Path]:
             start = elsewhere[0] if (elsewhere := _source(parts[0])) else place
         for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
             helper = file_of(start, name)
-            if not helper or helper == path or helper in found.values():
+            if not helper or helper in known:
                 continue
             if helper.is_relative_to(package) or not foreign(helper):
                 root = place if helper.is_relative_to(place) else start
                 found[helper.relative_to(root)] = helper
+                known.add(helper)
                 waiting += _imported(helper, place)
     return found
 

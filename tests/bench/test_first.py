@@ -76,6 +76,12 @@ def test_what_hides_nothing_is_nobodys_business(tmp_path: Path) -> None:
         os.chdir(here)
 
 
+def test_a_folder_that_stands_twice_does_not_hide_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with PYTHONPATH=. in the checkout. Else every command would look through all packages, for seconds."""
+    monkeypatch.setattr(first, "_packages", lambda: pytest.fail("looked for packages"))
+    assert first.hidden([str(ROOT), "", str(ROOT), os.path.dirname(os.__file__), *sys.path]) == ""
+
+
 def test_every_module_that_a_run_loads_is_known(tmp_path: Path) -> None:
     """By name, in a process that has loaded all that a run, its tables and its page load; but for parts of packages
     that are loaded under a name of their own."""

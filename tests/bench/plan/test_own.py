@@ -227,7 +227,7 @@ def test_a_file_of_the_same_name_in_the_working_folder_is_not_run_instead(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["models", "bench", "results", "test", "random", "typing_extensions"])
+@pytest.mark.parametrize("name", ["models", "bench", "results", "test", "random", "torch"])
 def test_names_that_are_taken_are_refused_with_that_reason(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.py").write_text(WHOLE.format(name="net"))
     done = started(tmp_path, tmp_path / "elsewhere", name)

@@ -11,8 +11,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from bench.probes.table import PROBES
-from models.layouts import LAYOUTS
-from models.spec import ARCHITECTURES, Architecture
+from models.spec import ARCHITECTURES
 from tests.harness.ghost.build import build, hindrance
 from tests.harness.ghost.stage import Stage
 
@@ -39,25 +38,13 @@ def check_captured(rows: dict[str, Any], names: list[str], execution: str) -> No
         assert row["beside"] <= 4 * row["replayed"], name
 
 
-def layout_of(row: Architecture) -> str:
-    """That which an architecture is for: its blocks as convolutions, or of vectors, or of tokens."""
-    if row.placement in LAYOUTS["transformer"].placements:
-        return "transformer"
-    return "dense-four" if row.name == "dense-swish" else "four-stage"
-
-
 @pytest.mark.parametrize(("precision", "execution"), [("fp32", "graph+exact"), ("tf32", "graph")])
 def test_every_architecture_is_captured_as_the_eager_step_launches_it(
     play: Play, precision: str, execution: str
 ) -> None:
     """A whole batch and a partial one; and replays wait for nothing."""
-    by_layout: dict[str, list[str]] = {}
-    for name, row in ARCHITECTURES.items():
-        by_layout.setdefault(layout_of(row), []).append(name)
-    assert set(by_layout) == {"four-stage", "dense-four", "transformer"}
-    for layout, names in by_layout.items():
-        fields = {"precision": precision, "drop_last": False, "layout": layout}
-        check_captured(play("captures", fields, names), names, execution)
+    names = list(ARCHITECTURES)
+    check_captured(play("captures", {"precision": precision, "drop_last": False}, names), names, execution)
 
 
 @pytest.mark.parametrize(
