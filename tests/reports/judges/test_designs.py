@@ -112,6 +112,18 @@ def test_one_architecture_in_two_layouts_is_two_rows() -> None:
     assert {row.instead for label, row in rows.items() if "post" in label} == {"itself"}
 
 
+def test_a_verdict_reached_with_fewer_seeds_stands_in_the_table() -> None:
+    records = study({"resnet": dict(GOOD), "preact": dict(GOOD)}, "designs", seeds=range(5))
+    source = judged(studies.load("designs"), "designs", frames(records))
+    (finding,) = source.findings[CLAIM]
+    assert "decided at 3 of 5 seeds" in finding.reason
+    rows = survival.table(source, verdicts.judged_here(source.study, source.findings)).rows
+    assert {row.label: row.verdict and row.verdict.text for row in rows} == {
+        "post-activation": None,
+        "pre-activation": "within 2",
+    }
+
+
 def test_a_block_of_ones_own_is_a_row_of_the_pages_table(tmp_path: Path) -> None:
     """One TOML is all that it takes: see CONTRIBUTING, "Try your own block"."""
     (tmp_path / "mine.py").write_text("from torch import nn\n\n\ndef own(in_channels, out_channels, stride):\n"
