@@ -151,10 +151,10 @@ def patches(layout: str, image: tuple[int, int, int]) -> tuple[int, int]:
     _, height, width = image
     side = max(1, 2 ** (min(height, width).bit_length() - 1) // 4)
     if height % side or width % side:
-        near = " or ".join(str(s) for s in (8, 16, 28, 32, 64, 96, 224) if s >= min(height, width)) or "224"
+        near = next((usual for usual in (8, 16, 28, 32, 64, 96, 224) if usual >= min(height, width)), 224)
         raise ValueError(
             f"layout {layout!r} cuts images into patches of {side}x{side} pixels, and {height}x{width} is no whole"
-            f" number of them: resize the images (resize = {near.split(' or ')[0]})"
+            f" number of them: resize the images (resize = {near})"
         )
     return side, (height // side) * (width // side)
 
