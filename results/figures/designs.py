@@ -20,7 +20,7 @@ MARKERS = ("o", "s", "D", "*")
 # Smallest error drawn, in percent, on the logarithmic axis; where failed nets stand.
 FLOOR, CEILING, LOST = 0.05, 100.0, 320.0
 # More marks than this have no room for their names: each has the number of its row.
-MOST_NAMES = 10
+MOST_NAMES = 6
 _TICKS = [FLOOR, 0.2, 1, 5, 20, 100, LOST]
 _WORDS = ["0.05\nor less", "0.2", "1", "5", "20", "100", "a seed\nfailed"]
 

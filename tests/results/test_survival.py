@@ -73,7 +73,7 @@ def test_only_a_study_of_many_designs_beside_the_block_is_one():
 def test_the_figure_draws_every_design_and_its_failures():
     figure = drawn(frames(records()))
     assert figure is not None
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()][-1] == "plain"
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()][-1] == "plain 8", "so many have numbers"
     lines = reading.table(figure).splitlines()
     marks = [line for line in lines if ",mark," in line or ",failed," in line]
     # Left: every design at three depths; right: at the deepest, against its cost.
