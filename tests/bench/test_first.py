@@ -97,8 +97,14 @@ def test_every_module_that_a_run_loads_is_known(tmp_path: Path) -> None:
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
-# As whoever started these tests may ignore the signal, which a shell does for what it runs in the background.
-HOLD = ["env", "--default-signal=INT", "--block-signal=INT"]
+HOLD = ["env", "--block-signal=INT"]
+
+
+def _heeded() -> None:
+    """A shell has what it runs in the background ignore Ctrl-C, these tests too, and then it would be lost."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 HOLDS = subprocess.run([*HOLD, "true"], check=False, capture_output=True).returncode == 0
 
 
@@ -107,7 +113,9 @@ HOLDS = subprocess.run([*HOLD, "true"], check=False, capture_output=True).return
 def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback_where_make_has_it_wait(module: str) -> None:
     for wait in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08):
         words = [*HOLD, sys.executable, "-m", module, "--help"]
-        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_heeded
+        ) as process:
             time.sleep(wait)
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
