@@ -71,6 +71,11 @@ def study_of(frames: Frames) -> str:
     return str(counts.idxmax()) if len(counts) and counts.max() > LEAST_DESIGNS else ""
 
 
+def cells_of(cells: pd.DataFrame, row: Design) -> pd.DataFrame:
+    """A design's rows of `Frames.cells`."""
+    return cells[(cells["architecture"] == row.architecture) & (cells["layout"] == row.layout)]
+
+
 def ranked(rows: list[Design], cells: pd.DataFrame) -> list[Design]:
     """The designs by their mean training error at the deepest common depth, best first, failed nets last."""
     deepest = cells[cells["depth"] == max((row.depth for row in rows), default=0)].set_index(NET)

@@ -78,8 +78,7 @@ def _instead(row: Design) -> str:
 
 
 def _error(cells: pd.DataFrame, row: Design, depth: int) -> ErrorCell:
-    found = cells[(cells["architecture"] == row.architecture) & (cells["layout"] == row.layout)]
-    found = found[found["depth"] == depth]
+    found = survival.cells_of(cells[cells["depth"] == depth], row)
     if found.empty:
         return ErrorCell("not run")
     cell = found.iloc[0]

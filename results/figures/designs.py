@@ -35,7 +35,7 @@ def designs(frames: Frames) -> "Figure | None":
     cells = frames.cells[frames.cells["study"] == study]
     rows = survival.ranked(rows, cells)
     deepest = cells[cells["depth"] == cells["depth"].max()]
-    priced = [(row, _cell(deepest, row)) for row in rows if np.isfinite(row.ms_per_layer)]
+    priced = [(row, survival.cells_of(deepest, row)) for row in rows if np.isfinite(row.ms_per_layer)]
     priced = [(row, cell) for row, cell in priced if not cell.empty]
     size = {"width_ratios": (3, 2)} if priced else {}
     figure, axes = canvas(1, 2 if priced else 1, 10.4 if priced else 5.6, 1.2 + 0.24 * len(rows), **size)
@@ -48,10 +48,6 @@ def designs(frames: Frames) -> "Figure | None":
              " shallowest and the deepest net measured.")  # fmt: skip
     _key(figure, sorted(cells["depth"].unique()))
     return figure
-
-
-def _cell(cells: pd.DataFrame, row: Design) -> pd.DataFrame:
-    return cells[(cells["architecture"] == row.architecture) & (cells["layout"] == row.layout)]
 
 
 def _name(row: Design) -> str:

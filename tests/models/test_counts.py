@@ -153,7 +153,7 @@ def test_depth_is_the_number_of_weighted_layers(name: str, layout: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "layout", "depth"),
-    [("plain", "four-stage", 1002), ("preact", "cifar-bottleneck", 1001), ("resnet", "four-stage", 4_002)],
+    [("plain", "four-stage", 1002), ("preact", "cifar-bottleneck", 1001), ("resnet", "four-stage", 10_002)],
 )
 def test_a_thousand_layers_are_a_thousand(name: str, layout: str, depth: int) -> None:
     assert depth_of(made(name, layout, depth, 2)) == depth
