@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
-from reports.sources import gather
+from reports.sources import gather, studied
 from results.command import ready, width
 
 if TYPE_CHECKING:
@@ -68,36 +68,48 @@ def report(
         return
     if not study:
         raise ValueError("name a study, or say --published")
-    source = gather(study, Path(records))
-    # Only now: what misses is told by what `gather` loads first.
-    from reports.page import data
-    from results.made import Made, fingerprint
-
     if as_json:
-        print(data.as_json(source))
+        from reports.page import data
+
+        print(data.as_json(gather(study, Path(records))))
         return
     if seeds_wanted:
         from reports.wanted import options, wanted
 
-        trials, why = wanted(source)
+        trials, why = wanted(gather(study, Path(records)))
         print("\n".join(why), file=sys.stderr)
         print(options(trials))
         return
-    target = Path(html) / f"{source.study.name}.html"
-    folders = [Path(records) / name for name in source.study.parts]
-    stamp = target.with_name(f".{source.study.name}.made.json")
-    before = Made(stamp, fingerprint(source.study, source.recipe, folders, source.argument))
-    if before.said() is None:
-        write_page(source, target)
-        before.remember([target, *data.save(source, Path(out) / source.study.name)])
-    print_verdicts(source)
+    target, verdicts = paged(study, Path(records), Path(html), Path(out))
+    print_verdicts(verdicts)
     print(f"report: {target}")
     if next_steps:
-        for line in closing(source, target, started):
+        for line in closing(study, target, started):
             print(line)
 
 
-def closing(source: "Source", target: Path, started: float) -> list[str]:
+def paged(study: str, records: Path, html: Path, out: Path) -> "tuple[Path, list[str]]":
+    """The page of a study, made where anything changed since it was made last, and its `verdict_lines`."""
+    from results.made import Made, fingerprint
+
+    found, recipe = studied(study)
+    target = html / f"{found.name}.html"
+    stamp = target.with_name(f".{found.name}.made.json")
+    folders = [records / name for name in found.parts]
+    before = Made(stamp, fingerprint(found, recipe, folders, study, width(least=20)))
+    said = before.said()
+    if said is None:
+        source = gather(study, records)
+        # Only now: what misses is told by what `gather` loads first.
+        from reports.page import data
+
+        write_page(source, target)
+        said = verdict_lines(source)
+        before.remember([target, *data.save(source, out / found.name)], said)
+    return target, said
+
+
+def closing(study: str, target: Path, started: float) -> list[str]:
     """How `make ablation` ends: time taken, the page as a link, and what to type next."""
     import shlex
     import time
@@ -106,7 +118,7 @@ def closing(source: "Source", target: Path, started: float) -> list[str]:
     if started:
         taken = max(0, round(time.time() - started))
         lines.append(f"took {taken // 60} min {taken % 60} s" if taken >= 60 else f"took {taken} s")
-    study = shlex.quote(source.argument)
+    study = shlex.quote(study)
     return [
         *lines,
         f"open {target.resolve().as_uri()}",
@@ -169,20 +181,20 @@ def published_pages() -> list[tuple[str, str, Path]]:
     return pages
 
 
-def print_verdicts(source: "Source") -> None:
-    """The verdicts, a finding a network: its number in the first line, why below it, no word broken."""
-    import textwrap
+def verdict_lines(source: "Source") -> list[str]:
+    """The verdicts, a finding per network: its number in the first line, why below it, no word broken.
 
-    from rich.console import Console
-    from rich.text import Text
+    Each line begins with its colour and a tab.
+    """
+    import textwrap
 
     from reports.page import first, verdicts
     from reports.page.inline import visible
     from reports.page.words import sentence
 
     wide = width(least=20)
-    console = Console(width=wide, highlight=False, emoji=False, soft_wrap=True)
     colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+    said = []
     names = verdicts.labels(source.frames)
     judged, more = verdicts.judged_here(source.study, source.findings), 0
     for claim, findings in judged:
@@ -193,14 +205,26 @@ def print_verdicts(source: "Source") -> None:
             about = f"{claim.id}, {first.called(finding.subject, names)}"
             head = f"{view.symbol} {view.verdict}  {about}{': ' if view.effect else ''}{view.effect}"
             lines = textwrap.wrap(visible(head), wide, subsequent_indent="  ", break_on_hyphens=False)
-            console.print(Text("\n".join(lines), style=colors[view.verdict]))
-            said = (view.reason, view.beside, sentence(finding.failures))
-            why = textwrap.wrap(visible(" ".join(filter(None, said))), wide - 2, break_on_hyphens=False)
-            print(textwrap.indent("\n".join(why), "  "))
+            said += [f"{colors[view.verdict]}\t{line}" for line in lines]
+            reasons = (view.reason, view.beside, sentence(finding.failures))
+            why = textwrap.wrap(visible(" ".join(filter(None, reasons))), wide - 2, break_on_hyphens=False)
+            said += [f"\t  {line}" for line in why]
     if not judged:
-        print("No claim can be judged from these records.")
+        said.append("\tNo claim can be judged from these records.")
     elif more:
-        print(f"{more} more findings, at other settings and on other measures, are on the page.")
+        said.append(f"\t{more} more findings, at other settings and on other measures, are on the page.")
+    return said
+
+
+def print_verdicts(lines: "Sequence[str]") -> None:
+    """Prints `verdict_lines`."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    for line in lines:
+        color, _, words = line.partition("\t")
+        console.print(Text(words, style=color))
 
 
 if __name__ == "__main__":

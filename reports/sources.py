@@ -26,6 +26,14 @@ def gather(study: str, records: Path, machine: str = "") -> "Source":
     return judged(found, study, loaded(found, study, [records / name / machine for name in found.parts]))
 
 
+def studied(study: str) -> "tuple[Study, str]":
+    """The study of that name or path, and the text of its file; raises as `gather` does, but for unknown claims."""
+    from bench.plan import study as studies
+
+    path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
+    return studies.load(study), path.read_text(encoding="utf-8-sig")
+
+
 def asked(study: str) -> "Study":
     """The study of that name or path; raises as `gather` does."""
     from bench.plan import study as studies
@@ -41,9 +49,7 @@ def asked(study: str) -> "Study":
 
 def judged(found: "Study", study: str, frames: "Frames") -> "Source":
     """A study and the frames of its records, judged."""
-    from bench.plan import study as studies
     from reports.claims import judge
     from reports.page.context import Source
 
-    path = Path(study) if study.endswith(".toml") else studies.STUDIES / f"{study}.toml"
-    return Source(found, study, path.read_text(encoding="utf-8-sig"), frames, judge(frames))
+    return Source(found, study, studied(study)[1], frames, judge(frames))

@@ -79,7 +79,7 @@ def test_no_letter_of_a_verdict_is_cut_off_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     found = source(small())
-    command_line.print_verdicts(found)
+    command_line.print_verdicts(command_line.verdict_lines(found))
     shown = "".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out).split())
     for claim, (headline, *_) in verdicts.judged_here(found.study, found.findings):
         view = verdicts.finding_view(headline, verdicts.labels(found.frames), found.study.name)

@@ -90,7 +90,7 @@ def test_a_page_is_made_once_and_its_verdicts_are_always_told(
     page = tmp_path / "pages" / "mine.html"
     content = page.read_bytes()
     with monkeypatch.context() as never:
-        never.setattr(reporting, "write_page", lambda *_: pytest.fail("nothing changed"))
+        never.setattr(reporting, "gather", lambda *_: pytest.fail("nothing changed"))
         assert again(of="pages") == first
     page.write_text("edited")
     again(of="pages")

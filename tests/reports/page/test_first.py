@@ -187,7 +187,7 @@ def test_the_main_figure_of_a_study_of_studies_shows_the_study_that_decides() ->
 
 
 def test_the_command_ends_with_the_time_a_link_and_what_to_type_next(tmp_path: Path) -> None:
-    lines = command_line.closing(source([]), tmp_path / "a page.html", time.time() - 125)
+    lines = command_line.closing("made-up", tmp_path / "a page.html", time.time() - 125)
     assert re.fullmatch(r"took 2 min \d s", lines[0])
     assert lines[1] == f"open {tmp_path.as_uri()}/a%20page.html"
     assert "make show STUDY=made-up" in lines[2]
