@@ -54,7 +54,18 @@ def table(source: Source, judged: list[tuple[Claim, list[Finding]]]) -> Survival
         )
         for row in survival.ranked(designs, cells)
     ]
-    return Survival(rows, depths, claim, designs[0].depth, survival.REACHED, _learning(cells), _key())
+    learning, at = _learning(cells), designs[0].depth
+    return Survival(rows, depths, claim, at, survival.REACHED, learning, _key(), _against(designs))
+
+
+def _against(designs: list[Design]) -> str:
+    """What each design is held against, where the study has the original in several forms; ends with a blank."""
+    if not any(row.connected for row in designs if row.architecture == ORIGINAL):
+        return ""
+    return (
+        "Fully connected designs are held against the fully connected post-activation net, all others against the"
+        " convolutional one. "
+    )
 
 
 def _key() -> list[Pill]:
@@ -106,17 +117,24 @@ def _verdict(row: Design, findings: list[Finding], labels: dict[str, str]) -> Pi
     )
 
 
+def _deepest(finding: Finding) -> int:
+    return max(int(row.depth) for row in finding.details if hasattr(row, "depth"))
+
+
 def message(findings: list[Finding]) -> str:
     """What the table says in a sentence; empty where nothing is decided."""
     known = [f for f in findings if f.details]
-    good = sum(f.verdict == Verdict.SUPPORTED for f in known)
+    depths = [_deepest(f) for f in known if f.verdict == Verdict.SUPPORTED]
+    good = len(depths)
     bad = sum(f.verdict == Verdict.REFUTED for f in known)
     if not good and not bad:
         return ""
-    depth = max(row.depth for f in known for row in f.details if hasattr(row, "depth"))
-    parts = [
-        f"{good} of {len(known)} designs stay {NEAR} of the post-activation net's training error, up to {depth} layers"
-    ]
+    all_to = min(depths, default=max(map(_deepest, known)))
+    stay = f"{good} of {len(known)} designs stay {NEAR} of the post-activation net's training error"
+    stay += f", up to {all_to} layers"
+    if more := sum(depth > all_to for depth in depths):
+        stay += f" ({more} of them up to {max(depths)})"
+    parts = [stay]
     parts += [f"{bad} do{'es' * (bad == 1)} worse"] if bad else []
     rest = len(known) - good - bad
     parts += [f"{rest} {'is' if rest == 1 else 'are'} open"] if rest else []

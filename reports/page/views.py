@@ -194,7 +194,7 @@ class DesignRow:
 class Survival:
     """Designs side by side; `at`: the depth that the steps to an error of `reached` are of; `learning`: a note.
 
-    `key`: what each verdict is called here.
+    `key`: what each verdict is called here; `against`: what each is held against, where that is not plain.
     """
 
     rows: list[DesignRow] = field(default_factory=list)
@@ -204,3 +204,4 @@ class Survival:
     reached: float = 0.0
     learning: str = ""
     key: list[Pill] = field(default_factory=list)
+    against: str = ""

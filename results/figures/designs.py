@@ -1,6 +1,6 @@
 """The figure of designs side by side: each one's error at every depth, and that of the deepest against its cost."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +58,16 @@ def _looks(rows: list[Design]) -> dict[str, style.Style]:
     return style.styles({row.architecture for row in rows})
 
 
-def _place(cell: dict[str, float]) -> float:
+def _place(cell: dict[str, Any]) -> float:
     """Where a mean error stands on the axis of errors, in percent."""
     return LOST if cell["n_failed"] > 0 else max(FLOOR, rounded(100 * cell["train_error_mean"]))
+
+
+def _told(row: Design, cell: dict[str, Any]) -> reading.Row:
+    """What a mark says: design and depth, and its error where it has one."""
+    lost = cell["n_failed"] > 0
+    name, error = f"{_name(row)}, {cell['depth']} layers", "" if lost else float(100 * cell["train_error_mean"])
+    return reading.Row("", name, "failed" if lost else "mark", "", error, "", "training error (%)")
 
 
 def _errors(axes: "Axes", cells: pd.DataFrame, rows: list[Design], numbers: dict[tuple[str, str], str]) -> None:
@@ -73,11 +80,11 @@ def _errors(axes: "Axes", cells: pd.DataFrame, rows: list[Design], numbers: dict
         look, y = looks[cell["architecture"]], places[tuple(cell[name] for name in NET)]
         lost = cell["n_failed"] > 0
         size = 70 if marks[cell["depth"]] == "*" else 30
-        axes.scatter(
+        lot = axes.scatter(
             [_place(cell)], [y], marker=marks[cell["depth"]], s=size, linewidths=0.9, zorder=3, edgecolors=look.color,
             facecolors=style.GROUND if lost else look.color, alpha=None if lost else 0.85,
-            label=reading.FAILED if lost else f"_{cell['depth']} layers",
         )  # fmt: skip
+        reading.tell(lot, _told(rows[y], cell))
     axes.set_xticks(_TICKS, _WORDS)
     axes.minorticks_off()
     axes.set_xlabel("training error (%)")
@@ -97,10 +104,11 @@ def _prices(axes: "Axes", priced: list[tuple[Design, pd.DataFrame]], numbers: di
         first = cell.iloc[0].to_dict()
         look, lost = looks[row.architecture], first["n_failed"] > 0
         x, y = rounded(row.ms_per_layer), _place(first)
-        axes.scatter(
+        lot = axes.scatter(
             [x], [y], marker=look.marker, s=34, linewidths=0.9, zorder=3, edgecolors=look.color,
-            facecolors=style.GROUND if lost else look.color, label=reading.FAILED if lost else f"_{_name(row)}",
+            facecolors=style.GROUND if lost else look.color,
         )  # fmt: skip
+        reading.tell(lot, _told(row, first)._replace(x=x, x_is="time per layer (ms)"))
         # Above the mark, and higher where another name stands there.
         name = numbers.get(row.net, _name(row))
         height, wide = np.log10(y) + 0.13, 0.012 * len(name) * across

@@ -35,7 +35,7 @@ def through_blocks(network: Network, x: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", ["rezero-bn", "skipinit", "fixup", "resnet-zero", "preact-zero"])
 def test_a_net_that_starts_at_the_identity_is_its_shortcuts(name: str) -> None:
-    """ReZero, equation 1; SkipInit, section 4; Fixup, rule 1: every branch gives zero at the start."""
+    """ReZero, equation 1; SkipInit; Fixup, rule 1: every branch gives zero at the start."""
     network = net(name)
     x = network.stem(images())
     for block, got in zip(network.blocks, through_blocks(network, images())[1:], strict=True):
@@ -61,24 +61,40 @@ def test_after_one_step_of_the_gains_the_branches_learn(name: str) -> None:
                 gain.weight -= 0.1 * gain.weight.grad
 
 
-@pytest.mark.parametrize(("name", "per_block", "elsewhere"), [
-    # Beside resnet's: BatchNorm has 2 per channel. ReZero: a gain a block. The others have no normalisation.
-    ("rezero-bn", 1, 0),
-    ("skipinit", 1, 0),
-    ("fixup", 5, 2),
+WIDTHS = [WIDTH << stage for stage in range(4)]
+STEPS = list(zip([WIDTH, *WIDTHS[:-1]], WIDTHS, strict=True))  # channels into a stage, and in it
+CONVS = 2 * BLOCKS // 4  # of a stage
+KERNELS = 9 * WIDTH + sum(9 * old * new + (CONVS - 1) * 9 * new * new for old, new in STEPS)
+HEAD = WIDTHS[-1] * 10 + 10
+# Channels that norms see, over the net: after each convolution; or before each in a block, and before the head (the
+# stem's norm is that of the first block).
+AFTER = WIDTH + sum(CONVS * new for new in WIDTHS)
+BEFORE = sum(old + (CONVS - 1) * new for old, new in STEPS) + WIDTHS[-1]
+ENDS = sum(BLOCKS // 4 * new for new in WIDTHS)  # outputs of all branches
+
+
+@pytest.mark.parametrize(("name", "beside"), [
+    # What there is beside kernels and head. BatchNorm, LayerNorm and group normalisation have two numbers per channel.
+    ("resnet-zero", 2 * AFTER),
+    ("stochastic-depth", 2 * AFTER),
+    ("rezero-bn", 2 * AFTER + BLOCKS),  # Bachlechner et al. 2020: one number per branch
+    ("preact-zero", 2 * BEFORE),
+    ("preact-sqrt", 2 * BEFORE),
+    ("preact-depth", 2 * BEFORE),
+    ("preact-layer", 2 * BEFORE),
+    ("preact-group", 2 * BEFORE),
+    ("preact-rms", BEFORE),  # Zhang and Sennrich 2019: a gain, no bias
+    ("layerscale", 2 * BEFORE + ENDS),  # Touvron et al. 2021: one number per channel of a branch
+    ("preact-none", AFTER),  # each convolution's bias
+    ("skipinit", AFTER + BLOCKS),  # De and Smith 2020: one number per branch
+    ("fixup", 5 * BLOCKS + 2),  # four biases and a gain per block, one after the stem, one before the head
+    ("highway", AFTER + KERNELS - 9 * WIDTH + AFTER - WIDTH),  # a gate per layer, of the layer's size
+    ("hyper", 2 * BEFORE + BLOCKS * (STREAMS + STREAMS + STREAMS**2)),  # to read, to write, to mix
+    ("mhc", 2 * BEFORE + BLOCKS * (STREAMS + STREAMS + STREAMS**2)),
 ])  # fmt: skip
-def test_parameters_of_scalar_designs(name: str, per_block: int, elsewhere: int) -> None:
-    """Fixup: four biases and a gain per block, a bias after the stem and one before the head (its authors' code)."""
-    widths = [WIDTH << stage for stage in range(4)]
-    kernels, before = 9 * WIDTH, WIDTH
-    for width in widths:
-        kernels += 9 * before * width + (2 * BLOCKS // 4 - 1) * 9 * width * width
-        before = width
-    head = widths[-1] * 10 + 10
-    per_channel = {"rezero-bn": 2, "skipinit": 1, "fixup": 0}[name]  # BatchNorm's two, or a convolution's bias
-    channels = WIDTH + sum(2 * BLOCKS // 4 * width for width in widths)
-    expected = kernels + head + per_channel * channels + per_block * BLOCKS + elsewhere
-    assert sum(p.numel() for p in net(name).parameters()) == expected
+def test_parameters_of_each_design(name: str, beside: int) -> None:
+    """By formula, from what the papers add to the plain sum."""
+    assert sum(p.numel() for p in net(name).parameters()) == KERNELS + HEAD + beside
 
 
 def test_fixup_scales_the_first_convolution_and_its_head_is_zero() -> None:

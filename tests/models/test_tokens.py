@@ -152,7 +152,7 @@ def test_a_convolutional_row_is_refused_as_a_transformer_with_those_that_fit() -
 
 
 def test_the_four_layer_dense_block_is_its_papers() -> None:
-    """Wang et al. 2025, section 3.2: four times linear, LayerNorm, Swish; then the input is added, and nothing more."""
+    """Wang et al. 2025, figure 2: four times linear, LayerNorm, Swish; then the input is added, and nothing more."""
     network = made("dense-swish", layout="dense-four")
     for block in disturbed(network):
         x = y = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(3))

@@ -16,6 +16,7 @@ from reports.page import survival, verdicts
 from reports.page.render import page
 from reports.sources import judged
 
+ROOT = Path(__file__).resolve().parents[3]
 GOOD = {18: 0.03, 66: 0.03, 258: 0.03}
 BAD = {depth: RISING[depth] for depth in GOOD}
 
@@ -71,6 +72,12 @@ def test_the_message_counts_residual_designs_only() -> None:
     assert set(found) == {"preact", "skipinit"}
     told = survival.message(list(found.values()))
     assert told == ("2 of 2 designs stay within 2 points of the post-activation net's training error, up to 258 layers")
+
+
+def test_the_message_says_how_many_were_tried_deeper() -> None:
+    deep: dict[int, float | None] = {**GOOD, 1002: 0.03}
+    found = findings({"resnet": deep, "preact": deep, "skipinit": dict(GOOD)})
+    assert "up to 258 layers (1 of them up to 1002)" in survival.message(list(found.values()))
 
 
 POOR: dict[int, float | None] = dict.fromkeys(GOOD, 0.3)
@@ -129,22 +136,20 @@ def test_a_block_of_ones_own_is_a_row_of_the_pages_table(tmp_path: Path) -> None
     (tmp_path / "mine.py").write_text("from torch import nn\n\n\ndef own(in_channels, out_channels, stride):\n"
                                       "    return nn.Conv2d(in_channels, out_channels, 3, stride, 1)\n")  # fmt: skip
     toml = tmp_path / "table.toml"
-    toml.write_text(
-        'title = "Mine"\nclaims = ["designs-survive"]\narchitecture = ["mine:own", "resnet", "skipinit"]\n'
-        'layout = "four-stage"\ndepth = [18, 66, 258]\nseed = [0, 1, 2]\ndataset = "digits"\nlr = 0.01\n'
-    )
-    records = study({name: dict(GOOD) for name in ("resnet", "skipinit", "preact")}, "table")
+    recipe = (ROOT / "CONTRIBUTING.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    toml.write_text(recipe.replace("rezero:rezero", "mine:own").replace('"tuned"', "0.01"))
+    records = study({name: dict(GOOD) for name in ("resnet", "rezero-bn", "preact", "skipinit")}, "table")
     own = architecture("mine:own")
     records = [
         dataclasses.replace(r, trial=dataclasses.replace(r.trial, architecture=own))
-        if r.trial.architecture.name == "preact" else r for r in records
+        if r.trial.architecture.name == "skipinit" else r for r in records
     ]  # fmt: skip
     source = judged(studies.load(str(toml)), str(toml), frames(records))
     text = page(source)
-    assert "2 of 2 designs stay within 2 points" in text
+    assert "3 of 3 designs stay within 2 points" in text
     table = text[text.index('<table class="matrix designs">') :].partition("</table>")[0]
     rows = {row.partition("</th>")[0]: row for row in re.split(r'<th scope="row"[^>]*>', table)[1:]}
-    assert set(rows) == {"own", "post-activation", "SkipInit, no normalisation"}
+    assert set(rows) == {"own", "post-activation", "pre-activation", "ReZero, BatchNorm kept"}
     assert "within 2" in rows["own"]
     assert "itself" in rows["post-activation"]
 
