@@ -13,6 +13,8 @@ from models.layouts import LAYOUTS
 from results import search
 from results.tables import Frames
 
+# Step times are noisy where their quartiles lie further apart than this share of them.
+NOISE = 0.10
 # A net has begun to learn its training set when its running error over an epoch is at most this.
 REACHED = 0.05
 MIB = 2**20
@@ -128,6 +130,14 @@ def _steps(epochs: pd.DataFrame, trials: pd.DataFrame) -> float:
         there = (rows["train_error"] <= REACHED).to_numpy()
         soonest.append(float(rows["steps"].to_numpy()[there.argmax()]) if there.any() else math.inf)
     return sorted(soonest)[len(soonest) // 2]
+
+
+def noise(cost: pd.DataFrame) -> str:
+    """How many of these cost trials have noisy step times, in words; empty where none has."""
+    noisy = (cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]
+    if not noisy.any():
+        return ""
+    return f"Step times of {noisy.sum()} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles"
 
 
 def _per_layer(cost: pd.DataFrame, column: str) -> float:

@@ -12,9 +12,7 @@ from bench.plan.trial import Trial
 from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.words import listed
-
-# Step times whose quartiles are further apart than this share of the median were measured on a busy machine.
-NOISE = 0.10
+from results import survival
 
 # So many reasons of failures are named; more are in the table of trials.
 MOST_REASONS = 3
@@ -77,13 +75,8 @@ def warnings(source: Source) -> list[Care]:
     if len(names) > 1:
         lines.append(Care("", f"The records come from {len(names)} kinds of device: {listed(sorted(names))}."))
     cost = frames.cost
-    noisy = cost[(cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]]
-    if len(noisy):
-        full = (
-            f"Step times of {len(noisy)} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles:"
-            " the machine was busy, or its clock changed."
-        )
-        lines.append(Care("", full))
+    if said := survival.noise(cost):
+        lines.append(Care("", f"{said}: the machine was busy, or its clock changed."))
     return lines
 
 

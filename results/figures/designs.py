@@ -44,8 +44,9 @@ def designs(frames: Frames) -> "Figure | None":
     if priced:
         _prices(axes[0, 1], priced, numbers)
         at = deepest["depth"].max()
+        said = survival.noise(frames.cost[frames.cost["study"] == study])
         note(figure, f"Right: mean error at {at} layers against the time of a training step per layer, between the"
-             " shallowest and the deepest net measured.")  # fmt: skip
+             f" shallowest and the deepest net measured. {said}{': ranks mean little.' if said else ''}")  # fmt: skip
     _key(figure, sorted(cells["depth"].unique()))
     return figure
 
