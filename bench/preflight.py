@@ -66,6 +66,8 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
             found[trial.dataset]["threads_note"] = f"one thread, not {machine.threads}, which took longer here than one"
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
+        if stored.repeated:
+            found[trial.dataset]["data_repeated"] = stored.repeated
     today: Today = {
         "files_by_factory": {factory: own_reads.digest(paths) for factory, paths in files.items() if paths},
         "variables_by_factory": {factory: names for factory, names in variables.items() if names},

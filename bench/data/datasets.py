@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data import folder, sources
+from bench.data import folder, repeats, sources
 from bench.plan.trial import Trial
 from models.layouts import LAYOUTS, blocks_per_stage, patches
 from models.spec import stream, unknown
@@ -30,6 +30,7 @@ class Data:
         full_scale: The value that stands for white: 255, or 16 for scikit-learn's digits.
         digest: SHA-256 of all of it, shortened.
         left_out: What lies in its folder and was not read, in words.
+        repeated: Which images stand in both splits or under two labels, in words.
     """
 
     train_images: Tensor
@@ -40,6 +41,7 @@ class Data:
     full_scale: int
     digest: str = ""
     left_out: str = ""
+    repeated: str = ""
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -138,6 +140,9 @@ def load(name: str, root: str = "", download: bool = False) -> Data:
         data = DATASETS[name](root, download)
     else:
         raise ValueError(unknown("dataset", name, [*DATASETS, "folder:PATH", "random-labels:NAME"]))
+    if kind != "random-labels":
+        train, test = (data.train_images, data.train_labels), (data.test_images, data.test_labels)
+        data = replace(data, repeated=repeats.told(name, train, test))
     digest = hashlib.sha256()
     for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
         digest.update(repr(tuple(tensor.shape)).encode())
@@ -166,8 +171,8 @@ def check(trial: Trial, data: Data) -> None:
     """Refuses a trial that its data cannot feed.
 
     Raises:
-        ValueError: One class or one colour only, a batch larger than the data, a last batch that cannot be normalised,
-            or images so small that a stage has nothing to halve; one line.
+        ValueError: One class, one colour or one picture only, a batch larger than the data, a last batch that cannot
+            be normalised, or images so small that a stage has nothing to halve; one line.
     """
     n, size = len(data.train_labels), trial.batch_size
     if size > n:
@@ -176,6 +181,8 @@ def check(trial: Trial, data: Data) -> None:
         raise ValueError(f"the first {n} training images of {trial.dataset!r} are of one class: nothing to tell apart")
     if bool((data.train_images == data.train_images[:1, :, :1, :1]).all()):
         raise ValueError(f"the first {n} training images of {trial.dataset!r} are of one colour: nothing to tell apart")
+    if bool((data.train_images == data.train_images[:1]).all()):
+        raise ValueError(f"the first {n} training images of {trial.dataset!r} are all alike: nothing to tell apart")
     last = size if trial.drop_last else n % size or size
     if last == 1 and trial.architecture.norm == "batch":
         raise ValueError(f"batch_size {size} leaves a last batch of one image of {n}, which BatchNorm cannot normalise")

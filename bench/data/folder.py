@@ -32,11 +32,13 @@ MOST_PIXELS = 2**26
 MOST_BYTES = 2**34
 MOST_SIDE = 4096
 _CHUNK = 256
-_FORMAT = b"images-3"
+_FORMAT = b"images-4"
 # Pillow's modes of at most 8 bits a value, which become grey or RGB as they are; of more, the rest would be cut off.
 _EIGHT_BITS = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA")
 # Of TIFF: how a value is to be read.
 _SAMPLE_FORMAT, _SIGNED = 339, 2
+# Of EXIF: how the camera was held, as any viewer turns an image; at the last ones height and width are exchanged.
+_ORIENTATION, _UPRIGHT, _ON_ITS_SIDE = 274, 1, (5, 6, 7, 8)
 
 
 def load(name: str, root: str = "") -> tuple[Split, Split, int, str]:
@@ -44,7 +46,8 @@ def load(name: str, root: str = "") -> tuple[Split, Split, int, str]:
 
     Args:
         name: "PATH" or "PATH@SIDE"; of PATH see `listing.listed`. All images must be of one size, or SIDE says to which
-            they are brought: the shorter side resized to it, the middle cut out.
+            they are brought: the shorter side resized to it, the middle cut out. Each is turned as its EXIF
+            orientation says.
         root: Data root, where the cache is kept if it can be written to.
 
     Returns:
@@ -141,6 +144,8 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
         try:
             with Image.open(path) as image:
                 size, mode = image.size, _mode(image)
+                if _orientation(image) in _ON_ITS_SIDE:
+                    size = size[::-1]
                 # A camera's JPEG may carry a preview as a second picture.
                 frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         except Exception as error:  # whatever a decoder raises
@@ -155,6 +160,16 @@ def _heads(paths: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
             raise ValueError(f"{path} holds {frames} pictures: keep the one that is meant")
         found.append((size, mode))
     return found
+
+
+def _orientation(image: Any) -> int:
+    """EXIF's word for how it is to be turned; upright where none can be read."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception):  # whatever a damaged EXIF raises: the pixels may be sound
+        # Not the method of PNG images, which decodes the whole image, and what that raises is raised only once.
+        return int(Image.Image.getexif(image).get(_ORIENTATION, _UPRIGHT))
+    return _UPRIGHT
 
 
 def _mode(image: Any) -> str:
@@ -185,7 +200,8 @@ def _pixels(paths: Sequence[Path], channels: int, side: int) -> np.ndarray:
         try:
             with Image.open(path) as image:
                 mode, see_through = image.mode, _see_through(image)
-                pixels = image.convert("L" if channels == 1 else "RGB")
+                upright = image if _orientation(image) == _UPRIGHT else ImageOps.exif_transpose(image)
+                pixels = upright.convert("L" if channels == 1 else "RGB")
         except MemoryError:
             raise
         except Exception as error:  # whatever a decoder raises

@@ -44,10 +44,9 @@ class Environment(Place, Kernels, Sizes, total=False):
     """What resume compares and the page shows; and notes, each only where there is something to say.
 
     execution_note: why a step was not executed as is usual. checkpoint: what became of the trial's checkpoints.
-    did_not_fit: batches that were too large, and what was said of each. threads_note, data_left_out: for the user.
-    own_files: digest of the files that the user's own block reads. own_variables: of
-    each variable. left_behind: how that block changed its process.
-    search: where the learning rate is from.
+    did_not_fit: batches that were too large, and what was said of each. threads_note, data_left_out, data_repeated:
+    for the user. own_files: digest of the files that the user's own block reads. own_variables: of each variable.
+    left_behind: how that block changed its process. search: where the learning rate is from.
     """
 
     execution_note: str
@@ -55,6 +54,7 @@ class Environment(Place, Kernels, Sizes, total=False):
     did_not_fit: list[str]
     threads_note: str
     data_left_out: str
+    data_repeated: str
     own_files: str
     own_variables: dict[str, str]
     left_behind: str

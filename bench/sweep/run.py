@@ -238,6 +238,8 @@ class _Sweep:
             for name, environment in self._environments.items():
                 if left_out := environment.get("data_left_out"):
                     self._display.say(f"{name}: left out {left_out}")
+                if repeated := environment.get("data_repeated"):
+                    self._display.say(f"{name}: {repeated}")
             first = next(iter(self._environments.values()))
             if note := first.get("threads_note"):
                 self._display.say(note)

@@ -5,13 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from made_images import flat, image, pixels, tree
+from PIL import Image
+from PIL.Image import Transpose
 
 from bench.data import datasets as data
 from bench.data.folder import load
 from bench.data.listing import listed
+from bench.plan.trial import Trial
+from models.spec import ARCHITECTURES
 
 # A cache keyed on less than the content.
 
@@ -203,3 +208,67 @@ def test_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
     assert load(str(flat(tmp_path / "own@16")), str(tmp_path))[0][0].shape[2:] == (8, 8)
     with pytest.raises(ValueError, match="is not there"):
         load(str(tmp_path / "a@b" / "c"))
+
+
+# Faults of the data that would look like findings.
+
+
+def errors_of(place: Path) -> str:
+    with pytest.raises(ValueError, match="data set 'folder:") as error:
+        data.load(f"folder:{place}", str(place.parent))
+    return str(error.value)
+
+
+def test_a_test_set_that_was_trained_on_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path / "f", ("train",))
+    (tmp_path / "f" / "test").symlink_to(tmp_path / "f" / "train")
+    assert "all 10 test images are training images, too" in errors_of(tmp_path / "f")
+
+
+def test_a_class_that_is_another_one_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path / "f", classes=("cat", "dog", "fox"))
+    for part in ("train", "test"):
+        for file in (tmp_path / "f" / part / "cat").iterdir():
+            # Another file of the same pixels.
+            Image.open(file).save(tmp_path / "f" / part / "dog" / file.name, compress_level=0)
+    assert "all 5 training images of class 0 (counted from 0) stand under another label, too" in errors_of(
+        tmp_path / "f"
+    )
+
+
+def test_a_few_repeated_images_are_counted(tmp_path: Path) -> None:
+    tree(tmp_path / "f")
+    image(tmp_path / "f" / "test" / "dog" / "0.png", pixels(1))  # train/cat/0.png
+    image(tmp_path / "f" / "train" / "dog" / "0.png", pixels(2))  # train/cat/1.png
+    found = data.load(f"folder:{tmp_path / 'f'}", str(tmp_path))
+    assert found.repeated == (
+        "1 of 10 test images are training images, too; 2 of 10 training images stand under another label, too"
+    )
+
+
+def test_images_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+    alike = pixels(7)
+    images = torch.from_numpy(alike).permute(2, 0, 1).expand(8, -1, -1, -1)
+    found = data.Data(images, torch.arange(8) % 2, images[:1], torch.zeros(1).long(), classes=2, full_scale=255)
+    with pytest.raises(ValueError, match="are all alike: nothing to tell apart"):
+        data.check(Trial("mine", ARCHITECTURES["resnet"], 10, 0, batch_size=4, layout="cifar"), found)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path, orientation: int) -> None:
+    """The image that is stored turned, with the word that says so, is the upright one."""
+    upright = Image.fromarray(pixels(3, (6, 10, 3)))
+    undo = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+            6: Transpose.ROTATE_90, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_270}  # fmt: skip
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[274] = orientation
+    for k in range(10):
+        place = tmp_path / "f" / "ab"[k % 2] / f"{k}.png"
+        image(place, pixels(k, (6, 10, 3)))
+    stored.save(tmp_path / "f" / "a" / "0.png", exif=exif)
+    (train, _), (test, _), _, _ = load(str(tmp_path / "f"), str(tmp_path))
+    every = torch.cat([train, test])
+    expected = torch.from_numpy(np.asarray(upright).copy()).permute(2, 0, 1)
+    assert every.shape[1:] == (3, 6, 10)
+    assert any(torch.equal(found, expected) for found in every)
