@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from bench import looking
-from bench.asked import asked, chosen, home, known_claims, known_depths, numbers, seconds
+from bench.asked import asked, chosen, known_claims, known_depths, numbers, seconds
 from bench.command import typer, version
-from bench.looking import DataRoot, Depths, Device, Purpose, Seeds, StudyName
+from bench.options import DataRoot, Depths, Device, Download, Purpose, Records, Seeds, StudyName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -24,8 +24,6 @@ Workers = Annotated[
     int, typer.Option(min=0, help="Trials at a time, as the cores allow; 0: one per core, one on a GPU.")
 ]
 Threads = Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")]
-Records = Annotated[str, typer.Option(help="Folder of the records.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")]
 TimeLimit = Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")]
 NoLive = Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")]
 
@@ -80,8 +78,6 @@ def run(
     from bench.sweep import run as sweep
     from bench.sweep.faults import harness
 
-    if not records.strip():
-        raise ValueError("--records must name a folder")
     depth_list = numbers("--depths", depths)
     whole = load(study)
     known_claims(study, whole)
@@ -99,7 +95,7 @@ def run(
         machine=Machine(
             device=device,
             threads=threads,
-            data_root=str(home(data_root)),
+            data_root=data_root,
             download=download,
             rehearsal=rehearse,
             checkpoint_after_s=seconds("--checkpoint-after", checkpoint_after),
@@ -148,7 +144,7 @@ def tune(
     _, sums = prediction.lines(found, Path(records), workers)
     nets = len(set(map(cell, whole.search)))
     display.say(f"search: {len(found.trials)} trials of {nets} nets, {sums[0]}; rates beyond the grid come on top")
-    machine = Machine(device=device, threads=threads, data_root=str(home(data_root)), download=download)
+    machine = Machine(device=device, threads=threads, data_root=data_root, download=download)
     options = sweep.Options(
         records=Path(records),
         machine=machine,

@@ -5,6 +5,7 @@ Own file because every command reads alike. What cannot be read is a ValueError 
 
 import dataclasses
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,37 @@ def seconds(option: str, text: str) -> float:
     return float(digits) * unit
 
 
-def home(folder: str) -> Path:
-    """A path in which a leading ~ is the home folder: no shell has seen it when make hands it on."""
+def folder(option: str, optional: bool = False) -> Callable[[str], str]:
+    """What reads an option that names a folder: a leading ~ is the home folder, which no shell has seen where make
+    or "--records=~/mine" hands it on.
+
+    Raises (when it reads):
+        ValueError: Nothing is named, or a file.
+    """
+
+    def read(text: str) -> str:
+        if optional and not text:
+            return text
+        if not text.strip():
+            raise ValueError(f"{option} must name a folder")
+        path = _home(text)
+        if path.is_file():
+            raise ValueError(f"{option} {text!r} is a file, not a folder")
+        return str(path)
+
+    return read
+
+
+def study_name(text: str) -> str:
+    """A study as a command line names it; in a path, a leading ~ is the home folder."""
+    return str(_home(text)) if text.endswith(".toml") else text
+
+
+def _home(text: str) -> Path:
     try:
-        return Path(folder).expanduser()
+        return Path(text).expanduser()
     except RuntimeError:
-        raise ValueError(f"{folder!r}: there is no such home folder") from None
+        raise ValueError(f"{text!r}: there is no such home folder") from None
 
 
 def known_depths(study: Any, asked: list[int] | None) -> None:

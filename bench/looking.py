@@ -8,16 +8,9 @@ import textwrap
 from pathlib import Path
 from typing import Annotated
 
-from bench.asked import asked, chosen, home, known_depths, numbers
+from bench.asked import asked, chosen, known_depths, numbers
 from bench.command import typer
-from bench.plan.machine import DEVICES
-
-StudyName = Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")]
-Seeds = Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")]
-Depths = Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")]
-Device = Annotated[str, typer.Option(help=f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}.")]
-DataRoot = Annotated[str, typer.Option(help="Where data sets lie.")]
-Purpose = Annotated[str, typer.Option(help="Only what is judged (train), what measures cost (cost), or the search.")]
+from bench.options import DataRoot, Depths, Device, Purpose, Records, Seeds, StudyName
 
 # Of a terminal that nobody has widened.
 WIDTH = 80
@@ -54,7 +47,7 @@ def default(device: Device = "auto", data_root: DataRoot = "data") -> None:
     """The study that `make ablation` runs when none is named; why is said on stderr."""
     from bench.plan.study import default_study
 
-    name, reason = default_study(device, home(data_root))
+    name, reason = default_study(device, Path(data_root))
     typer.echo(reason, err=True)
     typer.echo(name)
 
@@ -65,7 +58,7 @@ def show(
     depths: Depths = "",
     purpose: Purpose = "",
     workers: Annotated[int, typer.Option(min=0, help="Trials at a time; 0: one per core.")] = 0,
-    records: Annotated[str, typer.Option(help="Folder of the records that predictions rest on.")] = "results/records",
+    records: Records = "results/records",
     trials: Annotated[bool, typer.Option("--trials", help="Every trial, not only their sums.")] = False,
     digests: Annotated[
         bool, typer.Option("--digests", help="Only each trial's digest, which `run --only` takes, and its name.")

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bench.asked import folder
 from bench.command import serve, typer
+from bench.options import Out, Records, StudyName
 from reports.sources import gather, studied
 from results.command import ready, width
 
@@ -27,13 +29,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 
 @app.command(help=__doc__)
 def report(
-    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")] = "",
-    records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
+    study: StudyName = "",
+    records: Records = "results/records",
     against: Annotated[
-        str, typer.Option(help="Another folder of records of STUDY: compare the two, and judge each by itself.")
+        str,
+        typer.Option(
+            callback=folder("--against", optional=True),
+            help="Another folder of records of STUDY: compare the two, and judge each by itself.",
+        ),
     ] = "",
-    html: Annotated[str, typer.Option(help="Folder that the page is written to.")] = "reports/html",
-    out: Annotated[str, typer.Option(help="Folder of the tables, for the verdicts as data.")] = "results/out",
+    html: Annotated[
+        str, typer.Option(callback=folder("--html"), help="Folder that the page is written to.")
+    ] = "reports/html",
+    out: Out = "results/out",
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON, and write nothing.")] = False,
     next_steps: Annotated[bool, typer.Option("--next", help="End with a link and with what to type next.")] = False,
     started: Annotated[float, typer.Option(help="When the whole work began, in seconds since 1970.", hidden=True)] = 0,
@@ -54,6 +62,10 @@ def report(
 
         compare(study, records, against, Path(html), Path(out), as_json)
         return
+    asked = {"--json": as_json, "--seeds-wanted": seeds_wanted, "--published": published}
+    asked["a study"] = bool(published and study)
+    if len(too_many := [name for name, given in asked.items() if given]) > 1:
+        raise ValueError(f"{' and '.join(too_many)} do not go together: each is a task of its own")
     if published:
         pages = published_pages()
         if not pages:
@@ -96,7 +108,7 @@ def paged(study: str, records: Path, html: Path, out: Path) -> "tuple[Path, list
     target = html / f"{found.name}.html"
     stamp = target.with_name(f".{found.name}.made.json")
     folders = [records / name for name in found.parts]
-    before = Made(stamp, fingerprint(found, recipe, folders, study, width(least=20)))
+    before = Made(stamp, fingerprint(found, recipe, folders, study, out, width(least=20)))
     said = before.said()
     if said is None:
         source = gather(study, records)

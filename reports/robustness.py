@@ -21,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.asked import folder
 from bench.command import serve
+from bench.options import DataRoot, Depths, Download, Seeds, StudyName
 from bench.plan import study as studies
 from bench.plan.study import Study
 from bench.plan.trial import Trial
@@ -55,16 +57,18 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 
 @app.command(help=__doc__)
 def robustness(
-    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")],
-    seeds: Annotated[str, typer.Option(help="Instead of the study's: a list as 0,1,2, or a count as 3.")] = "",
-    depths: Annotated[str, typer.Option(help="Only these of the study's, as 18,34.")] = "",
+    study: StudyName,
+    seeds: Seeds = "",
+    depths: Depths = "",
     device: Annotated[str, typer.Option(help="cpu (auto is cpu here): the settings choose CPU kernels.")] = "cpu",
     executor: Annotated[str, typer.Option(help="process or inline.")] = "process",
     workers: Annotated[str, typer.Option(help="Trials at a time; 0: one per core.")] = "0",
     threads: Annotated[str, typer.Option(help="Of each worker; 0: one.")] = "0",
-    records: Annotated[str, typer.Option(help="Folder of the settings' records.")] = "results/robustness",
-    data_root: Annotated[str, typer.Option(help="Where data sets lie.")] = "data",
-    download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
+    records: Annotated[
+        str, typer.Option(callback=folder("--records"), help="Folder of the settings' records.")
+    ] = "results/robustness",
+    data_root: DataRoot = "data",
+    download: Download = False,
     time_limit: Annotated[str, typer.Option(help="Of each setting's run: 9m, 1.5h.")] = "",
 ) -> None:
     """Runs STUDY's trainings under every setting that counts, and prints how its verdicts compare."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
+from bench.options import Out, Records, StudyName
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 
 @app.command(help=__doc__)
 def results(
-    study: Annotated[str, typer.Argument(help="A built-in study, or the path of your own .toml file.")],
-    records: Annotated[str, typer.Option(help="Folder of the records.")] = "results/records",
-    out: Annotated[str, typer.Option(help="Folder that tables and figures are written to.")] = "results/out",
+    study: StudyName,
+    records: Records = "results/records",
+    out: Out = "results/out",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what difference the planned seeds could see.")] = False,
     figures: Annotated[bool, typer.Option(help="Draw figures too.")] = True,
     paper: Annotated[str, typer.Option(help="Column width of a paper that figures are for: 3.25in, 8.3cm.")] = "",

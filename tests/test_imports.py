@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What each folder may import of ours: a folder's name allows its own modules, not those of its sub-folders.
 _PLAN, _STORE = "bench.plan", "bench.store"
 _ROWS = {"models.spec", "models.layouts"}  # without torch
-_REPORT_HALF = {"bench.first", "bench.command", _PLAN, _STORE, *_ROWS}
+_REPORT_HALF = {"bench.first", "bench.command", "bench.asked", "bench.options", _PLAN, _STORE, *_ROWS}
 MAY_IMPORT = {
     "models": {"models"},
     "bench/plan": {_PLAN, *_ROWS, "bench.train.device"},  # device: for `default_study`, where a GPU is there

@@ -79,7 +79,7 @@ REFUSED = [
     (["run", "TINY", "--inject", "kill@1"], "FAULT@TRIAL:STEP"),
     (["run", "TINY", "--inject", "kil@1:1"], "'kill'"),
     (["run", "TINY", "--inject", "kill@99:1"], "no trial 99"),
-    (["run", "TINY", "--records", "TINY"], "Not a directory"),
+    (["run", "TINY", "--records", "TINY"], "is a file, not a folder"),
     (["run", "TINY", "--records", ""], "records"),
     (["run", "TINY", "--purpose", "costs"], "'cost'"),
     (["run", "TINY", "--bogus"], "--bogus"),
