@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from bench.plan.errors import OWN
@@ -32,7 +33,8 @@ class Footprints:
     """A process at a moment.
 
     Attributes:
-        modules: By name their attributes, of which each must stay the object that it is; new ones are no harm.
+        modules: By name their attributes, of which each must stay the object that it is; new ones are no harm. A
+            function stands there as `_kept` has it.
         classes: Likewise; a new one may stand before what is inherited.
         tables: By name the rows of each table in the suite's modules: these must stay, and none come.
         facts: What must stay equal.
@@ -67,7 +69,19 @@ def read() -> Footprints:
         for attribute, value in attributes.items()
         if attribute.isupper() and isinstance(value, dict)
     }
-    return Footprints(modules, classes, tables, _facts())
+    return Footprints(_kept(modules), _kept(classes), tables, _facts())
+
+
+def _kept(found: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """Each function with its code and defaults, which can be replaced while it stays the object that it is."""
+    return {
+        name: {
+            attribute: (value, value.__code__, value.__defaults__, dict(value.__kwdefaults__ or {}))
+            if type(value) is FunctionType else value
+            for attribute, value in attributes.items()
+        }
+        for name, attributes in found.items()
+    }  # fmt: skip
 
 
 def _private(module: Any) -> bool:

@@ -61,6 +61,8 @@ FOOTPRINTS = {
     "F.relu = functools.partial(F.relu)": "torch.nn.functional.relu",
     "nn.BatchNorm2d.forward = nn.BatchNorm1d.forward": "torch.nn.modules.batchnorm.BatchNorm2d.forward",
     "torch.Tensor.relu = torch.Tensor.relu_": "torch.Tensor.relu",
+    "F.silu.__code__ = F.mish.__code__": "torch.nn.functional.silu",
+    "nn.Dropout.__init__.__defaults__ = (0.1, False)": "torch.nn.modules.dropout._DropoutNd.__init__",
     "np.seterr(all='raise')": "numpy's answer to errors",
     "os.environ['OMP_NUM_THREADS'] = '7'": "the environment",
     "sys.path.insert(0, '/nowhere')": "sys.path",
