@@ -21,10 +21,17 @@ from bench.probes.table import PROBES
 from bench.store.parts import Environment, Today
 from bench.train import device
 from bench.train.execution import Execution
+from bench.train.lagging import lagging
 from bench.train.step import Step
 from models.layouts import nearest_depths
 from models.network import build
 from models.spec import unknown
+
+# Said of what `lagging` finds.
+LAGGING = (
+    "{} depends on the images that training saw: it lags behind the weights, and cannot be re-estimated before "
+    "the net is judged; keep such averages in torch's BatchNorm or InstanceNorm, and call it as a module"
+)
 
 
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
@@ -95,6 +102,8 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tupl
                     "checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none"
                 )
             _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
+            if name := lagging(lambda: build(spec, trial.seed, chosen), images.prepare(images.data.train_images[:2])):
+                raise ValueError(LAGGING.format(name))
         device.check_threads(threads)
         files = own_reads.theirs(read, covered)
         return files, own_variables.theirs(covered | files)
