@@ -253,8 +253,8 @@ def _multiply_adds(spec: ModelSpec, device: str) -> int:
         if type(block) is Block:  # a user's own, made from one, may be told apart by more than its layers
             block.forward = functools.partial(once, block)  # type: ignore[method-assign]
     with FlopCounterMode(display=False) as counter, torch.no_grad(), mode(network, training=False):
-        network(torch.zeros(1, *spec.image, device=device))
-    return (int(counter.get_total_flops()) + repeated) // 2
+        network(torch.zeros(2, *spec.image, device=device))  # of one vector alone, BatchNorm has no variance
+    return (int(counter.get_total_flops()) + repeated) // 2 // 2
 
 
 @functools.cache
