@@ -252,6 +252,10 @@ def check(trial: Trial) -> None:
     for name in ("label_smoothing", "stop_at_train_error"):
         if getattr(trial, name) >= 1:
             raise ValueError(f"{name} is a fraction: it must be under 1, not {getattr(trial, name)!r} (5 % is 0.05)")
+    if trial.momentum >= 1:
+        raise ValueError(f"momentum must be under 1, or what is past would never fade, not {trial.momentum!r}")
+    if twice := next((name for name in trial.probes if trial.probes.count(name) > 1), ""):
+        raise ValueError(f"probes lists {twice!r:.80} twice")
     if trial.trains and trial.warmup_epochs > trial.epochs:
         raise ValueError(f"warmup_epochs {trial.warmup_epochs:g} is more than the {trial.epochs} epochs")
     blocks_per_stage(trial.layout, trial.depth)
