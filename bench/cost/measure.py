@@ -261,13 +261,16 @@ def _counted(spec: ModelSpec, device: str) -> tuple[int, list[str]]:
     for block in network.modules():
         if type(block) is Block:  # a user's own, made from one, may be told apart by more than its layers
             block.forward = functools.partial(once, block)  # type: ignore[method-assign]
-    found = []
-    for images in (2, 3):  # of one vector alone, BatchNorm has no variance
+
+    def macs(images: int) -> int:
+        nonlocal products
         products = Products(device == "meta", network.parameters())
         with products, torch.no_grad():
             network(torch.zeros(images, *spec.image, device=device))
-        found.append(products.macs)
-    return of_one_image(*found, 2), sorted(products.left_out)
+        return products.macs
+
+    found = of_one_image(macs(2), macs(3), 2)  # of one vector alone, BatchNorm has no variance
+    return found, sorted(products.left_out)
 
 
 @functools.cache

@@ -69,7 +69,8 @@ def _trilinear(_: Tensor, *args: Any) -> int:
 
 
 def _rnn_layer(_: Tensor, x: Tensor, *args: Any) -> int:
-    return x.shape[:-1].numel() * (args[0].numel() + args[1].numel())
+    weights: int = args[0].numel() + args[1].numel()
+    return x.shape[:-1].numel() * weights
 
 
 def _tensors(args: Iterable[Any]) -> Iterator[Tensor]:
