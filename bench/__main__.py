@@ -65,7 +65,9 @@ def run(
     download: Download = False,
     time_limit: TimeLimit = "",
     trial_time_limit: Annotated[str, typer.Option(help="End a trial that takes longer: 90s, 9m.")] = "",
-    gpus_per_trial: Annotated[float, typer.Option(min=0.01, help="What Ray reserves; 0.25: four share a GPU.")] = 1.0,
+    gpus_per_trial: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="What Ray reserves; 0.25: four share a GPU.")
+    ] = 1.0,
     checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Tiny nets, one seed: does every trial run?")] = False,

@@ -142,4 +142,6 @@ def chosen(study: Any, only: list[str], purpose: str = "") -> Any:
     for digest in only:
         if digest not in have:
             raise ValueError(f"--only: study {study.name!r} has no trial {digest!r} with these seeds and depths")
+        if only.count(digest) > 1:
+            raise ValueError(f"--only names trial {digest} twice")
     return dataclasses.replace(study, trials=tuple(have[digest] for digest in only)) if only else study

@@ -21,10 +21,17 @@ from bench.probes.table import PROBES
 from bench.store.parts import Environment, Today
 from bench.train import device
 from bench.train.execution import Execution
+from bench.train.lagging import lagging
 from bench.train.step import Step
 from models.layouts import nearest_depths
 from models.network import build
 from models.spec import unknown
+
+# Said of what `lagging` finds.
+LAGGING = (
+    "{} depends on the images that training saw: it lags behind the weights, and cannot be re-estimated before "
+    "the net is judged; keep such averages in torch's BatchNorm or InstanceNorm, and call it as a module"
+)
 
 
 def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
@@ -76,14 +83,14 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
 
 
 def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tuple[set[Path], dict[str, str]]:
-    """Builds a user's own architecture at its layout's least depth, takes a whole training step, and evaluates it.
+    """Builds a user's own architecture at its layout's least depth, takes two training steps, and evaluates it.
 
     Returns:
         The user's files that it reads, and the variables of the environment.
     """
     if not trial.architecture.factory:
         return set(), {}
-    trial = replace(trial, depth=nearest_depths(trial.layout, 1)[0], epochs=1, warmup_epochs=0.0)
+    trial = replace(trial, depth=nearest_depths(trial.layout, 1)[0], epochs=2, warmup_epochs=0.0)
     images = Images(stored.to(chosen), trial)
     spec = spec_of(trial, images.shape, stored.classes)
     try:
@@ -96,7 +103,9 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tupl
                 raise ValueError(
                     "checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none"
                 )
-            _one_step(network.to(memory_format=torch.channels_last), images, trial, chosen)
+            _steps(network.to(memory_format=torch.channels_last), images, trial, chosen)
+            if name := lagging(lambda: build(spec, trial.seed, chosen), images.prepare(images.data.train_images[:2])):
+                raise ValueError(LAGGING.format(name))
         device.check_threads(threads)
         files = own_reads.theirs(read, covered)
         return files, own_variables.theirs(covered | files)
@@ -105,8 +114,10 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tupl
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None
 
 
-def _one_step(network: nn.Module, images: Images, trial: Trial, chosen: str) -> None:
+def _steps(network: nn.Module, images: Images, trial: Trial, chosen: str) -> None:
+    """Two, since a block may keep something of the first that fails in the second."""
     some = images.prepare(images.data.train_images[:2])
+    built = dict(network.named_parameters())
     for training in (True, False):
         logits = network.train(training)(some)
         if tuple(logits.shape) != (len(some), images.data.classes):
@@ -116,5 +127,9 @@ def _one_step(network: nn.Module, images: Images, trial: Trial, chosen: str) -> 
     step = Step(network, images, trial, chosen, Execution())
     try:
         step()
+        step()
     finally:
         step.close()
+    for name, parameter in network.named_parameters():
+        if built.get(name) is not parameter:  # the optimizer has those that a network begins with
+            raise ValueError(f"parameter {name} is made in a forward pass and would never be trained: make it before")

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost.operators import profiled
+from bench.cost.products import Products, of_one_image
 from bench.data.datasets import Data
 from bench.data.images import Images
 from bench.plan.machine import KINDS
@@ -57,8 +57,11 @@ def measure(trial: Trial, data: Data, device: str) -> tuple[Cost, str]:
     built = time.perf_counter() - began
     cost, execution = price(network, images, trial, device)
     cost["first_step_s"] += built
-    macs = multiply_adds(spec)
-    return {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs, **cost}, execution
+    macs, left_out = counted(spec)
+    cost |= {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs}
+    if left_out:
+        cost["flops_leave_out"] = left_out
+    return cost, execution
 
 
 def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tuple[Cost, str]:
@@ -219,42 +222,55 @@ class Saved:
 
 
 def multiply_adds(spec: ModelSpec) -> int:
-    """Multiply-adds of one image's forward pass: convolutions and matrix products, padding counted, as is usual.
+    """Multiply-adds of one image's forward pass in training; see `counted`."""
+    return counted(spec)[0]
 
-    Counted by torch.utils.flop_counter, which counts two FLOPs each, on a network without memory; on a CPU, where a
-    user's own code looks at values.
+
+def counted(spec: ModelSpec) -> tuple[int, list[str]]:
+    """Multiply-adds of one image's forward pass in training: convolutions and products, padding counted, as is usual.
+
+    On a network without memory; on a CPU, where a user's own code looks at values.
+
+    Returns:
+        Their number, and the operators that are left out of it.
     """
     try:
-        return _multiply_adds(spec, "meta")
+        return _counted(spec, "meta")
     except Exception:  # whatever a user's code raises without values
         if not spec.architecture.factory:
             raise
-    return _multiply_adds(spec, "cpu")
+    return _counted(spec, "cpu")
 
 
-def _multiply_adds(spec: ModelSpec, device: str) -> int:
-    """The counter takes 9 ms per layer; of the suite's own blocks, those with the same layers and input count once."""
-    network = build(spec, device=device)
+def _counted(spec: ModelSpec, device: str) -> tuple[int, list[str]]:
+    """Of the suite's own blocks, those with the same layers and input count once: a layer takes milliseconds."""
+    network = build(spec, device=device).train()
     known: dict[tuple[str, torch.Size], tuple[int, torch.Size]] = {}
-    repeated = 0
+    products = Products(device == "meta")
 
     def once(block: nn.Module, x: Tensor) -> Tensor:
-        nonlocal repeated
         key = (repr(block), x.shape)
         if key in known:
-            repeated += known[key][0]
+            products.macs += known[key][0]
             return x.new_empty(known[key][1])
-        before = int(counter.get_total_flops())
+        before = products.macs
         y: Tensor = type(block).forward(block, x)
-        known[key] = (int(counter.get_total_flops()) - before, y.shape)
+        known[key] = (products.macs - before, y.shape)
         return y
 
     for block in network.modules():
         if type(block) is Block:  # a user's own, made from one, may be told apart by more than its layers
             block.forward = functools.partial(once, block)  # type: ignore[method-assign]
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), mode(network, training=False):
-        network(torch.zeros(1, *spec.image, device=device))
-    return (int(counter.get_total_flops()) + repeated) // 2
+
+    def macs(images: int) -> int:
+        nonlocal products
+        products = Products(device == "meta", network.parameters())
+        with products, torch.no_grad():
+            network(torch.zeros(images, *spec.image, device=device))
+        return products.macs
+
+    found = of_one_image(macs(2), macs(3), 2)  # of one vector alone, BatchNorm has no variance
+    return found, sorted(products.left_out)
 
 
 @functools.cache

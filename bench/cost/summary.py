@@ -6,13 +6,11 @@ Everything runs on the meta device, where tensors have shapes but no memory: a t
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.cost.products import Products, of_one_image
 from bench.plan.errors import RAISED, reason
 from bench.plan.trial import architecture as find_row
 from models.blocks import weighted
@@ -36,6 +34,7 @@ class Row:
         parameters: Number of them, biases and normalisations included.
         macs: Multiply-adds of its convolutions and matrix products, padding included: fvcore's FLOPs.
         saved_bytes: Kept between forward and backward, parameters not counted.
+        left_out: Operators whose multiply-adds are not counted.
     """
 
     name: str
@@ -44,6 +43,7 @@ class Row:
     parameters: int
     macs: int
     saved_bytes: int
+    left_out: tuple[str, ...] = ()
 
 
 def rows(network: nn.Module, image: tuple[int, int, int]) -> list[Row]:
@@ -110,91 +110,19 @@ def _measure(
         return tensor
 
     kept: list[Tensor] = []
-    shapes = _Shapes(x.is_meta)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), shapes:
+    weights = [p for part in modules for p in part.parameters()]
+    products = Products(x.is_meta, weights)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), products:
         out = forward(x)
-    new = {p for part in modules for p in part.parameters()} - counted
+    more = Products(x.is_meta, weights)
+    with torch.no_grad(), more:
+        forward(x.new_zeros(_BATCH + 1, *x.shape[1:]))
+    new = set(weights) - counted
     counted |= new
     parameters = sum(p.numel() for p in new)
-    return Row(name, detail, tuple(out.shape[1:]), parameters, shapes.macs // _BATCH, sum(saved.values()) // _BATCH)
-
-
-def _like(x: Tensor, *others: Tensor) -> Tensor:
-    return torch.empty(np.broadcast_shapes(x.shape, *(y.shape for y in others)), device="meta")
-
-
-def _mean(x: Tensor, dims: list[int], keepdim: bool = False) -> Tensor:
-    kept = [1 if i in dims else n for i, n in enumerate(x.shape) if keepdim or i not in dims]
-    return torch.empty(kept, device="meta")
-
-
-def _convolution(x: Tensor, weight: Tensor, *args: Any) -> Tensor:
-    stride, padding, dilation = args[1:4]
-    sides = [
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=False)
-    ]
-    return torch.empty(x.shape[0], weight.shape[0], *sides, device="meta")
-
-
-def _batch_norm(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    statistics = torch.empty(x.shape[1], device="meta")
-    return _like(x), statistics, _like(statistics)
-
-
-def _pad(x: Tensor, padding: list[int], *_: Any) -> Tensor:
-    sides = list(x.shape)
-    for i in range(len(padding) // 2):
-        sides[-1 - i] += padding[2 * i] + padding[2 * i + 1]
-    return torch.empty(sides, device="meta")
-
-
-class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Answers the commonest operations on the meta device by their shapes alone, and counts multiply-adds.
-
-    Counted is what is computed, whichever module asks for it and however often.
-    torch's own rules for them are Python that first imports half of the compiler (5 s of CPU time) and
-    then takes 10 ms per block. Operations that are not listed go to torch.
-    """
-
-    _RULES: ClassVar[dict[str, Callable[..., Any]]] = {
-        "aten::convolution": _convolution,
-        "aten::native_batch_norm": _batch_norm,
-        "aten::relu": _like,
-        "aten::tanh": _like,
-        "aten::add.Tensor": _like,
-        "aten::constant_pad_nd": _pad,
-        "aten::mean.dim": _mean,
-        "aten::mm": lambda x, y: torch.empty(x.shape[0], y.shape[1], device="meta"),
-        "aten::addmm": lambda _, x, y: torch.empty(x.shape[0], y.shape[1], device="meta"),
-    }
-
-    # Products of matrices and vectors, and which argument is the left factor.
-    _PRODUCTS: ClassVar[dict[str, int]] = {
-        "aten::mm": 0, "aten::bmm": 0, "aten::mv": 0, "aten::dot": 0, "aten::vdot": 0,
-        "aten::addmm": 1, "aten::baddbmm": 1, "aten::addmv": 1, "aten::addbmm": 1,
-    }  # fmt: skip
-
-    def __init__(self, meta: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.rules = self._RULES if meta else {}
-        self.macs = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # wrapping what is never compiled would import the compiler
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        transposed = func.name() == "aten::convolution" and args[6]
-        rule = None if transposed else self.rules.get(func.name())
-        out = rule(*args) if rule else func(*args, **(kwargs or {}))
-        if func.name() == "aten::convolution":
-            self.macs += (args[0] if transposed else out).numel() * args[1][0].numel()
-        elif func.name() in self._PRODUCTS:
-            left = args[self._PRODUCTS[func.name()]]
-            summed = len(left) if func.name() == "aten::addbmm" else 1  # over the batch, too
-            self.macs += out.numel() * left.shape[-1] * summed
-        return out
+    macs = of_one_image(products.macs, more.macs, _BATCH)
+    bytes_ = sum(saved.values()) // _BATCH
+    return Row(name, detail, tuple(out.shape[1:]), parameters, macs, bytes_, tuple(sorted(products.left_out)))
 
 
 def _stem_text(network: Network) -> str:
@@ -295,6 +223,8 @@ def _text(spec: ModelSpec, found: list[Row], parameters: int) -> str:
         f"{2 * total.macs:,}); convolutions and matrix products, padding included.",
         "saved: activations kept for the backward pass, one image, float32.",
     ]
+    if left_out := sorted({name for row in found for name in row.left_out}):
+        notes.append(f"FLOPs leave out what these operators multiply: {', '.join(left_out)}.")
     return "\n".join([title, "", *lines, "", *notes])
 
 

@@ -87,7 +87,7 @@ class Trial:
     seed: int = field(metadata=affects("name", "repeat"))
     purpose: str = field(default="train", metadata=affects("name", "repeat"))
     layout: str = field(default="four-stage", metadata=affects("cost", "scale", "start"))
-    width: int = field(default=8, metadata=affects("cost", "scale"))
+    width: int = field(default=8, metadata=affects("cost", "scale", "start"))
     dataset: str = field(default="digits", metadata=affects("data", "cost", "scale"))
     resize: int = field(default=0, metadata=affects("data", "cost"))
     train_examples: int = field(default=0, metadata=affects("data"))
@@ -99,14 +99,14 @@ class Trial:
     lr_from: str = field(default="study", metadata=affects("training"))
     schedule: str = field(default="cosine", metadata=affects("training"))
     warmup_epochs: float = field(default=0.0, metadata=affects("training"))
-    optimizer: str = field(default="sgd", metadata=affects("training", "cost"))
+    optimizer: str = field(default="sgd", metadata=affects("training", "cost", "start"))
     momentum: float = field(default=0.9, metadata=affects("training"))
     weight_decay: float = field(default=1e-4, metadata=affects("training"))
     clip_norm: float = field(default=0.0, metadata=affects("training"))
     label_smoothing: float = field(default=0.0, metadata=affects("training"))
-    augment: str = field(default="none", metadata=affects("training", "time"))
+    augment: str = field(default="none", metadata=affects("training", "time", "start"))
     normalize: bool = field(default=True, metadata=affects("training"))
-    precision: str = field(default="fp32", metadata=affects("training", "cost"))
+    precision: str = field(default="fp32", metadata=affects("training", "cost", "start"))
     checkpoint_blocks: bool = field(default=False, metadata=affects("cost", "start"))
     stop_at_train_error: float = field(default=0.0, metadata=affects("training"))
     test_each_epoch: bool = field(default=False, metadata=affects("training"))
@@ -252,6 +252,10 @@ def check(trial: Trial) -> None:
     for name in ("label_smoothing", "stop_at_train_error"):
         if getattr(trial, name) >= 1:
             raise ValueError(f"{name} is a fraction: it must be under 1, not {getattr(trial, name)!r} (5 % is 0.05)")
+    if trial.momentum >= 1:
+        raise ValueError(f"momentum must be under 1, or what is past would never fade, not {trial.momentum!r}")
+    if twice := next((name for name in trial.probes if trial.probes.count(name) > 1), ""):
+        raise ValueError(f"probes lists {twice!r:.80} twice")
     if trial.trains and trial.warmup_epochs > trial.epochs:
         raise ValueError(f"warmup_epochs {trial.warmup_epochs:g} is more than the {trial.epochs} epochs")
     blocks_per_stage(trial.layout, trial.depth)

@@ -137,6 +137,7 @@ class Cost(Counted, total=False):
     """What a cost trial measured: raw samples, and what tells whether they can be trusted."""
 
     batch_size: int
+    flops_leave_out: list[str]
     step_times_s: list[float]
     warmup_times_s: list[float]
     forward_times_s: list[float]

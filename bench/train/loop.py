@@ -2,13 +2,14 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _NormBase
 
 from bench.data.images import Images
 from bench.plan.machine import KINDS
@@ -148,25 +149,50 @@ def mode(network: nn.Module, training: bool) -> Iterator[None]:
 @torch.no_grad()
 @numerics("fp32")
 def reestimate(network: nn.Module, images: Images) -> None:
-    """Re-estimates BatchNorm statistics by one pass over the training data, weights fixed, no augmentation.
+    """Re-estimates normalisation statistics by one pass over the training data, weights fixed, no augmentation.
 
     Running averages lag behind the weights after a short training, and in a deep plain net the lag makes
     losses explode: what is judged must not depend on it. Dropout and the like stay off.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [m.momentum for m in norms]
-    with mode(network, training=False):
-        for norm in norms:
-            if norm.running_mean is not None and norm.running_var is not None:
-                norm.running_mean.zero_()  # or what is not finite would stay
-                norm.running_var.fill_(1.0)
-            norm.train()
-        for k, part in enumerate(chunks(len(images.data.train_labels)) if norms else []):
+    reestimate_on(network, (images.prepare(images.data.train_images[p]) for p in chunks(len(images.data.train_labels))))
+
+
+def reestimate_on(network: nn.Module, parts: Iterable[Tensor]) -> None:
+    """Re-estimates statistics on these inputs, without gradients; see `reestimate`.
+
+    Norms that training keeps in evaluation mode stay as they are, and so do those that the pass does not call.
+    """
+    with mode(network, training=True):
+        norms = [m for m in network.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    hooks = [norm.register_forward_pre_hook(_MeanOverCalls()) for norm in norms]
+    try:
+        with mode(network, training=False):
             for norm in norms:
-                norm.momentum = 1.0 / (k + 1)  # the mean over the parts
-            network(images.prepare(images.data.train_images[part]))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+                norm.train()
+            for x in parts:
+                network(x)
+    finally:
+        for norm, momentum, hook in zip(norms, momenta, hooks, strict=True):
+            norm.momentum = momentum
+            hook.remove()
+
+
+class _MeanOverCalls:
+    """Before each call of a norm, sets its momentum so that its statistics become the mean over the calls so far."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, norm: nn.Module, _: object) -> None:
+        assert isinstance(norm, _NormBase)
+        self.calls += 1
+        norm.momentum = 1.0 / self.calls
+        for statistic in (norm.running_mean, norm.running_var):
+            if self.calls == 1 and statistic is not None:
+                statistic.nan_to_num_()  # or what is not finite would stay, times zero
 
 
 @torch.no_grad()

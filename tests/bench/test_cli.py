@@ -13,6 +13,7 @@ import pytest
 from bench import __main__ as cli
 from bench import asked as words
 from bench import command
+from bench.plan.study import load
 from bench.store import record
 from bench.store.record import Status
 from bench.sweep import display as progress
@@ -77,6 +78,11 @@ REFUSED = [
     (["show", "TINY", "--workers", "100000"], "workers"),
     (["run", "TINY", "--threads", "100000"], "threads"),
     (["run", "TINY", "--inject", "kill@1"], "FAULT@TRIAL:STEP"),
+    (["run", "TINY", "--inject", "kill@1:" + "9" * 5000], "--inject 'kill@1:99"),
+    (["run", "TINY", "--inject", "kill@" + "9" * 5000 + ":1"], "FAULT@TRIAL:STEP"),
+    (["run", "TINY", "--gpus-per-trial", "inf"], "'--gpus-per-trial'"),
+    (["run", "TINY", "--gpus-per-trial", "nan"], "'--gpus-per-trial'"),
+    (["run", "TINY", "--only", "DIGEST", "--only", "DIGEST"], "--only names trial"),
     (["run", "TINY", "--inject", "kil@1:1"], "'kill'"),
     (["run", "TINY", "--inject", "kill@99:1"], "no trial 99"),
     (["run", "TINY", "--records", "TINY"], "is a file, not a folder"),
@@ -102,7 +108,8 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     if "CLAIMS" in arguments:
         tiny.write_text('claims = ["no-such-claim"]\n' + tiny.read_text())
-    asked = [str(tiny) if word in ("TINY", "CLAIMS") else word for word in arguments]
+    stands_for = {"TINY": str(tiny), "CLAIMS": str(tiny), "DIGEST": load(str(tiny)).trials[0].digest}
+    asked = [stands_for.get(word, word) for word in arguments]
     if "gpu" in asked:
         asked += ["--executor", "inline"]  # where torch is loaded already
     assert bench(*asked, monkeypatch=monkeypatch) == 2

@@ -13,7 +13,7 @@ from bench.cost.measure import multiply_adds
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
-from bench.plan.trial import Trial, spec_of
+from bench.plan.trial import Trial, affecting, spec_of
 from bench.preflight import environments
 from bench.train import graph
 from bench.train.execution import Execution
@@ -163,7 +163,56 @@ REFUSED = {
     "        return y if self.training else y[:1]\n",
     "small batches only": "class Odd(Base):\n    def forward(self, x):\n        assert len(x) < 64\n"
     "        return super().forward(x)\n",
+    "a parameter that comes later": "class Odd(Base):\n    def forward(self, x):\n"
+    "        if not hasattr(self, 'g'): self.g = nn.Parameter(torch.ones(()))\n"
+    "        return self.g * super().forward(x)\n",
+    "a parameter made anew": "class Odd(Base):\n    def forward(self, x):\n"
+    "        self.c.weight = nn.Parameter(self.c.weight.detach().clone())\n        return super().forward(x)\n",
+    "the second step": "class Odd(Base):\n    last = 0\n    def forward(self, x):\n"
+    "        y = super().forward(x)\n        if self.training and len(x) > 2:\n"
+    "            y = y + 0 * torch.as_tensor(self.last).mean(dtype=y.dtype)\n            self.last = y\n"
+    "        return y\n",
 }
+WIDTHS = "class Odd(Base):\n    def __init__(self, i, o, s):\n        super().__init__(i, o, s)\n        {}\n"
+
+
+def test_a_parameter_that_would_not_be_trained_is_named(folder: Path) -> None:
+    trial = own(folder, REFUSED["a parameter that comes later"], "Odd")
+    with pytest.raises(ValueError, match=r"parameter blocks\.0\.g is made in a forward pass"):
+        environments(Machine(), [trial])
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "fails"),
+    [
+        ("width", (8, 4), "self.b = nn.GroupNorm(8, o)"),
+        (
+            "precision",
+            ("fp32", "bf16"),
+            "self.c.register_forward_hook(lambda m, x, y: (y.detach().numpy(), None)[1])",
+        ),
+        ("optimizer", ("sgd", "adamw"), ""),
+        ("augment", ("none", "crop-flip"), ""),
+    ],
+)
+def test_every_way_to_start_is_tried_before_any_work(
+    field: str, values: tuple[object, ...], fails: str, folder: Path
+) -> None:
+    assert field in affecting("start")
+    one = own(folder, WIDTHS.format(fails or "pass"), "Odd")
+    good, other = (dataclasses.replace(one, **{"width": 8, field: value}) for value in values)
+    assert environments(Machine(), [good])
+    if fails:
+        with pytest.raises(ValueError, match="own_trial_block:block"):
+            environments(Machine(), [good, other])
+
+
+def test_a_norm_that_refuses_one_vector_has_its_cost(folder: Path) -> None:
+    text = WIDTHS.format("self.b = nn.BatchNorm2d(o, track_running_stats=False)")
+    trial = dataclasses.replace(own(folder, text, "Odd"), purpose="cost", epochs=0)
+    record = result(trial)
+    assert record.status == "ok", record.message
+    assert record.cost["macs_per_image"] == multiply_adds(spec_of(own(folder, "", name="plain_block"), (1, 8, 8), 4))
 
 
 @pytest.mark.parametrize("kind", [*PREFLIGHT, *REFUSED])

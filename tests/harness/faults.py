@@ -18,6 +18,9 @@ from typing import Any
 from bench.sweep.faults import Fault
 from models.spec import unknown
 
+# Of a trial's or step's number: more is a slip of the keyboard, and Python reads no more than some thousand.
+_MOST_DIGITS = 18
+
 
 def parse(text: str) -> Fault:
     """Reads FAULT@TRIAL:STEP.
@@ -27,8 +30,9 @@ def parse(text: str) -> Fault:
     """
     name, at, place = text.partition("@")
     trial, colon, step = place.partition(":")
-    if not (at and colon and trial.isascii() and trial.isdecimal() and step.isascii() and step.isdecimal()):
-        raise ValueError(f"--inject {text!r} must read FAULT@TRIAL:STEP, for example kill@3:10")
+    whole = all(part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in (trial, step))
+    if not (at and colon and whole):
+        raise ValueError(f"--inject {text!r:.80} must read FAULT@TRIAL:STEP, for example kill@3:10")
     if name not in FAULTS:
         raise ValueError(unknown("fault", name, FAULTS))
     if int(trial) < 1 or int(step) < 1:

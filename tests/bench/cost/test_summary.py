@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost.measure import multiply_adds
-from bench.cost.summary import _Shapes, image_size, rows, table
+from bench.cost.products import Products
+from bench.cost.summary import image_size, rows, table
 from bench.plan.trial import architecture
 from models.layouts import LAYOUTS
 from models.network import build
@@ -208,9 +209,9 @@ def test_flops_are_those_that_are_computed_whoever_shares_what(shared: bool) -> 
     ],
 )
 def test_products_with_vectors_and_sums_of_products_are_counted(product: Callable[..., Any], macs: int) -> None:
-    with torch.device("meta"), _Shapes(meta=True) as shapes:
+    with torch.device("meta"), Products(meta=True) as products:
         product(torch.zeros(3, 4, 5), torch.zeros(3, 5, 6))
-    assert shapes.macs == macs
+    assert products.macs == macs
 
 
 def test_blocks_that_share_a_layer_have_the_flops_of_those_that_do_not(

@@ -134,6 +134,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"probes": "lesions"}, "list"),
     ({"probes": [1]}, "a text each"),
     ({"probes": [["lesions"]]}, "a text each"),
+    ({"probes": ["lesions", "paths", "lesions"]}, "probes lists 'lesions' twice"),
+    *[({"momentum": bad, "optimizer": o}, "momentum must be under 1") for bad in (1.0, 1.5) for o in ("sgd", "adamw")],
     ({"grow_to": ["34"]}, "a whole number each"),
     ({"grow_to": [18]}, "must rise, from above depth 18"),
     ({"grow_to": [130, 34]}, "must rise"),
