@@ -12,6 +12,7 @@ from torch import nn
 from bench.cost import measure as profiling
 from bench.data import datasets as data
 from bench.data.images import Images
+from bench.plan import own
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
@@ -61,6 +62,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
             break
         # The exception is gone by now, and with it what its traceback held on the device.
         device.reset_peak_memory(machine.device)
+        own.forget()  # nor what the user's modules kept
         shrunk.append(f"{trial.batch_size // micro_batches} images: {message}")
         micro_batches *= 2
     if shrunk:
