@@ -19,8 +19,9 @@ from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
+from bench.store.agree import today_of
 from bench.store.folder import Folder, WriteError, plain
-from bench.store.parts import Environment, Today
+from bench.store.parts import Today
 from bench.store.record import Status
 from bench.sweep.display import Display, Silent
 from bench.sweep.executor import Executor, Outcome, Settings
@@ -314,11 +315,7 @@ class _Sweep:
             return self._display.stopped(job)
         # A record that the trial did not make still says where it was tried.
         today: Today = {**self._environments[job.trial.dataset], **record.environment}
-        environment: Environment = today
-        if files := today.pop("files_by_factory", {}).get(record.trial.architecture.factory):
-            environment["own_files"] = files
-        if names := today.pop("variables_by_factory", {}).get(record.trial.architecture.factory):
-            environment["own_variables"] = names
+        environment = today_of(today, record.trial.architecture.factory)
         if job.trial.lr_from != "study":
             environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
         record = dataclasses.replace(record, environment=environment)
