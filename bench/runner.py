@@ -17,8 +17,9 @@ from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
+from bench.store.agree import agreed
 from bench.store.parts import Cost, Environment, Epoch, Probes, Result
-from bench.store.record import COMPARED, Record, Status
+from bench.store.record import Record, Status
 from bench.train import device
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics
@@ -128,7 +129,7 @@ def _train(
 
     keeper = None
     if machine.checkpoint:
-        fingerprint: dict[str, object] = {name: environment.get(name) for name in COMPARED}
+        fingerprint: dict[str, object] = {**agreed(environment), "reads": machine.reads}
         fingerprint |= {"trial": trial.to_json(), "micro_batches": micro_batches}
         keeper = Keeper(Path(machine.checkpoint), fingerprint, machine.checkpoint_after_s, probes)
     run = train(network, images, trial, where, progress, on_epoch if probes else None, keeper, micro_batches)

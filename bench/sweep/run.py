@@ -19,7 +19,7 @@ from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
-from bench.store.agree import today_of
+from bench.store.agree import reads_digest, today_of
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.parts import Today
 from bench.store.record import Status
@@ -275,9 +275,9 @@ class _Sweep:
         for i, trial in numbered:
             faults = tuple(f for f in self._options.faults if f.trial == i)
             path = self._folders[trial.study].checkpoint(trial).absolute()
-            jobs.append(
-                Job(i, trial, dataclasses.replace(machine, checkpoint=str(path)), self._options.function, faults)
-            )
+            today = today_of(self._environments[trial.dataset], trial.architecture.factory)
+            its = dataclasses.replace(machine, checkpoint=str(path), reads=reads_digest(today))
+            jobs.append(Job(i, trial, its, self._options.function, faults))
         return jobs
 
     def _loop(self, executor: Executor, queue: list[Job], workers: int) -> None:
