@@ -6,7 +6,11 @@ torch.
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from bench.plan.trial import Trial
+from bench.plan.tuned import Rates, net_of
 from bench.store.parts import Environment, Today
 from bench.store.record import COMPARED
 
@@ -53,6 +57,32 @@ def today_of(today: Today, factory: str) -> Environment:
     if factory in variables:
         environment["own_variables"] = variables[factory]
     return environment
+
+
+def check_rates(trials: Sequence[Trial], rates: Mapping[str, Rates], today: Mapping[str, Today]) -> None:
+    """Refuses rates that were searched while a user's own block read other files or variables than today.
+
+    Args:
+        trials: What is to run; those at a rate of their own are left alone.
+        rates: By study, what was searched.
+        today: By data set, as the preflight found it.
+
+    Raises:
+        ValueError: One line that names a net and asks for a new search.
+    """
+    rows = {trial.architecture.name: trial.architecture for trial in trials}
+    for trial in trials:
+        # Of another's rate it is the other that was searched; where only one of the two is run, nobody has looked.
+        row = rows.get(trial.lr_from.partition(" of ")[2] or trial.architecture.name)
+        if trial.lr_from == "study" or not row or not row.factory:
+            continue
+        net, now = net_of(replace(trial, architecture=row)), today_of(today[trial.dataset], row.factory)
+        found = next((rate for rate in rates[trial.study].found if rate.net == net), None)
+        if found and found.reads is not None and found.reads != reads_digest(now):
+            raise ValueError(
+                f"the rate of {row.name} of {trial.depth} layers was searched while the block read another file or"
+                " variable: search again: make tune STUDY=..."
+            )
 
 
 def _text(value: object) -> str:

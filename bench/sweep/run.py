@@ -19,7 +19,7 @@ from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, values
-from bench.store.agree import reads_digest, today_of
+from bench.store.agree import check_rates, reads_digest, today_of
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.parts import Today
 from bench.store.record import Status
@@ -236,6 +236,7 @@ class _Sweep:
             self._display.say("looking at the device and the data; PyTorch takes some seconds to load")
             uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
             self._environments = executor.call(self._options.probe, machine, list(uses.values()))
+            check_rates(self._study.trials, dict(self._study.rates), self._environments)
             for name, environment in self._environments.items():
                 if left_out := environment.get("data_left_out"):
                     self._display.say(f"{name}: left out {left_out}")

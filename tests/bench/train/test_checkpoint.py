@@ -91,7 +91,10 @@ KEEPS = {
 }  # fmt: skip
 # Likewise, and it cannot be saved.
 HIDES = {
-    "a queue": ("self.q = collections.deque([1.0], 3)", "self.q.append(1 + float(y.detach().mean()) / 9); y = y * self.q[0]"),
+    "a queue": (
+        "self.q = collections.deque([1.0], 3)",
+        "self.q.append(1 + float(y.detach().mean()) / 9); y = y * self.q[0]",
+    ),
     "an own generator": ("self.g = random.Random(1)", "y = y * self.g.random()"),
     "an array": ("self.a = np.ones(2)", "self.a += 1; y = y / float(self.a[0])"),
     "a queue of its source's": ("", "Q.append(len(Q)); y = y / len(Q)"),
