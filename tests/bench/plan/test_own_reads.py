@@ -46,10 +46,36 @@ def test_an_edit_of_a_file_that_a_block_reads_is_seen(kind: str, late: bool, out
     assert found[0] == found[2] != found[1]
 
 
+PLACES = {
+    "of another folder": ("(HERE.parent / 'store' / 'gain.txt').read_text()", "store/gain.txt"),
+    "with a dot": ("(HERE / '.config' / '.gain').read_text()", "study/.config/.gain"),
+    "a database": ("sqlite3.connect(HERE / 'gain.db')", "study/gain.db"),
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_file_is_seen_wherever_it_lies(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sys.modules.pop("own_block", None)
+    way, place = PLACES[kind]
+    file, folder = tmp_path / place, tmp_path / "study"
+    for each in (file.parent, folder):
+        each.mkdir(exist_ok=True, parents=True)
+    found = []
+    for content in "121":
+        file.write_text(content)
+        trials = write(folder, f"import sqlite3\n{HEAD}{way}\n" + WHOLE.format(name="block"))
+        found.append(environments(Machine(), trials)["synthetic"]["files_by_factory"])
+    assert list(found[0]) == ["own_block:block"]
+    assert found[0] == found[2] != found[1]
+
+
 def test_what_is_not_the_users_is_no_part_of_the_block(outside: Path) -> None:
     (outside / ".cache").mkdir()
     (outside / ".cache" / "x").touch()
     reads = "Path('/proc/self/stat').read_text()\n(HERE / '.cache' / 'x').read_text()\n(HERE / 'log').write_text('x')\n"
+    reads += "(HERE / 'log').read_text()\n(HERE / 'log').rename(HERE / 'made')\n(HERE / 'made').read_text()\n"
+    reads += "Path('/etc/hostname').exists() and Path('/etc/hostname').read_text()\n"
     (trial,) = write(outside, HEAD + reads + WHOLE.format(name="block"))
     assert environments(Machine(), [trial])["synthetic"]["files_by_factory"] == {}
 
