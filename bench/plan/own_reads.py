@@ -71,11 +71,11 @@ def theirs(names: set[str], covered: set[Path]) -> set[Path]:
         names: As `watched` collects them.
         covered: Files that another digest covers, resolved.
     """
+    read = {source for name in names - _written for source in _sources(Path(name).resolve())} - covered
+    found = {path for path in read if path.is_file() and not foreign(path) and not _kept(path)}
     # Sources of modules are read for messages, too; whether these are covered is asked in `own`.
-    files = (getattr(each, "__file__", None) or "" for each in list(sys.modules.values()))
-    sources = {Path(file).resolve() for file in files if file.endswith(".py")}
-    read = {source for name in names - _written for source in _sources(Path(name).resolve())} - sources - covered
-    return {path for path in read if path.is_file() and not foreign(path) and not _kept(path)}
+    files = (getattr(each, "__file__", None) or "" for each in (list(sys.modules.values()) if found else []))
+    return found - {Path(file).resolve() for file in files if file.endswith(".py")}
 
 
 def _sources(path: Path) -> list[Path]:

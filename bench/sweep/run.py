@@ -18,7 +18,7 @@ from typing import Any
 from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
 from bench.plan.study import Study
-from bench.plan.trial import Trial, values
+from bench.plan.trial import Trial
 from bench.store.agree import check_rates, reads_digest, today_of
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.parts import Today
@@ -28,6 +28,7 @@ from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
 from bench.sweep.forecast import Forecast, work
+from bench.sweep.looks import looks
 from bench.sweep.size import size
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
@@ -55,7 +56,7 @@ class Options:
         gpus_per_trial: What Ray reserves for a trial.
         faults: To be rehearsed.
         function: The trial function, "package.module:name".
-        probe: (machine, trials) -> environment by data set; the function that refuses what cannot run.
+        probe: (machine, *`looks`) -> environment by data set; the function that refuses what cannot run.
     """
 
     records: Path
@@ -232,10 +233,8 @@ class _Sweep:
         self._signals.executor = executor
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
-            # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
             self._display.say("looking at the device and the data; PyTorch takes some seconds to load")
-            uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
-            self._environments = executor.call(self._options.probe, machine, list(uses.values()))
+            self._environments = executor.call(self._options.probe, machine, *looks(self._study, self._whole))
             check_rates(self._study.trials, dict(self._study.rates), self._environments)
             for name, environment in self._environments.items():
                 if left_out := environment.get("data_left_out"):

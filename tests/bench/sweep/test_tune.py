@@ -167,7 +167,7 @@ def test_a_search_that_a_time_limit_stops_writes_no_rates(mine: Path) -> None:
 READS: dict[str, Any] = {}
 
 
-def looked(machine: RehearsalMachine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+def looked(machine: RehearsalMachine, trials: Sequence[Trial], nets: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """What the preflight finds, with what the user's block reads."""
     return {name: {**found, **READS} for name, found in environments(machine, trials).items()}
 
