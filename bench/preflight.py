@@ -5,6 +5,7 @@ The sweep calls this through its executor, so that the sweep's own process never
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,12 +35,13 @@ LAGGING = (
 )
 
 
-def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
+def environments(machine: Machine, trials: Sequence[Trial], nets: Sequence[Trial] = ()) -> dict[str, Today]:
     """What the records of these trials will say about device, code and data.
 
     Args:
         machine: With the device as asked, "auto" too.
         trials: One for each way in which the study uses data.
+        nets: Further nets of users' own architectures among these: what they read as they are built counts, too.
 
     Returns:
         By name of the data set: an environment with the keys that resume compares, and by each architecture of the
@@ -75,6 +77,12 @@ def environments(machine: Machine, trials: Sequence[Trial]) -> dict[str, Today]:
             found[trial.dataset]["data_left_out"] = stored.left_out
         if stored.repeated:
             found[trial.dataset]["data_repeated"] = stored.repeated
+    for trial in nets:
+        stored = data.for_trial(trial, machine.data_root, machine.download)
+        device.start_clean(threads)
+        paths, names = _build_own(trial, stored)
+        files.setdefault(trial.architecture.factory, set()).update(paths)
+        variables.setdefault(trial.architecture.factory, {}).update(names)
     today: Today = {
         "files_by_factory": {factory: own_reads.digest(paths) for factory, paths in files.items() if paths},
         "variables_by_factory": {factory: names for factory, names in variables.items() if names},
@@ -112,6 +120,17 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tupl
     except RAISED as error:  # whatever a user's code raises
         said = f"{type(error).__name__}: {first_line(error):.300}".removesuffix(": ")
         raise ValueError(f"architecture {trial.architecture.factory!r}: {said}") from None
+
+
+def _build_own(trial: Trial, stored: data.Data) -> tuple[set[Path], dict[str, str]]:
+    """As `_try_own`, of what is read as the network is built at its own depth. What it raises is the trial's to say."""
+    spec = spec_of(trial, Images(stored, trial).shape, stored.classes)
+    covered = own.check(trial.architecture)
+    # Not on "meta": that takes longer, and what looks at values fails there.
+    with own_variables.watched(), own_reads.watched() as read, suppress(*RAISED):
+        build(spec, trial.seed)
+    files = own_reads.theirs(read, covered)
+    return files, own_variables.theirs(covered | files)
 
 
 def _steps(network: nn.Module, images: Images, trial: Trial, chosen: str) -> None:

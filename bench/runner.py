@@ -12,12 +12,14 @@ from torch import nn
 from bench.cost import measure as profiling
 from bench.data import datasets as data
 from bench.data.images import Images
+from bench.plan import own
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
+from bench.store.agree import agreed
 from bench.store.parts import Cost, Environment, Epoch, Probes, Result
-from bench.store.record import COMPARED, Record, Status
+from bench.store.record import Record, Status
 from bench.train import device
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics
@@ -61,6 +63,7 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
             break
         # The exception is gone by now, and with it what its traceback held on the device.
         device.reset_peak_memory(machine.device)
+        own.forget()  # nor what the user's modules kept
         shrunk.append(f"{trial.batch_size // micro_batches} images: {message}")
         micro_batches *= 2
     if shrunk:
@@ -126,7 +129,7 @@ def _train(
 
     keeper = None
     if machine.checkpoint:
-        fingerprint: dict[str, object] = {name: environment.get(name) for name in COMPARED}
+        fingerprint: dict[str, object] = {**agreed(environment), "reads": machine.reads}
         fingerprint |= {"trial": trial.to_json(), "micro_batches": micro_batches}
         keeper = Keeper(Path(machine.checkpoint), fingerprint, machine.checkpoint_after_s, probes)
     run = train(network, images, trial, where, progress, on_epoch if probes else None, keeper, micro_batches)

@@ -154,10 +154,14 @@ _RESULTS = ("train_error", "test_error", "train_loss", "test_loss")
 
 
 def paired(a: Frames, b: Frames) -> pd.DataFrame:
-    """A row per training that is on both sides and on the same images; `identical`: it ended in the same numbers."""
-    names = ["digest", "status", "data", "n_train", "n_test", *_RESULTS]
+    """A row per training that is on both sides and on the same images; `identical`: it ended in the same numbers.
+
+    A user's own block must have read the same files and variables.
+    """
+    names = ["digest", "status", "data", "own_reads", "n_train", "n_test", *_RESULTS]
     both = _used(a.trials)[[*RECIPE, *names]].merge(_used(b.trials)[names], on="digest", suffixes=("_a", "_b"))
     # Records of before do not name their images.
+    both = both[both["own_reads_a"] == both["own_reads_b"]]
     both = both[(both["data_a"] == both["data_b"]) | (both["data_a"] == "") | (both["data_b"] == "")]
     same = both["status_a"] == both["status_b"]
     for name in _RESULTS:
@@ -224,7 +228,7 @@ def other_recipes(pairs: Iterable[ErrorPair]) -> list[tuple[Setting, list[tuple[
 
     Returns:
         For each such network, its fields with the values of A and of B. No field: the trials differ in what is no
-        field of a table (the images, the source of a block, the probes).
+        field of a table (the images, the source of a block or what it reads, the probes).
     """
     nets: dict[tuple[str, str, int], list[ErrorPair]] = {}
     for pair in pairs:
@@ -275,7 +279,7 @@ def costs(a: Frames, b: Frames) -> list[CostPair]:
     """Every measured network of either side.
 
     A step's cost does not hang on the learning rate, so a pair need not be of one digest; but for users' own blocks,
-    whose source only the digest tells.
+    whose source only the digest tells, and what they read a digest of its own.
     """
     sides = [_by_setting(frames.cost) for frames in (a, b)]
     keys = sorted({*sides[0], *sides[1]}, key=lambda key: tuple(map(str, key[:2])) + key[2:])
@@ -284,7 +288,8 @@ def costs(a: Frames, b: Frames) -> list[CostPair]:
 
 def _by_setting(cost: pd.DataFrame) -> dict[tuple[Any, ...], Mapping[str, Any]]:
     rows = one_each(_used(cost), _COST).to_dict("records")
-    return {(*(row[n] for n in _COST), row["digest"] if row["shortcut"] == "own" else ""): row for row in rows}
+    own = [(row["digest"], row["own_reads"]) if row["shortcut"] == "own" else ("", "") for row in rows]
+    return {(*(row[n] for n in _COST), *digests): row for row, digests in zip(rows, own, strict=True)}
 
 
 def _taken(row: Mapping[str, Any] | None) -> Taken | None:

@@ -39,7 +39,7 @@ SETTING = tuple(_ASKED)
 # Costs of one architecture are compared over depth when these agree; the learning rate and the like do not change them.
 COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture")
 
-MACHINE = {**_kinds(Place), "search": "str", **_kinds(Kernels), **_kinds(Sizes)}
+MACHINE = {**_kinds(Place), "search": "str", "own_reads": "str", **_kinds(Kernels), **_kinds(Sizes)}
 RESULT = _kinds(Result, "micro_batch")
 _ENDED = _kinds(rows.Ended)
 _NAMED = {"comparable": "bool", "digest": "str", "path": "str"}

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from bench.plan.machine import KINDS
+from bench.store.agree import reads_digest
 from bench.store.parts import Ceilings, Operator
 from bench.store.record import Record
 from models.layouts import MAX_DEPTH
@@ -153,9 +154,13 @@ def misfit(row: Mapping[str, object], columns: Mapping[str, str]) -> str:
 
 
 def machine(record: Record, columns: Mapping[str, str]) -> dict[str, object]:
-    """Where it ran, by these columns; of the search for its rate, the digest."""
+    """Where it ran, by these columns; of the search for its rate and of what a user's own block reads, the digest."""
     told = record.environment.get("search")
-    found: Mapping[str, object] = {**record.environment, "search": told.get("digest") if isinstance(told, dict) else ""}
+    found: Mapping[str, object] = {
+        **record.environment,
+        "search": told.get("digest") if isinstance(told, dict) else "",
+        "own_reads": reads_digest(record.environment),
+    }
     return {
         name: any_number(value) if kind != "str" else value if isinstance(value, str) else ""
         for name, kind in columns.items()

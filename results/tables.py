@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.plan.trial import Trial, affecting, values
-from bench.store import record
+from bench.store import agree, record
 from bench.store.record import Record
 from models.spec import ARCHITECTURES
 from results import rows, stats
@@ -219,43 +219,59 @@ def _one_a_trial(
     return [records[i] for i in kept.values()], [comparable[i] for i in kept.values()], doubled
 
 
+# By what is to be compared: by all that must agree, the places of the records.
+Lots = dict[tuple[Any, ...], dict[tuple[tuple[str, str], ...], list[int]]]
+
+
 def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     """Which records may be compared with each other, and a line for each lot that is kept apart.
 
     Within a study, purpose and data set (of costs: and precision), the lot of equal machine and versions with the
-    most trials stays (the newest when two have as many). Records without an environment (a worker that died at once)
-    stay with it.
+    most trials stays (the newest when two have as many); of these, for a user's own block, likewise the lot that read
+    the same files and variables. Records without an environment (a worker that died at once) stay with it.
     """
-    lots: dict[tuple[Any, ...], dict[tuple[str, ...], list[int]]] = {}
+    machines: Lots = {}
+    blocks: Lots = {}
     same = [True] * len(records)
     lines: list[str] = []
     for i, found in enumerate(records):
-        trial = found.trial
+        trial, environment = found.trial, found.environment
         where = (trial.study, trial.purpose, *values(trial, "data"))
-        names: tuple[str, ...] = record.COMPARED
+        machine: dict[str, str] = {name: str(environment.get(name, "")) for name in record.COMPARED}
         if trial.purpose == "cost":
             # On a GPU each precision is executed in a way of its own.
-            where, names = (*where, trial.precision), (*names, "execution")
-        machine = tuple(str(found.environment.get(name, "")) for name in names)
-        if any(machine):
-            lots.setdefault(where, {}).setdefault(machine, []).append(i)
+            where, machine["execution"] = (*where, trial.precision), str(environment.get("execution", ""))
+        if any(machine.values()):
+            machines.setdefault(where, {}).setdefault(tuple(machine.items()), []).append(i)
         micro = found.result.get("micro_batch", trial.batch_size)
         if isinstance(micro, int) and micro < trial.batch_size:
             same[i] = False
             lines.append(f"{trial.digest}: ran with a micro-batch of {micro} instead of {trial.batch_size}: kept apart")
-    for where, by_machine in lots.items():
+    lines += _set_apart(machines, records, same)
+    for i, found in enumerate(records):
+        trial, environment = found.trial, found.environment
+        if same[i] and trial.architecture.factory and environment:
+            where = (trial.study, trial.purpose, *values(trial, "data"), trial.architecture)
+            blocks.setdefault(where, {}).setdefault(tuple(agree.own_reads(environment).items()), []).append(i)
+    return same, sorted([*lines, *_set_apart(blocks, records, same)])
+
+
+def _set_apart(lots: Lots, records: Sequence[Record], same: list[bool]) -> list[str]:
+    """Marks all but the largest lot as not the same, and returns a line for each other lot."""
+    lines = []
+    for where, by_facts in lots.items():
         ranked = sorted(
-            by_machine.items(),
+            by_facts.items(),
             key=lambda lot: (len({records[i].trial for i in lot[1]}), max(records[i].started for i in lot[1])),
         )
-        main = ranked[-1][0]
-        for machine, members in ranked[:-1]:
+        main = dict(ranked[-1][0])
+        for facts, members in ranked[:-1]:
             for i in members:
                 same[i] = False
-            pairs = zip((*record.COMPARED, "execution"), machine, main, strict=False)
+            pairs = [(name, dict(facts).get(name, ""), main.get(name, "")) for name in {**main, **dict(facts)}]
             differ = [f"{name} {one or '-'!r} instead of {other!r}" for name, one, other in pairs if one != other]
             lines.append(f"{where[0]}: {len(members)} {where[1]} record(s) kept apart: {'; '.join(differ)}")
-    return same, sorted(lines)
+    return lines
 
 
 def summarize(trials: pd.DataFrame) -> pd.DataFrame:

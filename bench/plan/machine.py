@@ -66,6 +66,7 @@ class Machine:
         download: Whether a data set that is missing may be fetched.
         checkpoint: File for the trial's epoch checkpoint; empty keeps none. The sweep sets it for each trial.
         checkpoint_after_s: Trials that take longer keep one.
+        reads: Digest of the files and variables that the trial's own block reads; the sweep sets it for each trial.
         rehearsal: Whether trials are miniatures, which take as many images as there are.
     """
 
@@ -76,6 +77,7 @@ class Machine:
     download: bool = False
     checkpoint: str = ""
     checkpoint_after_s: float = 600.0
+    reads: str = ""
     rehearsal: bool = False
 
 

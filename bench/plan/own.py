@@ -7,12 +7,14 @@ reads studies, too, and must not run a user's code: so the source is read here, 
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from bench.plan.own_imports import SUITE, enter, file_of, foreign, home, shared
 from models.spec import Architecture
@@ -58,12 +60,40 @@ def described(row: Architecture, folder: Path) -> Architecture:
 
 # By module: the digest of its source when this process was about to import it.
 _checked: dict[str, str] = {}
+# Every source that a digest has covered in this process, resolved.
+_covered: set[Path] = set()
+
+
+def modules() -> dict[str, ModuleType]:
+    """The modules of users' own blocks that are imported here, by name; not those of installed packages."""
+    loaded = sorted(sys.modules.items()) if _covered else []
+    return {name: module for name, module in loaded if _theirs(getattr(module, "__file__", None) or "") in _covered}
+
+
+@functools.cache
+def _theirs(file: str) -> Path | None:
+    """A source that is a user's own, resolved. Remembered: there are a thousand modules, and disks may be slow."""
+    path = Path(file)
+    return path.resolve() if path.suffix == ".py" and path.is_absolute() and not foreign(path) else None
+
+
+def forget() -> None:
+    """Has Python import them again: what a module keeps (a table, a counter, a cache) is no matter of the next trial's.
+
+    Not those of installed packages, and no compiled code: some of these can be imported once only.
+    """
+    for name, module in modules().items():
+        del sys.modules[name]
+        package, _, child = name.rpartition(".")
+        # `from package import module` takes this before it imports.
+        if package in sys.modules and getattr(sys.modules[package], child, None) is module:
+            delattr(sys.modules[package], child)
 
 
 def check(row: Architecture) -> set[Path]:
-    """Makes sure that what Python would import here, or has imported, is what the row's digest was made of.
+    """Makes sure that what Python would import here is what the row's digest was made of.
 
-    From here on it can be imported here, and its imports are its own, `models` too.
+    From here on it can be imported here, anew, and its imports are its own, `models` too.
 
     Returns:
         The files that the digest covers; empty where there is no digest.
@@ -95,10 +125,12 @@ def check(row: Architecture) -> set[Path]:
         meant, taken = file_of(place, top), _source(top)
         if meant and taken and taken[1] != meant:
             raise ValueError(_taken(taken[1], meant))
+    covered = {file.resolve() for file in (path, *helpers.values())}
+    _covered.update(covered)
+    forget()
     if module in sys.modules and _checked.get(module, now) != now:
         raise ValueError(f"{path} was edited after this process imported it: start the process again")
     _checked[module] = now
-    covered = {file.resolve() for file in (path, *helpers.values())}
     if theirs:
         enter(place, module, covered)
     return covered

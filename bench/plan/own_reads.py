@@ -1,6 +1,8 @@
 """Which files a user's own code reads beside its imports: its weights, its settings, a source that it runs itself.
 
 What such a file says is part of what runs. It is seen as the preflight opens it, and its digest goes into the record.
+Not seen is what Python itself does not open: what other programs read, and libraries that open files by themselves
+(`torch.from_file`, safetensors); nor which files a folder has.
 """
 
 import functools
@@ -8,6 +10,7 @@ import glob
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +18,15 @@ from typing import Any
 
 from bench.plan.own_imports import foreign
 
-# While something is watched, the files that are opened for reading.
+# While something is watched, the files that are opened for reading; and those that are written, which are no input.
 _opened: list[set[str]] = []
+_written: set[str] = set()
+# What belongs to the system, to Python, and to programs that keep something for themselves. By the name of a folder
+# anywhere in a path: caches, and what git keeps.
+_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin")))
+_INSTALLED = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
+_KEPT = frozenset({".cache", "__pycache__", ".triton", ".nv", ".git"})
+_CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 
 @contextmanager
@@ -38,30 +48,34 @@ def _hook() -> None:
 
 
 def _look(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _opened and isinstance(arguments[0], str | bytes | os.PathLike):
-        name, mode, flags = arguments
-        reads = flags & os.O_ACCMODE == os.O_RDONLY if mode is None else "r" in mode or "+" in mode
-        if reads:
-            _opened[-1].add(os.path.abspath(os.fsdecode(name)))
+    if not _opened or event not in ("open", "os.rename", "sqlite3.connect"):
+        return
+    name = arguments[1 if event == "os.rename" else 0]
+    if not isinstance(name, str | bytes | os.PathLike):
+        return
+    path = os.path.abspath(os.fsdecode(name))
+    if event == "os.rename":
+        _written.add(path)
+    elif event == "sqlite3.connect":
+        _opened[-1].add(path)
+    else:
+        _, mode, flags = arguments
+        reads = flags & os.O_ACCMODE == os.O_RDONLY if mode is None else "r" in mode
+        (_opened[-1] if reads else _written).add(path)
 
 
 def theirs(names: set[str], covered: set[Path]) -> set[Path]:
-    """Those files that are a user's own.
+    """Those files that are a user's own, wherever they lie, and that this process has not written itself.
 
     Args:
         names: As `watched` collects them.
         covered: Files that another digest covers, resolved.
     """
-    near = {file.parent for file in covered} | {Path.cwd(), Path.home()}
+    read = {source for name in names - _written for source in _sources(Path(name).resolve())} - covered
+    found = {path for path in read if path.is_file() and not foreign(path) and not _kept(path)}
     # Sources of modules are read for messages, too; whether these are covered is asked in `own`.
-    files = (getattr(each, "__file__", None) or "" for each in list(sys.modules.values()))
-    sources = {Path(file).resolve() for file in files if file.endswith(".py")}
-    read = {source for name in names for source in _sources(Path(name).resolve())} - sources - covered
-    return {
-        path
-        for path in read
-        if path.is_file() and not foreign(path) and not all(_hidden(path, folder) for folder in near)
-    }
+    files = (getattr(each, "__file__", None) or "" for each in (list(sys.modules.values()) if found else []))
+    return found - {Path(file).resolve() for file in files if file.endswith(".py")}
 
 
 def _sources(path: Path) -> list[Path]:
@@ -81,6 +95,9 @@ def digest(files: set[Path]) -> str:
     return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    """Whether a file lies outside a folder, or inside of what programs keep there for themselves."""
-    return not path.is_relative_to(folder) or any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _kept(path: Path) -> bool:
+    """Whether a file is the system's, Python's, or what a program keeps for itself; resolved."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    caches = [Path(os.environ[name]).resolve() for name in _CACHES if os.environ.get(name)]
+    inside = any(path.is_relative_to(folder) for folder in (*_SYSTEM, *_INSTALLED, *caches, temporary / "ray"))
+    return inside or any(part in _KEPT or part.startswith("torchinductor_") for part in path.parts)

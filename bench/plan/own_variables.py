@@ -71,8 +71,3 @@ def _note(key: Any, digest: str) -> None:
 def theirs(files: set[Path]) -> dict[str, str]:
     """The variables that these sources have read so far, resolved, with the digests of their values."""
     return {name: digest for (file, name), digest in sorted(_read.items()) if Path(file).resolve() in files}
-
-
-def changed(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """Names of the variables that differ; one that is not named was not set."""
-    return [name for name in sorted(old | new) if old.get(name, "") != new.get(name, "")]

@@ -30,6 +30,8 @@ class Rate:
         lr: Its best rate.
         state: As `rates.Best` says it.
         tried: The rates that it was chosen from, rising.
+        reads: Of a user's own block, the digest of the files and variables that it read in the search, empty where it
+            read none; None in files of before, and for the suite's own nets.
     """
 
     net: str
@@ -38,6 +40,7 @@ class Rate:
     lr: float
     state: str
     tried: tuple[float, ...]
+    reads: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def _rate(row: dict[str, Any]) -> Rate:
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr is {lr!r}")
     tried = tuple(map(float, row["tried"]))
-    return Rate(str(row["net"]), str(row["architecture"]), int(row["depth"]), lr, str(row["state"]), tried)
+    reads = str(row["reads"]) if "reads" in row else None
+    return Rate(str(row["net"]), str(row["architecture"]), int(row["depth"]), lr, str(row["state"]), tried, reads)
 
 
 def text(study: str, rates: Rates) -> str:
@@ -163,4 +167,6 @@ def text(study: str, rates: Rates) -> str:
         lines += ["", "[[net]]", f"net = {json.dumps(rate.net)}", f"architecture = {json.dumps(rate.architecture)}"]
         lines += [f"depth = {rate.depth}", f"lr = {rate.lr!r}", f"state = {json.dumps(rate.state)}"]
         lines += [f"tried = [{', '.join(map(repr, rate.tried))}]"]
+        if rate.reads is not None:
+            lines += [f"reads = {json.dumps(rate.reads)} # digest of what the block read beside its imports"]
     return "\n".join(lines) + "\n"

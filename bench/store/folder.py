@@ -14,10 +14,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.plan import own_variables
 from bench.plan.trial import Trial
-from bench.store.parts import Environment, Today
-from bench.store.record import COMPARED, CannotOpen, FromTheFuture, Record, encode, file_name, load, write
+from bench.store.agree import differences, today_of
+from bench.store.parts import Today
+from bench.store.record import CannotOpen, FromTheFuture, Record, encode, file_name, load, write
 
 APART = "apart"
 
@@ -36,21 +36,10 @@ def _any_repeat(trial: Trial) -> Trial:
     return dataclasses.replace(plain(trial), seed=0, lr=0.0 if trial.purpose == "search" else trial.lr)
 
 
-def differences(old: Environment, new: Environment) -> list[str]:
-    """Names of what differs between the environments of two records, of those that must agree."""
-    return [name for name in COMPARED if old.get(name) != new.get(name)]
-
-
 def _changed(record: Record, environments: Mapping[str, Today]) -> list[str]:
     """What differs between a record's environment and one of today."""
-    now: Today = environments.get(record.trial.dataset, {})
-    changed: list[str] = differences(record.environment, now)
-    factory = record.trial.architecture.factory
-    if record.environment.get("own_files", "") != now.get("files_by_factory", {}).get(factory, ""):
-        changed.append("file that the block reads")
-    variables = now.get("variables_by_factory", {}).get(factory, {})
-    names = own_variables.changed(record.environment.get("own_variables", {}), variables)
-    return [*changed, *(f"value of the variable {name}, which the block reads" for name in names)]
+    now = environments.get(record.trial.dataset, {})
+    return differences(record.environment, today_of(now, record.trial.architecture.factory))
 
 
 class Folder:

@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from bench.plan.errors import OWN
@@ -24,6 +24,9 @@ _WATCHED = frozenset({"builtins", "json", "torch", "torchvision", "numpy", "rand
 _CLASSES = ("torch.nn.", "models.", "bench.")
 # Variables that scikit-learn sets as it is imported, which the first trial on digits does.
 _OF_SKLEARN = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+# Libraries of operators that torch.compile makes as it is first used. A user's own cannot be made twice in a process,
+# as it would be where the module that makes it is imported again; but for `custom_op`, which replaces its own.
+_OF_COMPILE = ("inductor", "quantized_decomposed")
 # Of which the tables at the top of a module are looked at, too.
 _TABLES = ("models.", "bench.")
 
@@ -49,7 +52,7 @@ class Footprints:
 def read() -> Footprints:
     """What the modules and classes hold that are loaded by now, and what the process has of the system."""
     modules = {
-        name: dict(vars(module))
+        name: {key: value for key, value in vars(module).items() if not _private(value)}
         for name, module in list(sys.modules.items())
         if name.partition(".")[0] in _WATCHED and module is not None and not _private(module)
     }
@@ -86,7 +89,7 @@ def _kept(found: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
 
 def _private(module: Any) -> bool:
     """Whether it is a user's own, of a name that begins as the suite's: what it keeps for itself is no harm."""
-    return str(getattr(module, "__name__", "")).startswith(OWN)
+    return issubclass(type(module), ModuleType) and str(module.__name__).startswith(OWN)
 
 
 def left(before: Footprints) -> str:
@@ -135,6 +138,7 @@ def _facts() -> dict[str, object]:
         "threads that go on": sorted(thread.name for thread in threading.enumerate()),
         "the priority": os.getpriority(os.PRIO_PROCESS, 0),
         "warnings that are errors": [each for each in warnings.filters if each[0] == "error"],
+        "torch's libraries of operators": _libraries(sys.modules["torch"]) if "torch" in sys.modules else [],
         "torch's modes": _modes(sys.modules["torch"]) if "torch" in sys.modules else {},
     }  # fmt: skip
 
@@ -149,6 +153,12 @@ def _mask() -> int:
 def _limits() -> dict[str, tuple[int, int]]:
     names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
     return {name: resource.getrlimit(getattr(resource, name)) for name in names}
+
+
+def _libraries(torch: Any) -> list[str]:
+    replaced = set(torch._library.custom_ops.OPDEFS)
+    spaces = {name.partition("::")[0] for name in torch.library._defs if name.partition(".")[0] not in replaced}
+    return sorted(spaces.difference(_OF_COMPILE))
 
 
 def _modes(torch: Any) -> dict[str, object]:

@@ -18,15 +18,17 @@ from typing import Any
 from bench.plan import tuned
 from bench.plan.machine import DEVICES, Machine, within_reason
 from bench.plan.study import Study
-from bench.plan.trial import Trial, values
+from bench.plan.trial import Trial
+from bench.store.agree import check_rates, reads_digest, today_of
 from bench.store.folder import Folder, WriteError, plain
-from bench.store.parts import Environment, Today
+from bench.store.parts import Today
 from bench.store.record import Status
 from bench.sweep.display import Display, Silent
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
 from bench.sweep.forecast import Forecast, work
+from bench.sweep.looks import looks
 from bench.sweep.size import size
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
@@ -54,7 +56,7 @@ class Options:
         gpus_per_trial: What Ray reserves for a trial.
         faults: To be rehearsed.
         function: The trial function, "package.module:name".
-        probe: (machine, trials) -> environment by data set; the function that refuses what cannot run.
+        probe: (machine, *`looks`) -> environment by data set; the function that refuses what cannot run.
     """
 
     records: Path
@@ -231,10 +233,9 @@ class _Sweep:
         self._signals.executor = executor
         self._signals.hold()  # Ray takes SIGTERM for itself
         try:
-            # One trial for each way of using data, for each architecture of a user's own, and for each list of probes.
             self._display.say("looking at the device and the data; PyTorch takes some seconds to load")
-            uses = {(t.architecture.factory, *values(t, "data", "start")): t for t in self._study.trials}
-            self._environments = executor.call(self._options.probe, machine, list(uses.values()))
+            self._environments = executor.call(self._options.probe, machine, *looks(self._study, self._whole))
+            check_rates(self._study.trials, dict(self._study.rates), self._environments)
             for name, environment in self._environments.items():
                 if left_out := environment.get("data_left_out"):
                     self._display.say(f"{name}: left out {left_out}")
@@ -276,9 +277,9 @@ class _Sweep:
         for i, trial in numbered:
             faults = tuple(f for f in self._options.faults if f.trial == i)
             path = self._folders[trial.study].checkpoint(trial).absolute()
-            jobs.append(
-                Job(i, trial, dataclasses.replace(machine, checkpoint=str(path)), self._options.function, faults)
-            )
+            today = today_of(self._environments[trial.dataset], trial.architecture.factory)
+            its = dataclasses.replace(machine, checkpoint=str(path), reads=reads_digest(today))
+            jobs.append(Job(i, trial, its, self._options.function, faults))
         return jobs
 
     def _loop(self, executor: Executor, queue: list[Job], workers: int) -> None:
@@ -316,11 +317,7 @@ class _Sweep:
             return self._display.stopped(job)
         # A record that the trial did not make still says where it was tried.
         today: Today = {**self._environments[job.trial.dataset], **record.environment}
-        environment: Environment = today
-        if files := today.pop("files_by_factory", {}).get(record.trial.architecture.factory):
-            environment["own_files"] = files
-        if names := today.pop("variables_by_factory", {}).get(record.trial.architecture.factory):
-            environment["own_variables"] = names
+        environment = today_of(today, record.trial.architecture.factory)
         if job.trial.lr_from != "study":
             environment["search"] = tuned.told(job.trial, dict(self._study.rates)[job.trial.study])
         record = dataclasses.replace(record, environment=environment)

@@ -15,6 +15,7 @@ from bench.plan import rates, tuned
 from bench.plan.study import Study
 from bench.plan.trial import Trial, cell
 from bench.store import record
+from bench.store.agree import reads_digest
 from bench.store.folder import plain
 from bench.store.record import Record, Status
 from bench.sweep import run as sweep
@@ -106,7 +107,10 @@ def _rates(study: str, found: Found) -> tuned.Rates:
     for net, records in mine.items():
         chosen, tried = best(records), tuple(sorted({each.trial.lr for each in records}))
         name = net.architecture.name
-        rows.append(tuned.Rate(tuned.net_of(net), name, net.depth, chosen.lr, chosen.state, tried))
+        reads = (
+            reads_digest(max(records, key=lambda each: each.started).environment) if net.architecture.factory else None
+        )
+        rows.append(tuned.Rate(tuned.net_of(net), name, net.depth, chosen.lr, chosen.state, tried, reads))
     return tuned.Rates(digest.hexdigest()[:16], tuple(sorted(rows, key=lambda r: (r.architecture, r.depth, r.net))))
 
 

@@ -10,40 +10,45 @@ import io
 import json
 import os
 import pickle
+import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.store.parts import Epoch
 from bench.store.record import write
+from bench.train.attributes import Attributes, Kept, plain
 from bench.train.device import put_back_random_state, random_state
 from bench.train.step import Step
 
 # Epochs of a second each need not be kept one by one.
 BETWEEN_S = 30.0
-_PLAIN = (int, float, str, bool, type(None))
 
 
 class Snapshot(TypedDict):
-    """Everything that the next step depends on."""
+    """Everything that the next step depends on, but for what a user's own code keeps for itself."""
 
     tensors: list[Tensor]
     order: Tensor
     generators: list[Tensor]
     host: Tensor
     device: Tensor | None
+    python: tuple[Any, ...]
+    numpy: list[Any]
     done: int
     seen: int
 
 
 class State(TypedDict):
-    """What a checkpoint holds: the step, and what the trial has found and spent so far."""
+    """What a checkpoint holds: the step, what a user's own code keeps, what the trial has found and spent so far."""
 
     step: Snapshot
+    kept: Kept
     epochs: list[Epoch]
     seconds: float
     probes: list[dict[str, object]]
@@ -88,13 +93,16 @@ def older(path: Path) -> Path:
 
 
 def snapshot(step: Step) -> Snapshot:
-    """Tensors, random states, and the position in the data."""
+    """Tensors, random states (a user's own block may draw from Python's and NumPy's), and the position in the data."""
+    kind, numbers, *rest = np.random.get_state()
     return {
         "tensors": [tensor.detach().cpu().clone() for tensor in step.state()],
         "order": step.order.cpu(),
         "generators": [generator.get_state() for generator in (step.order_generator, step.augment_generator)],
         "host": torch.get_rng_state(),
         "device": random_state(step.device),
+        "python": random.getstate(),
+        "numpy": [kind, np.asarray(numbers).tolist(), *rest],
         "done": step.done,
         "seen": step.seen,
     }
@@ -110,16 +118,9 @@ def put_back(step: Step, saved: Snapshot) -> None:
         generator.set_state(state)
     torch.set_rng_state(saved["host"])
     put_back_random_state(saved["device"])
+    random.setstate(saved["python"])
+    np.random.set_state(tuple(saved["numpy"]))
     step.done, step.seen = saved["done"], saved["seen"]
-
-
-def plain(value: Any) -> bool:
-    """Whether `weights_only` would load it: numbers and texts, and lists and dicts of them."""
-    if isinstance(value, list | tuple):
-        return all(map(plain, value))
-    if isinstance(value, dict):
-        return all(plain(k) and plain(v) for k, v in value.items())
-    return isinstance(value, _PLAIN)
 
 
 class Keeper:
@@ -140,18 +141,23 @@ class Keeper:
     ) -> None:
         self._path, self._fingerprint, self._after_s, self._probes = path, fingerprint, after_s, probes
         self._saved = time.monotonic()
+        self._own: Attributes | None = None
         self.note = ""
 
     def resume(self, step: Step) -> tuple[list[Epoch], float]:
-        """Puts the last checkpoint into the step and the probes.
+        """Puts the last checkpoint into the step and the probes; before any step.
 
         Returns:
             The rows of the epochs that are done (none: there is no checkpoint), and the seconds they took.
         """
+        if step.trial.architecture.factory:
+            self._own = Attributes(step.network)
         state = load(self._path, self._fingerprint)
         if state is None:
             return [], 0.0
         put_back(step, state["step"])
+        if self._own:
+            self._own.put_back(state["kept"])
         for probe, attributes in zip(self._probes, state["probes"], strict=True):
             vars(probe).update(attributes)
         epochs = state["epochs"]
@@ -170,8 +176,14 @@ class Keeper:
         long = seconds / len(epochs) * planned >= self._after_s
         if not long or time.monotonic() - self._saved < min(BETWEEN_S, self._after_s):
             return
+        if self._own and (what := self._own.changed()):
+            self.note = f"no checkpoint could be kept: {what} cannot be saved"
+            return
         attributes = [{k: v for k, v in vars(probe).items() if plain(v)} for probe in self._probes]
-        state: State = {"step": snapshot(step), "epochs": epochs, "seconds": seconds, "probes": attributes}
+        kept = self._own.read() if self._own else {}
+        state: State = {
+            "step": snapshot(step), "kept": kept, "epochs": epochs, "seconds": seconds, "probes": attributes,
+        }  # fmt: skip
         try:
             save(self._path, self._fingerprint, state)
         except OSError as error:

@@ -263,7 +263,7 @@ def recipes(pair: Against) -> list[str]:
     lines = []
     for net, fields in pairing.other_recipes(pair.errors):
         told = [f"{name.replace('_', ' ')} {_list(one)} on A, {_list(other)} on B" for name, one, other in fields] or [
-            "no trial is on both sides: other seeds, images, probes, or another source of the block"
+            "no trial is on both sides: other seeds, images, probes, another source of the block, or what it reads"
         ]
         several = len({p.recipe.study for p in pair.errors}) > 1
         where = f" ({net.study})" if several else ""

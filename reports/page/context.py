@@ -59,6 +59,7 @@ _MACHINE = (
     ("suite", "suite"),
     ("code", "code (SHA-256)"),
     ("data", "data (SHA-256)"),
+    ("own_reads", "what a user's block reads (SHA-256)"),
     ("execution", "execution"),
     ("search", "search of the rates (SHA-256)"),
 )

@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from made_own import PLAIN, folder, numbers, own, result
 
 from bench.plan.machine import Machine
+from bench.plan.trial import Trial
 from bench.preflight import environments
 from bench.sweep.executor import Settings
 from bench.sweep.process import Process, _doubtful
@@ -81,6 +84,7 @@ FOOTPRINTS = {
     "import bench.train.optimizers as o; o.OPTIMIZERS['sgd'] = o.OPTIMIZERS['adamw']": "OPTIMIZERS['sgd']",
     "import bench.data.datasets as d; d.DATASETS['new'] = d.DATASETS['digits']": "DATASETS['new']",
     "import models.blocks as blocks; blocks.Block.forward = nn.Module.forward": "models.blocks.Block.forward",
+    "torch.library.define(f'own::f{len(torch.library._defs)}', '() -> Tensor')": "torch's libraries of operators",
     # Last, since one is left by each step, and what comes after these is slower.
     "nn.modules.module.register_module_forward_hook(lambda m, x, y: y)": "hooks of every module",
     "torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t).__enter__()": "torch's modes",
@@ -177,6 +181,46 @@ def test_a_module_that_is_imported_unseen_after_a_while_is_an_error(folder: Path
     assert (record.status, record.result) == ("error", {})
     assert "own_late.py in a way that the source does not show" in record.message
     assert _doubtful(record)
+
+
+# What a module keeps from one trial to the next: layers, a count, and where it stands.
+KEEPS = {
+    "a table": ("", "made = {}\ndef conv(*a): return made.setdefault(a, nn.Conv2d(*a, bias=False))\n"),
+    "a cache": ("", "@functools.lru_cache\ndef conv(*a): return nn.Conv2d(*a, bias=False)\n"),
+    "a count": ("", "count = itertools.count(1)\ndef conv(*a): return nn.Conv2d(*a, padding_mode=next(count)"
+                    " > 4 and 'circular' or 'zeros', bias=False)\n"),
+    "a table of a helper": ("import own_kept as kept\n", "made = {}\n"),
+    "a table in a folder": ("from own_kept import kept\n", "made = {}\n"),
+    "a table in a package of the suite's name": ("from models import kept\n", "made = {}\n"),
+}  # fmt: skip
+PLACES = {"own_kept as kept": "own_kept.py", "own_kept": "own_kept/kept.py", "models": "models/kept.py"}
+
+
+@pytest.mark.parametrize("kind", KEEPS)
+def test_what_a_module_keeps_does_not_reach_the_next_trial(kind: str, folder: Path) -> None:
+    """Neither the preflight nor other seeds: in a warm process a trial gives what it gives alone."""
+    imports, keeps = KEEPS[kind]
+    if imports:
+        place = folder / next(file for words, file in PLACES.items() if f" {words} " in imports.replace("\n", " "))
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(keeps)
+        keeps = imports + "def conv(*a): return kept.made.setdefault(a, nn.Conv2d(*a, bias=False))\n"
+    text = (
+        f"import itertools\n{keeps}class Keeps(Base):\n    def __init__(self, i, o, s):\n"
+        "        super().__init__(i, o, s)\n        self.c = conv(i, o, 3, s, 1)\n"
+    )
+    first = own(folder, text, "Keeps")
+    second = replace(first, seed=1)
+
+    def runs(trial: Trial) -> tuple[Any, ...]:
+        record = run(Job(1, trial, Machine(), "bench.runner:run_trial"), lambda _: None)
+        assert "left_behind" not in record.environment
+        return numbers(record)
+
+    alone = runs(second)
+    environments(Machine(), [first])
+    assert runs(first) != alone
+    assert runs(second) == alone
 
 
 @pytest.mark.parametrize("raised", ["SystemExit(7)", "GeneratorExit"])

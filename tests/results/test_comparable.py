@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from made_up import frames, study_records, train_record, trial, write
+from made_up import cost_record, frames, study_records, train_record, trial, write
 
 from bench.plan.trial import architecture
-from results import tables
+from results import against, tables
 
 
 def test_the_newest_of_two_records_of_a_trial_counts_and_the_conflict_is_told(tmp_path: Path):
@@ -82,6 +82,57 @@ def test_two_blocks_of_one_name_are_two_architectures(one, other):
     assert found.cells["n"].tolist() == [3, 3]
     assert sorted(found.cells["train_error_mean"].round(1)) == [0.0, 0.8]
     assert found.trials["architecture"].nunique() == found.trials["label"].nunique() == 2
+
+
+def reading(environment, error=0.1, seeds=(0, 1, 2), factory="good:block"):
+    found = own(factory, "1", error, seeds)
+    return [dataclasses.replace(each, environment={**each.environment, **environment}) for each in found]
+
+
+# What a block read of one kind and of another, and the words for it.
+OTHER_READS = [
+    ({"own_files": "a"}, {"own_files": "b"}, "file that the block reads 'b' instead of 'a'"),
+    ({"own_files": "a"}, {}, "file that the block reads '-' instead of 'a'"),
+    ({"own_variables": {"GAIN": "a"}}, {"own_variables": {"GAIN": "b"}}, "the variable GAIN, which the block reads"),
+    ({}, {"own_variables": {"GAIN": "b"}}, "the variable GAIN, which the block reads"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "words"), OTHER_READS)
+def test_records_of_a_block_that_read_something_else_are_kept_apart(one, other, words):
+    most, odd = reading(one, error=0.1), reading(other, error=0.8, seeds=(3, 4))
+    found = frames([*most, *odd])
+    assert found.trials["comparable"].tolist() == [True] * 3 + [False] * 2
+    assert found.cells["n"].tolist() == [3]
+    (line,) = found.warnings
+    assert "2 train record(s) kept apart" in line
+    assert words in line
+
+
+def test_each_block_may_read_what_it_likes():
+    """And one that asks for a variable that is not set reads what one does that does not ask."""
+    blocks = reading({"own_files": "a"}), reading({}, factory="other:block")
+    unset = reading({"own_variables": {"GAIN": ""}}, factory="other:block", seeds=(3,))
+    found = frames([*blocks[0], *blocks[1], *unset, train_record(trial(), 0.1)])
+    assert found.trials["comparable"].all()
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(("one", "other", "words"), OTHER_READS)
+def test_two_folders_whose_block_read_something_else_are_not_paired(one, other, words):
+    a, b = frames(reading(one)), frames(reading(other, error=0.8))
+    pairs = against.errors(a, b)
+    assert {pair.pairs for pair in pairs} == {0}
+    ((net, fields),) = against.other_recipes(pairs)
+    assert (net.architecture, fields) == ("block", [])
+    assert against.shared(a, b).both == 0
+    assert against.shared(a, a).both == 3
+    costs = [
+        frames([dataclasses.replace(cost_record(each.trial), environment=each.environment)])
+        for each in (reading(one)[0], reading(other)[0])
+    ]
+    assert [pair.a is None or pair.b is None for pair in against.costs(*costs)] == [True, True]
+    assert [pair.a is None or pair.b is None for pair in against.costs(costs[0], costs[0])] == [False]
 
 
 @pytest.mark.parametrize("change", [{"norm": "none"}, {"activation": "tanh"}, {"zero_last": True}, {"conv_bias": True}])

@@ -10,6 +10,7 @@ from made_own import WHOLE, outside, started, write
 from bench.plan import study
 from bench.plan.machine import Machine
 from bench.preflight import environments
+from bench.sweep.looks import looks
 
 __all__ = ["outside"]  # pytest finds the fixture here
 
@@ -46,10 +47,66 @@ def test_an_edit_of_a_file_that_a_block_reads_is_seen(kind: str, late: bool, out
     assert found[0] == found[2] != found[1]
 
 
+def test_a_file_of_any_depth_is_seen_whichever_depths_are_asked_for(outside: Path) -> None:
+    """One that is read before what fails without values, too."""
+    text = (
+        "def block(spec):\n    (HERE / f'init-{spec.layout}-{spec.depth}').read_text()\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, spec.classes))\n    net[1].weight.sum().item()\n"
+        "    (HERE / f'late-{spec.layout}-{spec.depth}').read_text()\n    return net\n"
+    )
+    write(outside, HEAD + text)
+    toml = (outside / "mine.toml").read_text().replace("depth = 18", "depth = [18, 34]")
+    (outside / "mine.toml").write_text(toml + "[[grid]]\n[[grid]]\nlayout = 'cifar'\ndepth = 20\n")
+    for name in ("four-stage-10", "four-stage-18", "four-stage-34", "cifar-8", "cifar-20"):
+        for kind in ("init", "late"):
+            (outside / f"{kind}-{name}").write_text("1")
+
+    def found(depths: list[int] | None) -> dict[str, str]:
+        path = str(outside / "mine.toml")
+        asked = looks(study.load(path, depths=depths), study.load(path))
+        return environments(Machine(), *asked)["synthetic"]["files_by_factory"]
+
+    before = found(None)
+    assert list(before) == ["own_block:block"]
+    assert found([18]) == before
+    for name in ("init-four-stage-34", "late-four-stage-34", "late-cifar-20"):
+        (outside / name).write_text("2")
+        assert found([18]) != before, name
+        (outside / name).write_text("1")
+    (outside / "init-four-stage-34").unlink()  # which is for its own trial to say
+    assert list(found([18])) == ["own_block:block"]
+
+
+PLACES = {
+    "of another folder": ("(HERE.parent / 'store' / 'gain.txt').read_text()", "store/gain.txt"),
+    "with a dot": ("(HERE / '.config' / '.gain').read_text()", "study/.config/.gain"),
+    "a database": ("sqlite3.connect(HERE / 'gain.db')", "study/gain.db"),
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_file_is_seen_wherever_it_lies(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sys.modules.pop("own_block", None)
+    way, place = PLACES[kind]
+    file, folder = tmp_path / place, tmp_path / "study"
+    for each in (file.parent, folder):
+        each.mkdir(exist_ok=True, parents=True)
+    found = []
+    for content in "121":
+        file.write_text(content)
+        trials = write(folder, f"import sqlite3\n{HEAD}{way}\n" + WHOLE.format(name="block"))
+        found.append(environments(Machine(), trials)["synthetic"]["files_by_factory"])
+    assert list(found[0]) == ["own_block:block"]
+    assert found[0] == found[2] != found[1]
+
+
 def test_what_is_not_the_users_is_no_part_of_the_block(outside: Path) -> None:
     (outside / ".cache").mkdir()
     (outside / ".cache" / "x").touch()
     reads = "Path('/proc/self/stat').read_text()\n(HERE / '.cache' / 'x').read_text()\n(HERE / 'log').write_text('x')\n"
+    reads += "(HERE / 'log').read_text()\n(HERE / 'log').rename(HERE / 'made')\n(HERE / 'made').read_text()\n"
+    reads += "Path('/etc/hostname').exists() and Path('/etc/hostname').read_text()\n"
     (trial,) = write(outside, HEAD + reads + WHOLE.format(name="block"))
     assert environments(Machine(), [trial])["synthetic"]["files_by_factory"] == {}
 

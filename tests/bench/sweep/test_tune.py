@@ -1,7 +1,9 @@
 """Tuning: planted best rates are found, beyond the grid too, written beside the study, and read by it."""
 
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,50 @@ def test_a_damaged_file_of_rates_is_named_in_one_line(mine: Path, content: str) 
 def test_a_search_that_a_time_limit_stops_writes_no_rates(mine: Path) -> None:
     summary, found, _ = tune(mine, time_limit_s=1e-3)
     assert (summary.code, found) == (3, {})
+
+
+READS: dict[str, Any] = {}
+
+
+def looked(machine: RehearsalMachine, trials: Sequence[Trial], nets: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """What the preflight finds, with what the user's block reads."""
+    return {name: {**found, **READS} for name, found in environments(machine, trials).items()}
+
+
+@pytest.mark.parametrize(
+    "reads", [{"files_by_factory": {"own_tuned:block": "a"}}, {"variables_by_factory": {"own_tuned:block": {"G": "a"}}}]
+)
+@pytest.mark.parametrize("lr", ["tuned", "tuned:block"])
+def test_a_rate_that_was_searched_with_another_file_or_variable_is_refused(
+    lr: str, reads: dict[str, Any], mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (mine.parent / "own_tuned.py").write_text("def block(spec): pass\n")
+    mine.write_text(
+        'architecture = ["own_tuned:block", "resnet"]\ndepth = 18\nseed = 0\nepochs = 2\npurpose = "train"\n'
+        f'[[grid]]\nlr = "tuned"\n[[grid]]\narchitecture = "resnet"\nlr = "{lr}"\n'
+    )
+
+    def run() -> sweep.Summary:
+        ways = options(mine.parent / "records", executor="inline", function=f"{__name__}:planted")
+        return sweep.run(study.load(str(mine)), replace(ways, probe=f"{__name__}:looked"))
+
+    def search() -> None:
+        _, found, _ = tune(mine, probe=f"{__name__}:looked")
+        tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
+
+    READS.clear()
+    search()
+    assert run().code == 0
+    READS.update(reads)
+    with pytest.raises(ValueError, match=r"rate of block of 18 layers was searched .* make tune STUDY="):
+        run()
+    search()
+    assert run().code == 0
+    READS.clear()
+    with pytest.raises(ValueError, match="make tune"):
+        run()
+    # A file of rates of before says nothing of it.
+    text = tuned.beside(mine).read_text()
+    tuned.beside(mine).write_text("".join(line for line in text.splitlines(True) if not line.startswith("reads")))
+    assert run().code == 0

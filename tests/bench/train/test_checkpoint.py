@@ -3,20 +3,24 @@
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from made_own import folder, own
 
 from bench.plan import study
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.runner import run_trial
 from bench.store.record import TIMES, Record, Status, encode
-from bench.sweep.worker import Stop
+from bench.sweep import worker
+from bench.sweep.worker import Job, Stop
 from bench.train import checkpoint
 
+__all__ = ["folder"]  # pytest finds the fixture here
 # Everything that draws random numbers or keeps state: augmentation, dropout, a partial last batch, probes by epoch.
 TRIAL = study.parse(
     "s",
@@ -71,6 +75,68 @@ def test_a_trial_interrupted_twice_ends_with_the_same_result(undisturbed: Record
     assert result(record) == result(undisturbed)
     assert record.environment["checkpoint"] == "resumed after epoch 3"
     assert min(step for step in seen if step) == 3 * STEPS_AN_EPOCH + 1, "three of four epochs were not run again"
+
+
+# What a user's own block keeps from step to step, as its `__init__` and its `forward` have it.
+KEEPS = {
+    "a count": ("self.n = 0", "self.n += 1\n        y = y * min(1, self.n / 7)"),
+    "a mean": ("self.m = None", "self.m = y.mean() if self.m is None else (self.m + y.mean()).detach() / 2\n"
+               "        y = y - self.m"),
+    "counts of a kind": ("self.n = {'all': [0, 0.5]}", "self.n['all'][0] += 1\n        y = y / self.n['all'][0]"),
+    "a count of its source's": ("", "global N; N += 1\n        y = y / N"),
+    "Python's random numbers": ("", "y = y * random.random()"),
+    "NumPy's random numbers": ("", "y = y * float(np.random.rand())"),
+    "torch's random numbers": ("", "y = y * float(torch.rand(()))"),
+    "a second name": ("self.w = [self.c.weight]; self.by = {'c': self.c}", "y = y * self.w[0].mean()"),
+}  # fmt: skip
+# Likewise, and it cannot be saved.
+HIDES = {
+    "a queue": (
+        "self.q = collections.deque([1.0], 3)",
+        "self.q.append(1 + float(y.detach().mean()) / 9); y = y * self.q[0]",
+    ),
+    "an own generator": ("self.g = random.Random(1)", "y = y * self.g.random()"),
+    "an array": ("self.a = np.ones(2)", "self.a += 1; y = y / float(self.a[0])"),
+    "a queue of its source's": ("", "Q.append(len(Q)); y = y / len(Q)"),
+}
+
+
+def own_trial(folder: Path, init: str, forward: str) -> Trial:
+    text = (
+        "import collections\nN, Q = 0, collections.deque()\nclass Keeps(Base):\n    def __init__(self, *a):\n"
+        f"        super().__init__(*a)\n        {init or 'pass'}\n    def trains(self, y):\n        {forward}\n"
+        "        return y\n    def forward(self, x):\n        y = super().forward(x)\n"
+        "        return self.trains(y) if self.training else y\n"
+    )
+    return replace(own(folder, text, "Keeps"), epochs=3)
+
+
+@pytest.mark.parametrize("kind", [*KEEPS, *HIDES])
+def test_what_a_users_block_keeps_survives_or_no_checkpoint_is_kept(kind: str, folder: Path) -> None:
+    trial, path = own_trial(folder, *{**KEEPS, **HIDES}[kind]), folder / "c" / "x.pt"
+
+    def run_own(progress: Any = silent) -> Record:
+        machine = Machine(checkpoint=str(path), checkpoint_after_s=0.0)
+        return worker.run(Job(1, trial, machine, "bench.runner:run_trial"), progress)
+
+    undisturbed = run_own()
+    assert undisturbed.status == Status.OK, undisturbed.message
+    for left in path.parent.glob("*"):
+        left.unlink()
+    steps = undisturbed.result["steps"] // 3
+    with pytest.raises(Stop):
+        run_own(stop_at(2 * steps + 1))
+    again = run_own()
+    assert result(again) == result(undisturbed)
+    assert (again.environment.get("checkpoint") == "resumed after epoch 2") == (kind in KEEPS)
+
+
+def test_a_checkpoint_of_a_block_that_read_another_file_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "c" / "x.pt"
+    with pytest.raises(Stop):
+        run(path, stop_at(1 * STEPS_AN_EPOCH + 2))
+    machine = Machine(checkpoint=str(path), checkpoint_after_s=0.0, reads="another")
+    assert "resumed" not in run_trial(TRIAL, machine, silent).environment.get("checkpoint", "")
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(undisturbed: Record, tmp_path: Path) -> None:
