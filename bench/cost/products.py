@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-# Images of the two passes that `of_one_image` compares. Even: some blocks halve a batch, and BatchNorm refuses one image.
+# Images of the two passes that `of_one_image` compares. Even: some blocks halve a batch, and BatchNorm refuses one.
 IMAGES = (2, 4)
 
 
