@@ -30,8 +30,9 @@ from models.spec import unknown
 
 # Said of what `lagging` finds.
 LAGGING = (
-    "{} depends on the images that training saw: it lags behind the weights, and cannot be re-estimated before "
-    "the net is judged; keep such averages in torch's BatchNorm or InstanceNorm, and call it as a module"
+    "{} depends on the images that training saw: it, or what comes before it, lags behind the weights, and cannot be "
+    "re-estimated before the net is judged; keep such averages in torch's BatchNorm or InstanceNorm, and call it as a "
+    "module"
 )
 
 

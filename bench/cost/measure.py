@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.cost.operators import profiled
-from bench.cost.products import Products, of_one_image
+from bench.cost.products import IMAGES, Products, of_one_image
 from bench.data.datasets import Data
 from bench.data.images import Images
 from bench.plan.machine import KINDS
@@ -269,8 +269,7 @@ def _counted(spec: ModelSpec, device: str) -> tuple[int, list[str]]:
             network(torch.zeros(images, *spec.image, device=device))
         return products.macs
 
-    found = of_one_image(macs(2), macs(3), 2)  # of one vector alone, BatchNorm has no variance
-    return found, sorted(products.left_out)
+    return of_one_image(*map(macs, IMAGES)), sorted(products.left_out)
 
 
 @functools.cache

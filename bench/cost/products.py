@@ -15,16 +15,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+# Images of the two passes that `of_one_image` compares. Even: some blocks halve a batch, and BatchNorm refuses one.
+IMAGES = (2, 4)
 
-def of_one_image(some: int, more: int, images: int) -> int:
-    """Multiply-adds of one image: those that grow with the batch, and those that each pass needs once.
 
-    Args:
-        some: Of a pass of so many images.
-        more: Of a pass of one image more.
-        images: How many.
-    """
-    return max(0, some - (images - 1) * (more - some))
+def of_one_image(some: int, more: int) -> int:
+    """Multiply-adds of one image, by those of the two passes: what each image needs, and what each pass needs once."""
+    each = (more - some) // (IMAGES[1] - IMAGES[0])
+    return max(0, some - (IMAGES[0] - 1) * each)
 
 
 def _like(x: Tensor, *others: Tensor) -> Tensor:
@@ -175,4 +173,4 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return True
         if base in self._FREE or func.is_view or {torch.Tag.pointwise, torch.Tag.reduction} & set(func.tags):
             return False
-        return any(not x.is_sparse and x.untyped_storage()._cdata in self._weights for x in _tensors(args))
+        return any(x.layout == torch.strided and x.untyped_storage()._cdata in self._weights for x in _tensors(args))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.cost.products import Products, of_one_image
+from bench.cost.products import IMAGES, Products, of_one_image
 from bench.plan.errors import RAISED, reason
 from bench.plan.trial import architecture as find_row
 from models.blocks import weighted
@@ -19,8 +19,7 @@ from models.network import Network, build, pooled
 from models.spec import ModelSpec, unknown
 from models.tokens import MLP, Attention, Patches
 
-# Two images: BatchNorm of vectors refuses one.
-_BATCH = 2
+_BATCH = IMAGES[0]
 
 
 @dataclass(frozen=True)
@@ -116,11 +115,11 @@ def _measure(
         out = forward(x)
     more = Products(x.is_meta, weights)
     with torch.no_grad(), more:
-        forward(x.new_zeros(_BATCH + 1, *x.shape[1:]))
+        forward(x.new_zeros(IMAGES[1], *x.shape[1:]))
     new = set(weights) - counted
     counted |= new
     parameters = sum(p.numel() for p in new)
-    macs = of_one_image(products.macs, more.macs, _BATCH)
+    macs = of_one_image(products.macs, more.macs)
     bytes_ = sum(saved.values()) // _BATCH
     return Row(name, detail, tuple(out.shape[1:]), parameters, macs, bytes_, tuple(sorted(products.left_out)))
 

@@ -1,5 +1,6 @@
 """What a user's own blocks do to their process: the next trial does not see it, and no record is wrong."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -168,13 +169,13 @@ def test_a_block_that_ends_the_process_in_the_preflight_is_named(deed: str, word
 
 
 def test_a_module_that_is_imported_unseen_after_a_while_is_an_error(folder: Path) -> None:
-    """The preflight's one step has not seen it; an edit of it would not be seen either."""
+    """The look before a run has not seen it; an edit of it would not be seen either."""
     (folder / "own_late.py").touch()
     text = (
         "class Harm(Base):\n    calls = 0\n    def forward(self, x):\n        Harm.calls += 1\n"
-        "        if Harm.calls > 12: __import__('own_' + 'late')\n        return super().forward(x)\n"
+        "        if Harm.calls > 60: __import__('own_' + 'late')\n        return super().forward(x)\n"
     )
-    trial = own(folder, text, "Harm")
+    trial = dataclasses.replace(own(folder, text, "Harm"), epochs=9)
     assert environments(Machine(), [trial])
     sys.modules.pop("own_trial_block")
     record = run(Job(1, trial, Machine(), "bench.runner:run_trial"), lambda _: None)
@@ -230,13 +231,13 @@ def test_what_would_end_the_process_ends_its_trial_only(raised: str, folder: Pat
     assert (record.status, record.message.partition(":")[0]) == ("error", raised.partition("(")[0])
 
 
-@pytest.mark.parametrize("from_step", [0, 12])
+@pytest.mark.parametrize("from_step", [0, 60])
 def test_threads_that_a_block_sets_as_it_runs_are_refused(from_step: int, folder: Path) -> None:
     text = (
         "class Harm(Base):\n    calls = 0\n    def forward(self, x):\n        Harm.calls += 1\n"
         f"        if Harm.calls > {from_step}: torch.set_num_threads(3)\n        return super().forward(x)\n"
     )
-    trial = own(folder, text, "Harm")
+    trial = dataclasses.replace(own(folder, text, "Harm"), epochs=9)
     if from_step == 0:
         with pytest.raises(ValueError, match=r"own_trial_block:block.*set torch's threads to 3, a trial has 1"):
             environments(Machine(), [trial])

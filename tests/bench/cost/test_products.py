@@ -61,6 +61,11 @@ KNOWN = {
         f"t = self.m(t){TOKENS}",
         8 * PER_TOKEN + 2 * PAIRS,
     ),
+    "parts of a batch": (
+        "self.b = nn.BatchNorm2d(o)",
+        "return torch.cat([self.b(p) for p in x.split(max(2, n // 4))])",
+        0,
+    ),
     "time first": (
         "self.k, self.b = nn.Parameter(torch.randn(1, o, o)), nn.Parameter(torch.zeros(o))",
         f"t = torch.conv_tbc(t.transpose(0, 1).contiguous(), self.k, self.b).transpose(0, 1){TOKENS}",
