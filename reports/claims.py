@@ -255,7 +255,7 @@ CLAIMS: dict[str, Claim] = {
             "more than that above (Holm over all designs and depths of the table), or only this design mostly diverges."
             f" Where the block itself does not train, only a design that trains to {percent(TRAINED)} is no worse. "
             f"{_BADLY} {_ONE_RATE} {_TRIED}",
-            ("designs", "designs-transformer"),
+            ("designs",),
             designs.survive,
             figures=("best-rates", "train-error-by-depth"),
             glance="table",

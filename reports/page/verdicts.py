@@ -152,6 +152,8 @@ def what_would_change(claim: Claim, findings: list[Finding], study: str) -> tupl
         return f"More seeds of this study: {LEAST_SEEDS} are needed.", ""
     # The most decisive study comes first: only one before the judged one says more.
     better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else claim.studies
+    if claim.glance == "table" and head.study == study:
+        better = ()  # of each study's own designs
     words = {
         Verdict.SUPPORTED: "One finding on the rule's other side, at more seeds, more steps or another depth.",
         Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",

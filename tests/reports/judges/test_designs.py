@@ -9,7 +9,7 @@ from made_up import frames
 
 from bench.plan import study as studies
 from bench.plan.trial import architecture
-from reports.claims import judge
+from reports.claims import CLAIMS, judge
 from reports.finding import Finding
 from reports.judges.designs import CLAIM
 from reports.page import survival, verdicts
@@ -100,6 +100,13 @@ def test_a_design_is_held_against_the_block_that_is_connected_as_it_is() -> None
         ("post-norm", "layout transformer"): "supported",
     }
     assert "27.0 points above" in found["pre-norm", "layout transformer"].reason
+
+
+def test_no_other_study_is_named_as_better_for_a_studys_own_designs() -> None:
+    found = findings({"resnet": dict(GOOD), "preact": dict(GOOD)})
+    claim = CLAIMS[CLAIM]
+    assert verdicts.what_would_change(claim, list(found.values()), "mine")[1] == ""
+    assert verdicts.what_would_change(claim, list(found.values()), "digits")[1] == "designs"
 
 
 def test_one_architecture_in_two_layouts_is_two_rows() -> None:
