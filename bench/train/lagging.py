@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from bench.train.loop import reestimate_on
 
+OUTPUT = "the output in evaluation"
+
 
 def lagging(make: Callable[[], nn.Module], x: Tensor) -> str:
     """What depends on the images that training saw, with weights as they were and after statistics were re-estimated.
@@ -20,9 +22,12 @@ def lagging(make: Callable[[], nn.Module], x: Tensor) -> str:
         x: Images to re-estimate on.
 
     Returns:
-        The name of the first such buffer, or words for the output in evaluation; empty where there is none.
+        The name of the first such buffer, or words for the output in evaluation; empty where that output, by which
+        the network is judged, depends on none.
     """
     first, again, other = (_settled(make(), seen, x) for seen in (x, x, torch.rand_like(x)))
+    if _same(first[OUTPUT], other[OUTPUT]):
+        return ""
     # What is never the same twice tells nothing.
     return next((n for n in first if _same(first[n], again.get(n)) and not _same(first[n], other.get(n))), "")
 
@@ -34,7 +39,7 @@ def _settled(network: nn.Module, seen: Tensor, x: Tensor) -> dict[str, Tensor]:
     network.train()(seen)
     reestimate_on(network, [x])
     output = network.eval()(x)
-    return {**dict(network.named_buffers()), "the output in evaluation": output}
+    return {**dict(network.named_buffers()), OUTPUT: output}
 
 
 def _same(a: Tensor, b: Tensor | None) -> bool:

@@ -39,6 +39,8 @@ KNOWN = {
     f"\n        y = self.b(y) * self.n.clamp(max=8) / 8{END}",
     "a count of its own": f"{INIT}self.n = 0\n{FORWARD}self.n += self.training"
     f"\n        y = self.b(y) * min(self.n, 8) / 8{END}",
+    "a mean that only training reads": f"{INIT}self.register_buffer('m', torch.zeros(o))\n{FORWARD}y = self.b(y)\n"
+    f"        if self.training: self.m = self.m.lerp(y.mean((0, 2, 3)).detach(), 0.1){END}",
     "the last output": f"{INIT}self.last = None\n{FORWARD}y = self.last = self.b(y){END}",
 }
 OWN = (
