@@ -141,15 +141,6 @@ def test_seeds_are_a_list_or_a_count(text: str, seeds: list[int] | None) -> None
     assert words.seed_list(text) == seeds
 
 
-def test_a_data_root_in_the_home_folder_is_found_though_no_shell_saw_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert words.home("~/data") == tmp_path / "data"
-    with pytest.raises(ValueError, match="no such home folder"):
-        words.home("~nobody-of-this-name/data")
-
-
 @pytest.mark.parametrize(("text", "seconds"), [("", 0.0), ("90s", 90.0), ("9m", 540.0), ("1.5h", 5400.0)])
 def test_durations(text: str, seconds: float) -> None:
     assert words.seconds("--time-limit", text) == seconds

@@ -22,6 +22,8 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert folder("--records")("~/mine") == str(tmp_path / "mine")
     assert study_name("~/my.toml") == str(tmp_path / "my.toml")
     assert study_name("digits") == "digits"
+    with pytest.raises(ValueError, match="no such home folder"):
+        folder("--data-root")("~nobody-of-this-name/data")
 
 
 @pytest.mark.parametrize("module", ["bench run", "bench show", "bench tune", "results", "reports"])

@@ -183,4 +183,4 @@ def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
     (tmp_path / "html").write_text("")
     code, _, err = typed("--records", sides[0], "--against", sides[1])
     assert code == 2
-    assert re.fullmatch(r"error: cannot [^\n]+\n", err)
+    assert re.fullmatch(r"error: --html [^\n]+ is a file, not a folder\n", err)
