@@ -55,7 +55,8 @@ def _look(event: str, arguments: tuple[Any, ...]) -> None:
         return
     path = os.path.abspath(os.fsdecode(name))
     if event == "os.rename":
-        _written.add(path)
+        if "__pycache__" not in path:  # compiled code tells of its source, whoever compiled it
+            _written.add(path)
     elif event == "sqlite3.connect":
         _opened[-1].add(path)
     else:
