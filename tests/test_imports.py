@@ -117,8 +117,9 @@ def test_the_block_blocks() -> None:
 def test_report_half_runs_without_torch(tmp_path: Path) -> None:
     records = tmp_path / "records"
     made_up.write(records / "digits", made_up.study_records(("plain", "resnet"), (18, 258), range(2), study="digits"))
-    for module, option in (("results", "--out"), ("reports", "--html")):
-        done = run_without(("torch",), module, "digits", "--records", str(records), option, str(tmp_path / module))
+    asked = ("digits", "--records", str(records), "--out", str(tmp_path / "results"))
+    for module, more in (("results", ()), ("reports", ("--html", str(tmp_path / "reports")))):
+        done = run_without(("torch",), module, *asked, *more)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "reports" / "digits.html").stat().st_size > 10_000
     assert (tmp_path / "results" / "digits" / "trials.csv").exists()

@@ -27,7 +27,7 @@ def test_the_same_records_give_the_same_bytes_in_another_process(tmp_path: Path)
     study = tmp_path / "made-up.toml"
     study.write_text('architecture = ["plain", "resnet"]\ndepth = [18, 258]\nseed = [0, 1]\nepochs = 5\nlr = 0.05\n')
     command = [sys.executable, "-m", "reports", str(study), "--records", str(tmp_path / "records")]
-    command += ["--html", str(tmp_path / "html")]
+    command += ["--html", str(tmp_path / "html"), "--out", str(tmp_path / "out")]
     # Another order of hashes, another clock: nothing of either may reach the page.
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

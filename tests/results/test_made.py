@@ -22,9 +22,10 @@ def again(tmp_path: Path) -> Callable[..., str]:
     write(tmp_path / "records" / "mine", study_records(("plain", "resnet"), (18, 66), range(3), study="mine"))
 
     def run(*options: str, of: str = "tables") -> str:
-        app, out = (command.app, "--out") if of == "tables" else (reporting.app, "--html")
-        asked = [str(tmp_path / "mine.toml"), "--records", str(tmp_path / "records"), out, str(tmp_path / of), *options]
-        done = CliRunner().invoke(app, asked)
+        app = command.app if of == "tables" else reporting.app
+        asked = [str(tmp_path / "mine.toml"), "--records", str(tmp_path / "records"), "--out", str(tmp_path / "tables")]
+        asked += ["--html", str(tmp_path / of)] if of != "tables" else []
+        done = CliRunner().invoke(app, [*asked, *options])
         assert done.exit_code == 0, done.output
         return done.output
 
