@@ -38,7 +38,8 @@ def readings(record: Record) -> Iterator[tuple[str, Reading]]:
 
 def _by_layer(content: GradientNorms) -> Iterator[Reading]:
     names = content["layers"]
-    for i, value in enumerate(content.get("norms", [])):
+    norms = content.get("norms")
+    for i, value in enumerate(norms if isinstance(norms, list) else []):
         yield "norm", str(names[i]) if i < len(names) else "", i, math.nan, number(value)
 
 

@@ -141,7 +141,7 @@ def misfit(row: Mapping[str, object], columns: Mapping[str, str]) -> str:
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int64": (int,), "float64": (float, int)}
     for name, kind in columns.items():
         value = row.get(name)
-        if value is None:
+        if name not in row or (value is None and kind == "float64"):
             continue
         if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
             return f"{name} is {value!r:.40}"

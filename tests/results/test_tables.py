@@ -66,8 +66,12 @@ def test_a_message_with_half_a_character_in_it_is_no_reason_to_lose_a_table():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"depth": "18"}, {"seed": 1.5}, {"lr": "fast"}, {"width": 2**70}, {"augment": 3}, {"depth": -5}]
-)
+    "fields",
+    [
+        {"depth": "18"}, {"seed": 1.5}, {"lr": "fast"}, {"width": 2**70}, {"augment": 3}, {"depth": -5},
+        {"width": None}, {"dataset": None}, {"drop_last": None},
+    ],
+)  # fmt: skip
 def test_a_whole_record_that_makes_no_sense_is_set_aside(fields):
     """Its SHA-256 agrees; its fields are not what they should be."""
     good = train_record(trial(), 0.1)
@@ -76,6 +80,13 @@ def test_a_whole_record_that_makes_no_sense_is_set_aside(fields):
     assert found.trials["path"].tolist() == ["good.json"]
     assert found.damaged[0][0] == "odd.json"
     assert next(iter(fields)) in found.damaged[0][1]
+
+
+@pytest.mark.parametrize("norms", [0.5, None, "much", {"a": 1}])
+def test_a_probe_of_another_form_costs_nothing_else(norms):
+    odd = dataclasses.replace(train_record(trial(), 0.1), probes={"gradient_norms": {"layers": ["a"], "norms": norms}})
+    found = tables.from_records([(Path("odd.json"), odd)])
+    assert (len(found.trials), len(found.probes)) == (1, 0)
 
 
 def test_numbers_that_are_none_become_nan():
