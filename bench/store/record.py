@@ -78,8 +78,9 @@ class Record:
 
     @property
     def device(self) -> str:
-        """The kind of device that it ran on; empty where a worker died before it had one."""
-        return self.environment.get("device", "")
+        """The kind of device that it ran on; empty where a worker died before it had one, or where it is no name."""
+        device: object = self.environment.get("device", "")
+        return device if isinstance(device, str) else ""
 
 
 class Unreadable(ValueError):  # noqa: N818 (it says what the file is)

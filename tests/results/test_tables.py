@@ -89,6 +89,13 @@ def test_a_probe_of_another_form_costs_nothing_else(norms):
     assert (len(found.trials), len(found.probes)) == (1, 0)
 
 
+@pytest.mark.parametrize("device", [["cpu"], None, 7, {"a": 1}])
+def test_a_device_that_is_no_name_costs_nothing_else(device):
+    good = train_record(trial(), 0.1)
+    odd = dataclasses.replace(good, environment={**good.environment, "device": device})
+    assert tables.from_records([(Path("odd.json"), odd)]).trials["device"].tolist() == [""]
+
+
 def test_numbers_that_are_none_become_nan():
     odd = dataclasses.replace(train_record(trial(), 0.1), epochs=[{"epoch": None, "train_loss": "low"}, 7])
     found = frames([odd])
