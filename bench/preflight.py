@@ -57,6 +57,11 @@ def environments(machine: Machine, trials: Sequence[Trial], nets: Sequence[Trial
     found: dict[str, Environment] = {}
     files: dict[str, set[Path]] = {}
     variables: dict[str, dict[str, str]] = {}
+
+    def note(trial: Trial, paths: set[Path], names: dict[str, str]) -> None:
+        files.setdefault(trial.architecture.factory, set()).update(paths)
+        variables.setdefault(trial.architecture.factory, {}).update(names)
+
     for trial in trials:
         device.start_clean(threads)
         for name in trial.probes:
@@ -68,9 +73,7 @@ def environments(machine: Machine, trials: Sequence[Trial], nets: Sequence[Trial
             if asked > have and not machine.rehearsal:
                 raise ValueError(f"{name} {asked} is more than the {have} images of {trial.dataset!r}")
         stored = data.for_trial(trial, machine.data_root, machine.download)
-        paths, names = _try_own(trial, stored, chosen, threads)
-        files.setdefault(trial.architecture.factory, set()).update(paths)
-        variables.setdefault(trial.architecture.factory, {}).update(names)
+        note(trial, *_try_own(trial, stored, chosen, threads))
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
         if threads != machine.threads:
             found[trial.dataset]["threads_note"] = f"one thread, not {machine.threads}, which took longer here than one"
@@ -81,9 +84,7 @@ def environments(machine: Machine, trials: Sequence[Trial], nets: Sequence[Trial
     for trial in nets:
         stored = data.for_trial(trial, machine.data_root, machine.download)
         device.start_clean(threads)
-        paths, names = _build_own(trial, stored)
-        files.setdefault(trial.architecture.factory, set()).update(paths)
-        variables.setdefault(trial.architecture.factory, {}).update(names)
+        note(trial, *_build_own(trial, stored))
     today: Today = {
         "files_by_factory": {factory: own_reads.digest(paths) for factory, paths in files.items() if paths},
         "variables_by_factory": {factory: names for factory, names in variables.items() if names},
