@@ -44,7 +44,8 @@ def inline(svg: str, prefix: str, title: str, description: str) -> Markup:
         raise ValueError("not an SVG of ours: it has no viewBox from 0 0")
     body = visible(svg[start.end() :].replace("\n", ""))
     body = re.sub(r'<defs><style type="text/css">[^<]*</style></defs>', "", body)
-    used = sorted(set(re.findall(r'(?:url\(|xlink:href=")#([^)"]+)', body)))
+    # In order of appearance: matplotlib's ids are hashes of positions, and their last bits are the processor's.
+    used = dict.fromkeys(re.findall(r'(?:url\(|xlink:href=")#([^)"]+)', body))
     names = {name: f"{prefix}-{i}" for i, name in enumerate(used)}
     # Inside tags only: what stands between them is text, and stays as it is.
     body = re.sub(r"<[^>]*>", lambda tag: _page_tag(tag[0], names), body)
