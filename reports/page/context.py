@@ -112,11 +112,11 @@ def networks(frames: Frames) -> list[str]:
 
 
 def machine(frames: Frames) -> str:
-    """What it ran on, and the day that it began."""
+    """What it ran on, and the days of its first and last trial."""
     both = pd.concat([frames.trials[["device_name", "started"]], frames.cost[["device_name", "started"]]])
     names = " + ".join(sorted(n for n in both["device_name"].unique() if n))
     days = sorted(both["started"][both["started"] != ""].str[:10])
-    return ", ".join(filter(None, (names, days[0] if days else "")))
+    return ", ".join(filter(None, (names, " to ".join(dict.fromkeys([*days[:1], *days[-1:]])))))
 
 
 def facts(source: Source) -> list[tuple[str, str]]:

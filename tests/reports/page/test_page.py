@@ -14,7 +14,7 @@ from made_up import cost_record, study_records, train_record, trial
 from bench.store.record import Record, Status
 from reports.claims import CLAIMS
 from reports.finding import Finding, Verdict
-from reports.page import render, verdicts
+from reports.page import context, render, verdicts
 from reports.page.inline import inline
 
 Findings = dict[str, list[Finding]]
@@ -184,6 +184,17 @@ def test_a_thousand_trials_fit_in_five_megabytes() -> None:
     assert len(big.encode()) < 5e6
     # Thinned is what is drawn, never what is told: every trial is in the table.
     assert len(set(re.findall(r"python -m bench run made-up --only ([0-9a-f]{8})", big))) == 1024
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [((), ""), ((3, 3), ", 2026-11-03"), ((4, 3, 9), ", 2026-11-03 to 2026-11-09")]
+)
+def test_machine_says_the_first_day_and_the_last(days: tuple[int, ...], said: str) -> None:
+    records = [
+        train_record(trial("resnet", 18, seed), started=f"2026-11-{day:02}T07:00:00Z") for seed, day in enumerate(days)
+    ]
+    name = train_record(trial("resnet", 18, 0)).environment["device_name"] if days else ""
+    assert context.machine(source(records).frames) == name + said
 
 
 def test_inline_keeps_text_and_prefixes_ids_only_in_tags() -> None:
