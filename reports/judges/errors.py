@@ -149,7 +149,11 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     every = ladders(tuned(trials)[0], "train_error")
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
-        others = [o for o in every if o.study == ladder.study and o.subject != ladder.subject]
+        # Of as many steps at least: what fails after more of them fails after fewer.
+        others = [
+            o for o in every
+            if o.study == ladder.study and o.subject != ladder.subject and (o.steps or 0) >= (ladder.steps or 0)
+        ]  # fmt: skip
         return rules.no_harm(name, measure, ladder, others)
 
     found = apply(claim, rule, trials, residual(trials))

@@ -153,7 +153,8 @@ def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] =
     Supported: the one-sided upper bound of the rise is under the margin at every depth. Refuted: at some depth
     most seeds diverged, or the rise is above the margin (Holm over the depths, since any one of them refutes), and
     nothing of `badly.doubt` speaks against it. A shallowest net that does not train itself: inconclusive.
-    Errors that are all at the floor support it where the test can fail: where it does on one of the `others`.
+    Errors that are all at the floor support it where the test can fail: where it does on one of the `others`, other
+    nets of the study after as many steps or more.
     """
     base = start(claim, measure, ladder)
     floor = at_floor(ladder)

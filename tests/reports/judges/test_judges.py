@@ -375,6 +375,10 @@ def test_equal_errors_at_the_floor_are_no_harm_where_plain_nets_fail_the_same_te
     finding = headline("residual-no-harm", both)
     assert finding.verdict == "supported"
     assert "Losses, not judged" in finding.beside
+    # Plain nets of fewer steps do worse for that alone; those that fail after more steps would fail after fewer.
+    for epochs, verdict in ((3, "inconclusive"), (10, "supported")):
+        other = study_records(["plain"], error=error, study="digits", epochs=epochs)
+        assert headline("residual-no-harm", [*alone, *other]).verdict == verdict
 
 
 def test_the_depth_at_which_plain_nets_stop_training_is_told():
