@@ -194,15 +194,15 @@ def published_pages() -> list[tuple[str, str, Path]]:
 
 
 def verdict_lines(source: "Source") -> list[str]:
-    """The verdicts, a finding per network: its number in the first line, why below it, no word broken.
+    """The verdicts, three lines a finding at 80 columns: its number first, the beginning of why below, no word broken.
 
     Each line begins with its colour and a tab.
     """
+    import re
     import textwrap
 
     from reports.page import first, verdicts
     from reports.page.inline import visible
-    from reports.page.words import sentence
 
     wide = width(least=20)
     colors = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -218,8 +218,10 @@ def verdict_lines(source: "Source") -> list[str]:
             head = f"{view.symbol} {view.verdict}  {about}{': ' if view.effect else ''}{view.effect}"
             lines = textwrap.wrap(visible(head), wide, subsequent_indent="  ", break_on_hyphens=False)
             said += [f"{colors[view.verdict]}\t{line}" for line in lines]
-            reasons = (view.reason, view.beside, sentence(finding.failures))
-            why = textwrap.wrap(visible(" ".join(filter(None, reasons))), wide - 2, break_on_hyphens=False)
+            reasons = visible(" ".join(filter(None, (view.reason, view.beside))))
+            # Two lines of it, without the bounds, which the first line has: the page has it whole.
+            reasons = re.sub(r" \([^()]* points\)", "", reasons)
+            why = textwrap.wrap(reasons, wide - 2, break_on_hyphens=False, max_lines=2, placeholder=" ...")
             said += [f"\t  {line}" for line in why]
     if not judged:
         said.append("\tNo claim can be judged from these records.")

@@ -309,9 +309,9 @@ def _failures(finding: Finding, frames: Frames) -> str:
     failed, n = max(zip(cells["sum"], cells["count"], strict=True), key=lambda cell: (cell[0] / cell[1], -cell[1]))
     if failed == n:
         least = 1 - stats.most_failing(0, n)
-        return f"where most seeds failed, {failed} of {n} did: the failure rate is at least {least:.0%}"
+        return f"where most seeds failed, {failed} of {n} did: so would at least {least:.0%} of all seeds"
     most = stats.most_failing(int(failed), int(n))
     if not failed:
-        none = f"none of {n} seeds" if n > 1 else "the one seed never"
-        return f"{none} failed at any depth; with so few, failures of up to {most:.0%} of seeds cannot be excluded"
-    return f"where most seeds failed, {failed} of {n} did: the failure rate may be up to {most:.0%}"
+        seeds = f"{n} seeds" if n > 1 else "one seed"
+        return f"no seed failed; {seeds} cannot rule out that up to {most:.0%} would"
+    return f"where most seeds failed, {failed} of {n} did: so might up to {most:.0%} of all seeds"

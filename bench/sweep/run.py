@@ -95,16 +95,17 @@ def exclusive(trial: Trial) -> bool:
     return not trial.trains
 
 
-def order(jobs: Sequence[Job]) -> list[Job]:
+def order(jobs: Sequence[Job], limited: bool = False) -> list[Job]:
     """By seed, within a seed the longest first; costs after the training of the first seed.
 
-    Half a study is then already useful, and no worker ends up alone with the longest trial.
+    Half a study is then already useful, and no worker ends up alone with the longest trial. `limited`: under a time
+    limit the shortest come first, so that a short look shows shallow nets of every kind.
     """
-    first = min((job.trial.seed for job in jobs), default=0)
+    first, sign = min((job.trial.seed for job in jobs), default=0), 1 if limited else -1
 
     def key(job: Job) -> tuple[int, bool, float, int]:
         seed = first if exclusive(job.trial) else job.trial.seed
-        return seed, exclusive(job.trial), -work(job.trial), job.number
+        return seed, exclusive(job.trial), sign * work(job.trial), job.number
 
     return sorted(jobs, key=key)
 
@@ -249,7 +250,7 @@ class _Sweep:
             machine = dataclasses.replace(machine, device=first["device"], workers=workers, threads=threads)
             jobs = self._plan(machine)
             self._display.begin(self.summary.done, jobs, workers, self._forecast)
-            self._loop(executor, order(jobs), workers)
+            self._loop(executor, order(jobs, self._options.time_limit_s > 0), workers)
         except WriteError as error:
             self.summary.reason, self.summary.code = str(error), EXIT_REFUSED
         except Stop:

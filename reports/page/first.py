@@ -154,7 +154,7 @@ def _number(finding: Finding) -> str:
         open_ends = (
             [row for row in rows if isinstance(row, DepthRow)][-1:] if finding.verdict == Verdict.INCONCLUSIVE else []
         )
-        slow = any(row.convergence == "not converged" for row in open_ends)
+        slow = not finding.more_seeds and any(row.convergence == "not converged" for row in open_ends)
         return f"{short_effect(finding)}{' error' * (finding.unit == '%')}{', still learning' * slow}"
     if any(isinstance(row, GrowthRow) and row.change > SAME_FUNCTION for row in rows):
         return "changes"

@@ -150,14 +150,15 @@ def what_would_change(claim: Claim, findings: list[Finding], study: str) -> tupl
     head = findings[0]
     if 0 < head.n < LEAST_SEEDS and head.verdict == Verdict.INCONCLUSIVE:
         return f"More seeds of this study: {LEAST_SEEDS} are needed.", ""
-    # The most decisive study comes first: only one before the judged one says more.
-    better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else claim.studies
-    if claim.glance == "table" and head.study == study:
-        better = ()  # of each study's own designs
+    # The most decisive study comes first: only one before the judged one says more. It says nothing of other data or nets.
+    better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else ()
+    better = better if head.trials else claim.studies
     words = {
-        Verdict.SUPPORTED: "One finding on the rule's other side, at more seeds, more steps or another depth.",
+        Verdict.SUPPORTED: "A run with more seeds, more steps or another depth that ends on the other side of the rule.",
         Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",
-        Verdict.INCONCLUSIVE: "What the reason names as missing: depths, seeds or steps.",
+        Verdict.INCONCLUSIVE: "More seeds."
+        if head.more_seeds
+        else "What the reason names as missing: depths or steps.",
     }
     return words[head.verdict], next((name for name in better if name != study), "")
 

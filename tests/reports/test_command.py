@@ -14,7 +14,7 @@ from made_up import study_records
 
 from bench.command import serve
 from reports import __main__ as command_line
-from reports.page import context, render, verdicts
+from reports.page import context, first, render, verdicts
 from reports.page.context import Source
 from reports.page.inline import visible
 
@@ -73,15 +73,29 @@ def test_the_command_on_the_page_is_one_that_the_bench_knows(made: Source) -> No
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 99])
-def test_no_letter_of_a_verdict_is_cut_off_on_a_narrow_terminal(
+def test_a_verdict_is_short_and_keeps_its_name_and_number_on_a_narrow_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     found = source(small())
-    command_line.print_verdicts(command_line.verdict_lines(found))
-    shown = "".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out).split())
-    for claim, (headline, *_) in verdicts.judged_here(found.study, found.findings):
-        view = verdicts.finding_view(headline, verdicts.labels(found.frames), found.study.name)
-        for words in (claim.id, visible(view.reason)):
-            assert "".join(words.split()) in shown
+    lines = command_line.verdict_lines(found)
+    command_line.print_verdicts(lines)
+    out = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+    shown = "".join(out.split())
+    names = verdicts.labels(found.frames)
+    whole = "..."
+    for claim, findings in verdicts.judged_here(found.study, found.findings):
+        for finding in first.told(findings, names):
+            view = verdicts.finding_view(finding, names, found.study.name)
+            for words in (claim.id, view.verdict, view.effect):
+                assert "".join(words.split()) in shown
+            whole += visible(f" {view.reason} {view.beside} {first.called(finding.subject, names)} : {view.effect}")
+    why = [line for line in out.splitlines() if line.startswith("  ")]
+    if columns >= 40:  # longer than any word
+        assert {word.rstrip(":") for line in why for word in line.split()} <= {
+            word.rstrip(":") for word in whole.split()
+        }
+    if columns >= 80:
+        heads = sum(line[0] in "✓✗?" for line in out.splitlines())
+        assert len(why) <= 2 * heads

@@ -53,6 +53,16 @@ def test_trials_run_by_seed_longest_first_and_costs_after_the_first_seed() -> No
     ]  # fmt: skip
 
 
+def test_under_a_time_limit_shallow_nets_run_first(tmp_path: Path) -> None:
+    told = Told()
+    run(tmp_path, told=told, workers=1, time_limit_s=600.0)
+    started = [(trial.seed, trial.purpose, trial.depth) for event, trial in told.events if event == "started"]
+    assert started == [
+        *[(0, "train", 18)] * 2, *[(0, "train", 34)] * 2, *[(0, "cost", 18)] * 2, *[(0, "cost", 34)] * 2,
+        *[(1, "train", 18)] * 2, *[(1, "train", 34)] * 2,
+    ]  # fmt: skip
+
+
 def test_a_cost_runs_while_nothing_else_does(tmp_path: Path) -> None:
     told = Told()
     run(tmp_path, told=told, executor="process", workers=3)
