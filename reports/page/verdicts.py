@@ -150,11 +150,11 @@ def what_would_change(claim: Claim, findings: list[Finding], study: str) -> tupl
     head = findings[0]
     if 0 < head.n < LEAST_SEEDS and head.verdict == Verdict.INCONCLUSIVE:
         return f"More seeds of this study: {LEAST_SEEDS} are needed.", ""
-    # The most decisive study comes first: only one before the judged one says more. It says nothing of other data or nets.
+    # The most decisive study comes first: only one before the judged one says more, and of its own data and nets only.
     better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else ()
     better = better if head.trials else claim.studies
     words = {
-        Verdict.SUPPORTED: "A run with more seeds, more steps or another depth that ends on the other side of the rule.",
+        Verdict.SUPPORTED: "A run of more seeds, more steps or another depth on the other side of the rule.",
         Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",
         Verdict.INCONCLUSIVE: "More seeds."
         if head.more_seeds
