@@ -1,6 +1,7 @@
 """The CPU rows of the table of targets, each a ratio from one interleaved run (`python -m tests.speed.cpu_table`).
 
-Rows: a whole epoch on 32x32 images, the digits ladder on all cores, and what the harness adds to a trial. Wall times
+Rows: a whole epoch on 32x32 images, one net compiled and on all cores, the digits ladder on all cores, and what the
+harness adds to a trial. Wall times
 mean something on a quiet machine only: CPU times of one thread stand beside them, and the load is printed.
 """
 
@@ -29,7 +30,9 @@ from bench.sweep.executor import Settings
 from bench.sweep.process import Process
 from bench.sweep.worker import Job
 from bench.train import device as seam
+from bench.train.execution import Execution
 from bench.train.loop import train
+from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 from tests.speed.reference import Reference, interleaved, threads
@@ -50,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     seam.start_clean(1)
     rows: list[Row] = []
-    for measure in (epochs_32, ladder, harness):
+    for measure in (epochs_32, one_net, ladder, harness):
         for row in measure(options):
             rows.append(row)
             print(line(row), flush=True)
@@ -64,7 +67,8 @@ def line(row: Row) -> str:
     """A row as text: what, ratio or milliseconds, target."""
     digits = "2g" if 0 < abs(row["value"]) < 1 else "1f"  # a gap of 0.002 % is not none
     value = f"{row['value']:.2f}x" if row["unit"] == "ratio" else f"{row['value']:.{digits}} {row['unit']}"
-    return f"{row['what']:<88} {value:>10}   at least {row['at_least']}, aim {row['aim']}"
+    target = f"   at least {row['at_least']}, aim {row['aim']}" if row["aim"] else ""
+    return f"{row['what']:<88} {value:>10}{target}"
 
 
 def ratio(what: str, reference: list[float], ours: list[float], target: tuple[float, float], **more: Any) -> Row:
@@ -106,6 +110,42 @@ def epochs_32(options: argparse.Namespace) -> list[Row]:
         if wall:
             rows.append(ratio(what + "wall, 1 thread against all", wall["reference"], wall[precision], (2.0, 2.5)))
     return rows
+
+
+def one_net(options: argparse.Namespace) -> list[Row]:
+    """A step of our own against the same step compiled, block by block and as a whole, and on all cores; no targets."""
+    n, side, width, depths = (32, 8, 2, (8,)) if options.rehearse else (128, 32, 16, (20, 56))
+    rows = []
+    for depth in depths:
+        trial = Trial("table", ARCHITECTURES["resnet"], depth, 0, layout="cifar", width=width, batch_size=n, lr=0.01,
+                      epochs=1000, schedule="constant")  # fmt: skip
+        images = Images(pictures(n, side), trial)
+        spec = ModelSpec(trial.architecture, trial.layout, depth, width, images.shape, 10)
+        nets = [build(spec, 0).to(memory_format=torch.channels_last) for _ in range(3)]
+        whole: Any = torch.compile(nets[2])
+        steps = {
+            "eager": Step(nets[0], images, trial, "cpu"),
+            "blocks": Step(nets[1], images, trial, "cpu", Execution(compiled=True)),
+            "whole": Step(whole, images, trial, "cpu"),
+        }
+        first = {name: _seconds(step) for name, step in steps.items()}
+
+        def all_cores(step: Step = steps["eager"]) -> None:
+            with threads(0):
+                step()
+
+        calls: dict[str, Callable[[], object]] = {**steps, "cores": all_cores}
+        times = interleaved(calls, 4 * options.rounds, "cpu")
+        for name, words in (("blocks", "blocks compiled"), ("whole", "whole net compiled"), ("cores", "all cores")):
+            what = f"step 32x32, width {width}, depth {depth}, fp32: {words} against eager on one"
+            rows.append(ratio(what, times["eager"], times[name], (0, 0), first_step_s=first.get(name)))
+    return rows
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
 
 
 def _epoch(trial: Trial, stored: Data) -> Callable[[], None]:
