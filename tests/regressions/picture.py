@@ -38,9 +38,12 @@ def _ratios(axes: "Axes", rows: list[Row], names: list[str], limit: float) -> No
         places = [names.index(row.name) + 0.25 * (i - 1) for row in shown]
         axes.hlines(places, [r.low for r in shown], [r.high for r in shown], color=look.color, linewidth=1.2)
         _marks(axes, [row.ratio for row in shown], places, measure, shown, filled=True)
+    # Every mark is in sight; an interval may be cut off at the edge.
+    marks = [row.ratio for row in rows if row.ratio == row.ratio]
+    axes.set_xlim(min([0.8, *(ratio - 0.1 for ratio in marks)]), max([1.3, *(ratio + 0.1 for ratio in marks)]))
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel(f"now over before, 95 % bounds (dashed: the limit, {limit:g})")
+    axes.set_xlabel(f"now over before (dashed: limit {limit:g})")
 
 
 def _slopes(axes: "Axes", rows: list[Row]) -> None:
@@ -54,7 +57,7 @@ def _slopes(axes: "Axes", rows: list[Row]) -> None:
     style.plain_log_ticks(axes.xaxis)
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("slope over depth (hollow: before, filled: now)")
+    axes.set_xlabel("slope (hollow: before)")
 
 
 def _marks(axes: "Axes", x: list[float], y: list[Any], measure: str, rows: list[Row], filled: bool) -> None:
