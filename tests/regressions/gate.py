@@ -167,6 +167,11 @@ def interpreter_and_checkout(other: str) -> tuple[str, Path]:
     return sys.executable, path.resolve()
 
 
+def chosen(names: Sequence[str], only: str) -> list[str]:
+    """Those whose name holds these words; of a whole name, that one."""
+    return [only] if only in names else [name for name in names if only in name]
+
+
 def against(theirs: Side, ours: Side, only: str, threshold: float) -> tuple[Comparison, dict[str, Any]]:
     """Compares two sides by turns: all, and once more by fresh processes what seems slower; also gives the machine."""
     machine: dict[str, Any] = {}
@@ -176,7 +181,7 @@ def against(theirs: Side, ours: Side, only: str, threshold: float) -> tuple[Comp
             machine.update(now.machine)
             if faults := unlike(now.machine, before.machine):
                 return Comparison(faults=faults)
-            asked = names or [name for name in before.names if only in name]
+            asked = names or chosen(before.names, only)
             there = [name for name in asked if name in now.names]
             faults = [f"{name} vanished" for name in asked if name not in there]
             return Comparison(judge(by_turns(before, now, there, patience), calibrated=False), faults)
@@ -192,9 +197,9 @@ def since(base: Saved, ours: Side, only: str, threshold: float) -> tuple[Compari
         with ours.sitting() as now:
             if faults := unlike(now.machine, base.machine):
                 return Comparison(faults=faults)
-            rounds = alone(now, names or [name for name in now.names if only in name], patience)
+            rounds = alone(now, names or chosen(now.names, only), patience)
             kept.append(Saved(now.machine, rounds, noise(rounds)))
-            faults = [f"{name} vanished" for name in base.rounds if only in name and name not in now.names]
+            faults = [f"{name} vanished" for name in chosen(list(base.rounds), only) if name not in now.names]
             # The longer side is cut: rounds of two days are no pairs, and any order of them will do.
             pairs = {
                 n: list(zip(base.rounds[n], found, strict=False)) for n, found in rounds.items() if n in base.rounds
@@ -248,7 +253,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, help=f"fraction of slowing that is let pass ({BY_TURNS} by turns, "
                         f"else {BASELINE})")  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--only", default="", help="only benchmarks whose name holds this")
+    parser.add_argument("--only", default="", help="only benchmarks whose name holds this; or one by its name")
     parser.add_argument("--dir", type=Path, default=Path(".benchmarks"), help="where baselines lie")
     parser.add_argument("--json", type=Path, help="write the values for github-action-benchmark, or for Bencher where "
                         f"the name ends in {told.BENCHER}")  # fmt: skip

@@ -17,45 +17,51 @@ from tests.regressions.benchmarks import BENCHMARKS as EQUAL
 from tests.regressions.benchmarks import Call
 from tests.regressions.tries import FACTOR, WAITING
 
-# Calls from which a benchmark's own time is taken, and products in the work that is timed beside each.
-CALLS, PRODUCTS = 11, 20
+# Calls from which a benchmark's own time is taken: as many as fit into so many seconds, from LEAST to MOST; and products
+# in the first work that is timed beside each.
+LEAST, MOST, BUDGET_S, PRODUCTS = 5, 41, 2.0, 20
 # Rows of the matrices in a product: tens of microseconds, far less than a tenth of a step.
 ROWS = 64
 
 Benchmark = Callable[[str], AbstractContextManager[Call]]
 
 
-def _seconds(call: Call, device: str) -> float:
+def _seconds(call: Call, device: str, clock: Callable[[], float]) -> float:
     seam.synchronize(device)
-    began = time.perf_counter()
+    began = clock()
     call()
     seam.synchronize(device)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 @contextmanager
 def slowed(benchmark: Benchmark, factor: float, waiting: bool, device: str) -> Iterator[Call]:
     """A benchmark whose every call takes so many times as long as it did: by products of matrices, or by sleeping."""
     some = torch.ones(ROWS, ROWS, device=device)
+    # Neighbours interrupt a step more often than what is a tenth as long; the processor's clock stands still meanwhile.
+    clock = time.process_time if device == "cpu" and not waiting else time.perf_counter
+    more, products = factor - 1, PRODUCTS
 
-    def work(products: int) -> None:
+    def work() -> None:
         for _ in range(products):
             some @ some
 
     with benchmark(device) as call:
         call()
-        work(PRODUCTS)
-        # By turns, so that both meet the same neighbours.
-        pairs = [(_seconds(call, device), _seconds(lambda: work(PRODUCTS), device)) for _ in range(CALLS)]
-        pause = (factor - 1) * statistics.median(own for own, _ in pairs)
-        products = round((factor - 1) * PRODUCTS * statistics.median(own / busy for own, busy in pairs))
+        work()
+        calls = max(LEAST, min(MOST, int(BUDGET_S / _seconds(call, device, clock))))
+        # Twice: what is timed at last is about as long as what is planted, and follows a call as that does.
+        for _ in range(2):
+            pairs = [(_seconds(call, device, clock), _seconds(work, device, clock)) for _ in range(calls)]
+            products = max(1, round(products * more * statistics.median(own / busy for own, busy in pairs)))
+        pause = more * statistics.median(own for own, _ in pairs)
 
         def slower() -> None:
             call()
             if waiting:
                 time.sleep(pause)
             else:
-                work(products)
+                work()
 
         yield slower
 

@@ -148,6 +148,15 @@ def test_part_is_held_against_that_part_and_is_no_baseline(
     assert "vanished" not in capsys.readouterr().err
 
 
+def test_a_whole_name_chooses_one_benchmark_and_a_part_of_it_all_that_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("step 18 plain", "first step 18 plain", "build 18 plain")
+    for only, asked in (("step 18 plain", names[:1]), ("step 18", names[:2]), ("plain", names)):
+        found = serve(monkeypatch, tmp_path, steady(), "--against", "other", "--only", only, names=names)
+        assert tuple(dict.fromkeys(name for _, name in found.asked)) == asked
+
+
 def test_file_name_holds_device_and_versions_and_no_folder() -> None:
     name = file_name({**MACHINE, "device_name": "AMD EPYC 9/x (ES)", "torch": "2.15.0+cu132"})
     assert name == "cuda-AMD_EPYC_9_x_ES_-torch-2.15.0+cu132-python-3.11.7.json"

@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--wait", action="store_true", help="plant a sleep, not work")
     parser.add_argument("--tries", type=int, default=10, help="comparisons with a side that is slowed")
     parser.add_argument("--equal", type=int, default=0, help="comparisons of equal sides")
-    parser.add_argument("--only", default="step 18 plain", help="only benchmarks whose name holds this")
+    parser.add_argument(
+        "--only", default="step 18 plain", help="only benchmarks whose name holds this; or one by its name"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
     options = parser.parse_args()
