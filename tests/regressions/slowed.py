@@ -17,8 +17,8 @@ from tests.regressions.benchmarks import BENCHMARKS as EQUAL
 from tests.regressions.benchmarks import Call
 from tests.regressions.tries import FACTOR, WAITING
 
-# Calls from which a benchmark's own time is taken: as many as fit into so many seconds, from LEAST to MOST; and products
-# in the first work that is timed beside each.
+# Calls from which a benchmark's own time is taken: as many as fit into so many seconds, from LEAST to MOST. Products in
+# the first work that is timed beside each.
 LEAST, MOST, BUDGET_S, PRODUCTS = 5, 41, 2.0, 20
 # Rows of the matrices in a product: tens of microseconds, far less than a tenth of a step.
 ROWS = 64
