@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,20 @@ from bench.train import device
 from tests.regressions import gate
 from tests.regressions.gate import Side, interpreter_and_checkout
 from tests.regressions.made_rounds import MACHINE, noisy, serve, steady
-from tests.regressions.rounds import Round, Saved, file_name, noise, read
+from tests.regressions.rounds import Round, Saved, file_name, noise, read, unlike
+
+
+@pytest.mark.parametrize(
+    "other", [{"device_name": "NVIDIA H100"}, {"device": "cpu"}, {"cores": 8}, {"calibration": "0"}]
+)
+def test_unlike_devices_are_refused(other: dict[str, Any]) -> None:
+    (fault,) = unlike(MACHINE, {**MACHINE, **other})
+    assert fault.startswith("unlike devices")
+
+
+def test_another_torch_on_the_same_device_is_compared() -> None:
+    assert unlike(MACHINE, {**MACHINE, "torch": "2.16.0", "python": "3.12.1"}) == []
+
 
 # ---- by turns
 

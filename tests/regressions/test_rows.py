@@ -1,14 +1,13 @@
-"""What is judged: intervals, units, likeness of machines, slopes over depth and memory, on rounds made up for it."""
+"""What is judged: intervals, units, slopes over depth and memory, on rounds made up for it."""
 
 import random
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.regressions.made_rounds import MACHINE, noisy, serve
-from tests.regressions.rounds import Round, unlike
+from tests.regressions.made_rounds import noisy, serve
+from tests.regressions.rounds import Round
 from tests.regressions.rows import Row, judge
 
 
@@ -29,18 +28,6 @@ def test_same_pace_passes_on_a_machine_twice_as_slow() -> None:
     pairs = [(Round(3.0, 3.0, 1.0, 1.0), Round(6.0, 6.0, 2.0, 2.0))] * 8
     assert {row.ratio for row in judge({"step": pairs}, calibrated=True)} == {1.0}
     assert {row.ratio for row in judge({"step": pairs}, calibrated=False)} == {2.0}
-
-
-@pytest.mark.parametrize(
-    "other", [{"device_name": "NVIDIA H100"}, {"device": "cpu"}, {"cores": 8}, {"calibration": "0"}]
-)
-def test_unlike_devices_are_refused(other: dict[str, Any]) -> None:
-    (fault,) = unlike(MACHINE, {**MACHINE, **other})
-    assert fault.startswith("unlike devices")
-
-
-def test_another_torch_on_the_same_device_is_compared() -> None:
-    assert unlike(MACHINE, {**MACHINE, "torch": "2.16.0", "python": "3.12.1"}) == []
 
 
 # ---- slopes over depth
