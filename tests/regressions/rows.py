@@ -144,9 +144,10 @@ def judge(pairs: Mapping[str, Sequence[Pair]], calibrated: bool) -> list[Row]:
         if key in ours:
             both = theirs.values, ours[key].values
             ratios = [b / a if a > 0 else math.nan for a, b in zip(*both, strict=True)]
-            medians = map(statistics.median, (*both, ratios))
+            old, new, ratio = map(statistics.median, (*both, ratios))
+            low, high = bounds(ratios)
             disturbed = not busy.isdisjoint(theirs.parts)
-            rows.append(Row(*key, theirs.unit, *medians, *bounds(ratios), theirs.slack, disturbed, theirs.parts))
+            rows.append(Row(*key, theirs.unit, old, new, ratio, low, high, theirs.slack, disturbed, theirs.parts))
     return rows
 
 

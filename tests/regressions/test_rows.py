@@ -76,7 +76,7 @@ def test_a_change_of_slope_fails_and_all_its_depths_are_measured_again(
     """Each layer a tenth dearer, in noise; what a step takes at its start hides it at 18 layers."""
     rng = random.Random(4)
 
-    def dearer(python: str, turn: int, name: str) -> tuple[float, float]:
+    def dearer(python: str, turn: int, name: str) -> tuple[float, ...]:
         layer = 1.1e-3 if python == sys.executable else 1e-3
         seconds = 1.0 + layer * LADDER[name]
         return noisy(rng, lambda _: (seconds, seconds))(python, turn, name)
@@ -95,7 +95,7 @@ def test_equal_sides_raise_no_alarm_of_a_slope(tmp_path: Path, monkeypatch: pyte
     rng = random.Random(5)
     names = (*LADDER, *(name.replace("plain", "preact") for name in LADDER))
 
-    def equal(python: str, turn: int, name: str) -> tuple[float, float]:
+    def equal(python: str, turn: int, name: str) -> tuple[float, ...]:
         seconds = 0.01 + 1e-3 * int(name.split()[1])
         return noisy(rng, lambda _: (seconds, seconds))(python, turn, name)
 

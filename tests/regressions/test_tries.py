@@ -1,6 +1,7 @@
 """The measurement of what the gate finds: it counts what was planted, and what it plants is as slow as it says."""
 
 import json
+import os
 import random
 import statistics
 import sys
@@ -27,7 +28,7 @@ def test_tries_count_what_is_found_and_each_alarm(
 
     @contextmanager
     def sitting(self: Side) -> Iterator[Planted]:
-        factor = float(tries.os.environ[tries.FACTOR]) if self.benchmarks == tries.SLOWED else 1.0
+        factor = float(os.environ[tries.FACTOR]) if self.benchmarks == tries.SLOWED else 1.0
         yield Planted(self.python, 0, ["step", "build"], noisy(rng, lambda _: (factor, factor)), [])
 
     monkeypatch.setattr(Side, "sitting", sitting)
