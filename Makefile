@@ -4,6 +4,7 @@
 #            EXECUTOR=process|inline|ray  DATA_ROOT=data
 #            DOWNLOAD=1  PYTHON=python3
 #            A=results/records  B=OTHER (folders of records)
+#            BASE=FILE.json|CHECKOUT|PYTHON  JSON=FILE  TORCH=2.11.0
 #            VENV=.venv (none: PYTHON as it is, nothing is installed)
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -21,6 +22,8 @@ TIME_LIMIT ?=
 DOWNLOAD ?=
 DEPTH ?= 66
 BASE ?=
+JSON ?=
+TORCH ?=
 A ?=
 B ?=
 
@@ -37,7 +40,7 @@ HOLD := $(if $(shell env --block-signal=INT true 2>/dev/null && echo yes),env --
 OURS = $(strip $(HOLD) $(PY))
 
 # A misspelt variable would be ignored, and something else be run than was asked. Those of the environment are not looked at.
-KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH ARCHITECTURE BASE TRIES A B PYTHON VENV
+KNOWN := STUDY DEVICE SEEDS DEPTHS DATA_ROOT DOWNLOAD EXECUTOR TIME_LIMIT WORKERS THREADS DEPTH ARCHITECTURE BASE JSON TORCH TRIES A B PYTHON VENV
 empty :=
 space := $(empty) $(empty)
 GIVEN := $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(subst :=,=,$(word)))))
@@ -57,8 +60,9 @@ TAKES_report := STUDY
 TAKES_against := STUDY A B
 TAKES_tensorboard := STUDY
 TAKES_profile := DEPTH DEVICE
-TAKES_bench := DEVICE
-TAKES_bench-compare := BASE DEVICE
+TAKES_bench := DEVICE JSON
+TAKES_bench-compare := BASE DEVICE JSON
+TAKES_other := TORCH
 TAKES_faults := TRIES
 # For a goal and a variable: says no.
 refuse = $(error make $(1) does not take $(2); it takes: $(TAKES_$(1)) PYTHON VENV)
@@ -74,7 +78,7 @@ TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR)
 AUTO := $(if $(filter-out auto,$(SEEDS)),,$(SEEDS))
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
-.PHONY: help setup ablation taste list show summary tune robustness report against bench bench-compare bench-cpu bench-cuda profile tensorboard planted faults scale \
+.PHONY: help setup ablation taste list show summary tune robustness report against bench bench-compare other bench-cpu bench-cuda profile tensorboard planted faults scale \
 	test test-ray test-cuda-2.11 check reports-published clean
 
 help:
@@ -135,11 +139,16 @@ reports-published: $(READY)  ### rebuild reports/published from results/publishe
 	@$(OURS) -m reports --published
 
 bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
-	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE)
+	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE) $(call option,--json,JSON)
 
 bench-compare: $(READY)  ## fail where a benchmark is slower than BASE, by turns
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
-	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE)
+	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE) $(call option,--json,JSON)
+
+other:  ## install another torch, TORCH=2.11.0, into .venv-2.11.0
+	@[ -n $(call quoted,$(TORCH)) ] || { echo "error: name a version: make other TORCH=2.11.0" >&2; exit 2; }
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-$(call quoted,$(TORCH)) sh .ci/setup $(call quoted,$(TORCH))
+	@echo "compare with it: make bench-compare BASE=.venv-"$(call quoted,$(TORCH))"/bin/python"
 
 bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
 	@$(PY) -m tests.speed.cpu_table

@@ -101,7 +101,7 @@ def takes() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("target", "name"), takes())
 def test_a_variable_that_a_target_takes_is_passed_on(target: str, name: str) -> None:
-    needed = {"tune": "STUDY", "bench-compare": "BASE", "against": "B"}.get(target, name)
+    needed = {"tune": "STUDY", "bench-compare": "BASE", "against": "B", "other": "TORCH"}.get(target, name)
     done = make(target, f"{name}=1357", *([f"{needed}=2468"] if needed != name else []))
     assert done.returncode == 0, done.stderr
     shown = done.stdout.replace("2468", "")

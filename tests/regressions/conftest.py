@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-_ASKED = ("--benchmark-only", "--benchmark-enable")
+_ASKED = ("--benchmark-only", "--benchmark-enable", "--codspeed")
 
 
 def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:

@@ -4,10 +4,11 @@
     python -m tests.regressions.gate --base FILE             compares with that file
     python -m tests.regressions.gate --against PYTHON|DIR    takes turns with another interpreter or checkout
 
-Two clocks are judged: the wall's, since waiting is slow too, and the processor's, which neighbours lengthen less. By
-turns is the sharper way: each round of one side stands beside a round of the other that met the same neighbours. What
-the machine does between a baseline and today no interval knows, so a baseline has the wider threshold. Whatever seems
-slower is measured again, longer and by fresh processes, and fails if the interval of that says so.
+Judged are two clocks, the wall's, since waiting is slow too, and the processor's, which neighbours lengthen less;
+peak memory of a first step, where it can be read; and the slope of each over depth. By turns is the sharper way:
+each round of one side stands beside a round of the other that met the same neighbours. What the machine does between a
+baseline and today no interval knows, so a baseline has the wider threshold. Whatever seems slower is measured again,
+longer and by fresh processes, and fails if the interval of that says so.
 """
 
 import argparse
@@ -22,19 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.regressions.rounds import (
-    CONFIDENCE,
-    LEAST,
-    Comparison,
-    Pair,
-    Round,
-    Saved,
-    file_name,
-    judge,
-    noise,
-    read,
-    unlike,
-)
+from tests.regressions import told
+from tests.regressions.rounds import LEAST, Pair, Round, Saved, file_name, noise, read, unlike
+from tests.regressions.rows import Comparison, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = "tests/regressions/side.py"
@@ -46,17 +37,16 @@ BASELINE = 0.15
 # Rounds of a benchmark: as many as fit into so many seconds of one side, from LEAST up to these; so many times more
 # when it is looked at again.
 MOST, BUDGET_S, AGAIN = 40, 8.0, 3
-# What may be missed by turns is told from here on.
-WORTH_KNOWING = 0.10
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is measured: an interpreter in a checkout, on a device."""
+    """What is measured: an interpreter in a checkout, on a device; and which table of benchmarks."""
 
     python: str
     checkout: Path
     device: str
+    benchmarks: str = BENCHMARKS
 
     @contextmanager
     def sitting(self) -> "Iterator[Sitting]":
@@ -69,7 +59,7 @@ class Side:
             **os.environ, "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(self.checkout), str(self.checkout / "tests")]),
         }  # fmt: skip
-        command = [self.python, "-m", "tests.regressions.side", self.device, BENCHMARKS]
+        command = [self.python, "-m", "tests.regressions.side", self.device, self.benchmarks]
         try:
             process = subprocess.Popen(
                 command, cwd=self.checkout, env=environment, text=True, stdin=subprocess.PIPE,
@@ -177,19 +167,26 @@ def interpreter_and_checkout(other: str) -> tuple[str, Path]:
     return sys.executable, path.resolve()
 
 
-def against(theirs: Side, ours: Side, only: str, threshold: float) -> Comparison:
-    """Compares two sides by turns: all, and once more by fresh processes what seems slower."""
+def chosen(names: Sequence[str], only: str) -> list[str]:
+    """Those whose name holds these words; of a whole name, that one."""
+    return [only] if only in names else [name for name in names if only in name]
+
+
+def against(theirs: Side, ours: Side, only: str, threshold: float) -> tuple[Comparison, dict[str, Any]]:
+    """Compares two sides by turns: all, and once more by fresh processes what seems slower; also gives the machine."""
+    machine: dict[str, Any] = {}
 
     def measured(names: Sequence[str], patience: int) -> Comparison:
         with theirs.sitting() as before, ours.sitting() as now:
+            machine.update(now.machine)
             if faults := unlike(now.machine, before.machine):
                 return Comparison(faults=faults)
-            asked = names or [name for name in before.names if only in name]
+            asked = names or chosen(before.names, only)
             there = [name for name in asked if name in now.names]
             faults = [f"{name} vanished" for name in asked if name not in there]
             return Comparison(judge(by_turns(before, now, there, patience), calibrated=False), faults)
 
-    return _confirmed(measured, threshold)
+    return _confirmed(measured, threshold), machine
 
 
 def since(base: Saved, ours: Side, only: str, threshold: float) -> tuple[Comparison, Saved]:
@@ -200,9 +197,9 @@ def since(base: Saved, ours: Side, only: str, threshold: float) -> tuple[Compari
         with ours.sitting() as now:
             if faults := unlike(now.machine, base.machine):
                 return Comparison(faults=faults)
-            rounds = alone(now, names or [name for name in now.names if only in name], patience)
+            rounds = alone(now, names or chosen(now.names, only), patience)
             kept.append(Saved(now.machine, rounds, noise(rounds)))
-            faults = [f"{name} vanished" for name in base.rounds if only in name and name not in now.names]
+            faults = [f"{name} vanished" for name in chosen(list(base.rounds), only) if name not in now.names]
             # The longer side is cut: rounds of two days are no pairs, and any order of them will do.
             pairs = {
                 n: list(zip(base.rounds[n], found, strict=False)) for n, found in rounds.items() if n in base.rounds
@@ -218,17 +215,16 @@ def _confirmed(measured: Callable[[Sequence[str], int], Comparison], threshold: 
     found = measured((), 1)
     if not found.rows and not found.faults:
         found.faults.append("nothing was compared")
-    suspects = list(dict.fromkeys(row.name for row in found.rows if not row.ratio <= row.limit(threshold)))
+    suspects = [row for row in found.rows if not row.ratio <= row.limit(threshold)]
     if not suspects:
         return found
-    print(f"measured again: {', '.join(suspects)}", flush=True)
-    again = measured(suspects, AGAIN)
-    found.rows = [row for row in found.rows if row.name not in suspects] + again.rows
-    found.faults += [
-        f"{row.name} takes {row.ratio:.2f} times as long as it did ({row.clock} time)"
-        for row in again.rows
-        if not row.low <= row.limit(threshold)
-    ]
+    names = list(dict.fromkeys(name for row in suspects for name in row.parts))
+    print(f"measured again: {', '.join(names)}", flush=True)
+    again = measured(names, AGAIN)
+    found.faults += again.faults
+    anew, suspected = {row.name for row in again.rows}, {row.name for row in suspects}
+    found.rows = [row for row in found.rows if row.name not in anew] + again.rows
+    found.slower = [row for row in again.rows if row.name in suspected and not row.low <= row.limit(threshold)]
     return found
 
 
@@ -257,8 +253,11 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, help=f"fraction of slowing that is let pass ({BY_TURNS} by turns, "
                         f"else {BASELINE})")  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--only", default="", help="only benchmarks whose name holds this")
+    parser.add_argument("--only", default="", help="only benchmarks whose name holds this; or one by its name")
     parser.add_argument("--dir", type=Path, default=Path(".benchmarks"), help="where baselines lie")
+    parser.add_argument("--json", type=Path, help="write the values for github-action-benchmark, or for Bencher where "
+                        f"the name ends in {told.BENCHER}")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("results/out/bench"), help="where a comparison's figure goes")
     options = parser.parse_args()
     try:
         raise SystemExit(_serve(options))
@@ -268,55 +267,57 @@ def main() -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    for folder in (options.out, options.json and options.json.parent):
+        if folder:
+            _make(folder)
+    if options.json and options.json.is_dir():
+        raise ValueError(f"{options.json} is a folder; --json takes a file")
     ours = Side(sys.executable, ROOT, options.device)
     if options.against:
         theirs = Side(*interpreter_and_checkout(options.against), options.device)
-        found = against(theirs, ours, options.only, BY_TURNS if options.threshold is None else options.threshold)
-        return tell(found, f"{options.against}, by turns", "ms", 1e3)
-    try:
-        options.dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the folder {options.dir}: {error.strerror}") from None
+        threshold = BY_TURNS if options.threshold is None else options.threshold
+        found, machine = against(theirs, ours, options.only, threshold)
+        if options.json:
+            told.write(options.json, told.ratios(found.rows, machine, options.against))
+        return told.tell(found, f"{options.against}, by turns", threshold, options.out)
+    _make(options.dir)
     if options.base:
         base, name = read(Path(options.base)), options.base
     else:
         with ours.sitting() as now:
             kept = options.dir / file_name(now.machine)
         if not kept.exists():
-            return _save(ours, kept, options.only)
+            return _save(ours, kept, options)
         base, name = read(kept), str(kept)
-    found, latest = since(base, ours, options.only, BASELINE if options.threshold is None else options.threshold)
+    threshold = BASELINE if options.threshold is None else options.threshold
+    found, latest = since(base, ours, options.only, threshold)
     latest.write(options.dir / "latest.json")
+    if options.json:
+        told.write(options.json, told.values(latest))
     for which, saved in (("the baseline", base), ("this run", latest)):
         if saved.noise:
             print(f"{which} is noisy: {'; '.join(saved.noise)}")
-    return tell(found, name, "units of the calibration before each round", 1)
+    return told.tell(found, name, threshold, options.out)
 
 
-def _save(ours: Side, path: Path, only: str) -> int:
-    if only:
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {folder}: {error.strerror}") from None
+
+
+def _save(ours: Side, path: Path, options: argparse.Namespace) -> int:
+    if options.only:
         raise ValueError("a baseline of a part would hide what it lacks: leave --only out")
     saved = baseline(ours)
     saved.write(path)
+    if options.json:
+        told.write(options.json, told.values(saved))
     print(f"baseline saved: {path} ({len(saved.rounds)} benchmarks)")
     if saved.noise:
         print(f"it is noisy, and comparisons will say so: {'; '.join(saved.noise)}. Save another in quiet.")
     return 0
-
-
-def tell(found: Comparison, base: str, unit: str, scale: float) -> int:
-    """Prints a comparison, slowest ratio first, and gives the exit code."""
-    print(f"compared with {base}; {unit}; ratio with {CONFIDENCE:.0%} bounds")
-    for row in sorted(found.rows, key=lambda row: -row.ratio):
-        bounds = f"[{row.low:.2f}, {row.high:.2f}]"
-        times = f"{scale * row.before:>9.2f} {scale * row.now:>9.2f}"
-        print(f"{row.name:<24} {row.clock:<9} {times} {row.ratio:>6.2f}x {bounds}")
-    failed = {fault.partition(" takes ")[0] for fault in found.faults}
-    if unsure := sorted({r.name for r in found.rows if r.high > 1 + WORTH_KNOWING and r.name not in failed}):
-        print(f"too noisy to tell whether they are {WORTH_KNOWING:.0%} slower: {', '.join(unsure)}")
-    for fault in found.faults:
-        print(f"FAILED: {fault}", file=sys.stderr)
-    return 1 if found.faults else 0
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from bench.train import device as seam
 
 # A shorter round is several calls: between neighbours a few milliseconds are had whole or wait for their turn.
 ROUND_S = 0.05
+# Rounds of these begin and end with nothing held, so that their peak memory is that of a net and its step.
+AFRESH = "first step"
 
 
 def clocked(call: Callable[[], object], times: int = 1) -> tuple[float, float]:
@@ -43,7 +45,7 @@ def main() -> None:
 
     answer(machine={**seam.describe(device), "calibration": calibration.DIGEST}, names=list(table))
     call: Callable[[], object] = int
-    times = 1
+    times, afresh = 1, False
 
     def waited() -> None:
         call()
@@ -54,6 +56,7 @@ def main() -> None:
             request = json.loads(line)
             if "hold" in request:
                 held.close()
+                afresh = request["hold"].startswith(AFRESH)
                 call = held.enter_context(table[request["hold"]](device))
                 waited()  # what only a first call does is no round
                 times = max(1, round(ROUND_S / clocked(waited)[1]))
@@ -63,7 +66,10 @@ def main() -> None:
             # The collector's passes made one build up to 1.5 times longer than the next, by what earlier ones left.
             gc.disable()
             pace = clocked(lambda: calibration.work(device)) if request["round"] else (0.0, 0.0)
-            answer(round=[*clocked(waited, times), *pace])
+            floor = seam.reset_peak_memory(device) if afresh else 0
+            seconds = clocked(waited, times)
+            peak = seam.peak_memory(device) if floor else 0
+            answer(round=[*seconds, *pace, max(0, peak - floor)])
             gc.enable()
 
 

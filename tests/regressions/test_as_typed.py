@@ -1,4 +1,4 @@
-"""What users of pytest-benchmark type, as they type it: on one short benchmark."""
+"""What users of pytest-benchmark and pytest-codspeed type, as they type it: on one short benchmark."""
 
 import json
 import os
@@ -9,15 +9,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def typed(*options: str) -> "subprocess.CompletedProcess[str]":
+SHORT = ("-k", "build and 18 and plain and not page")
+
+
+def typed(*options: str, **more: str) -> "subprocess.CompletedProcess[str]":
     words = [sys.executable, "-m", "pytest", "tests/regressions", "-p", "no:cacheprovider", *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | more
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_only_compare_and_histogram(tmp_path: Path) -> None:
     storage = f"--benchmark-storage={tmp_path}"
-    short = ("-k", "build and 18 and plain and not page", "--benchmark-only", storage)
+    short = (*SHORT, "--benchmark-only", storage)
     first = typed(*short, "--benchmark-compare", "--benchmark-autosave")  # nothing to compare with yet
     assert first.returncode == 0, first.stdout + first.stderr
     (saved,) = tmp_path.rglob("0001_*.json")
@@ -29,6 +32,15 @@ def test_only_compare_and_histogram(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     assert "(0001_" in again.stdout, "the run before stands beside"
     assert list(tmp_path.glob("shape*.svg"))
+
+
+def test_codspeed(tmp_path: Path) -> None:
+    found = typed(*SHORT, "--codspeed", CODSPEED_PROFILE_FOLDER=str(tmp_path))
+    assert found.returncode == 0, found.stdout + found.stderr
+    (saved,) = tmp_path.rglob("*.json")
+    (benchmark,) = json.loads(saved.read_text())["benchmarks"]
+    assert benchmark["name"] == "test_benchmark[build 18 plain]"
+    assert benchmark["stats"]["median_ns"] > 0
 
 
 def test_nothing_is_benchmarked_unless_asked() -> None:

@@ -1,4 +1,5 @@
-"""The benchmarks for pytest-benchmark, as its users know it: pytest tests/regressions --benchmark-only.
+"""The benchmarks for pytest-benchmark, as its users know it: pytest tests/regressions --benchmark-only; and for
+pytest-codspeed: pytest tests/regressions --codspeed.
 
 Its own comparisons, histograms and JSON work. `make bench` takes other care: turns, both clocks, calibration.
 """

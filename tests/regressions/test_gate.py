@@ -1,110 +1,18 @@
 """The gate's own logic, on rounds made up for it; the benchmarks themselves are not run here, but for a tiny one."""
 
-import dataclasses
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.train import device
 from tests.regressions import gate
 from tests.regressions.gate import Side, interpreter_and_checkout
-from tests.regressions.rounds import Round, Saved, file_name, judge, noise, read, unlike
-
-MACHINE = {
-    "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "calibration": "5f3c", "torch": "2.15.0",
-    "python": "3.11.7",
-}  # fmt: skip
-# Of a side, the number of its sitting and a benchmark: seconds by the wall and of the processor.
-Measure = Callable[[str, int, str], tuple[float, float]]
-
-
-class Planted:
-    """A sitting whose rounds are made up."""
-
-    def __init__(
-        self, python: str, turn: int, names: list[str], measure: Measure, asked: list[tuple[str, str]]
-    ) -> None:
-        self.machine, self.names = MACHINE, names
-        self._python, self._turn, self._measure, self._asked = python, turn, measure, asked
-
-    def hold(self, name: str) -> None:
-        self._name = name
-        self._asked.append((self._python, name))
-
-    def round(self, calibrated: bool) -> Round:
-        return Round(*self._measure(self._python, self._turn, self._name), *((1.0, 1.0) if calibrated else ()))
-
-
-@dataclasses.dataclass
-class Served:
-    code: int
-    asked: list[tuple[str, str]]
-
-
-def serve(
-    monkeypatch: pytest.MonkeyPatch,
-    folder: Path,
-    measure: Measure,
-    *arguments: str,
-    names: tuple[str, ...] = ("step", "build"),
-) -> Served:
-    """The command with planted rounds: its exit code, and which interpreter was asked for which benchmark, in order."""
-    asked: list[tuple[str, str]] = []
-    turns: dict[str, int] = {}
-
-    @contextmanager
-    def sitting(self: Side) -> Iterator[Planted]:
-        turn = turns[self.python] = turns.get(self.python, -1) + 1
-        yield Planted(self.python, turn, list(names), measure, asked)
-
-    monkeypatch.setattr(Side, "sitting", sitting)
-    monkeypatch.setattr(sys, "argv", ["gate", "--dir", str(folder), *arguments])
-    with pytest.raises(SystemExit) as caught:
-        gate.main()
-    return Served(int(caught.value.code or 0), asked)
-
-
-def steady(**seconds: float) -> Measure:
-    return lambda python, turn, name: (seconds.get(name, 1.0),) * 2
-
-
-def noisy(rng: random.Random, factor: Callable[[str], tuple[float, float]] = lambda _: (1.0, 1.0)) -> Measure:
-    """As on a shared machine, and worse: 4 % of jitter, by the wall's clock up to threefold in one round of four."""
-
-    def measure(python: str, turn: int, name: str) -> tuple[float, float]:
-        wall, processor = factor(python)
-        jitter = rng.lognormvariate(0.0, 0.04)
-        neighbour = rng.uniform(1.0, 3.0) if rng.random() < 0.25 else 1.0
-        return wall * jitter * neighbour, processor * jitter * (1.0 + 0.1 * (neighbour - 1.0))
-
-    return measure
-
-
-# ---- judging
-
-
-def test_the_bounds_of_a_ratio_hold_as_often_as_they_say() -> None:
-    """Of rounds without a law of their own: long ones on one side, unlike spreads."""
-    rng = random.Random(0)
-    outside = [0, 0]
-    for _ in range(300):
-        pairs = [(Round(1.0, 1.0), Round(r, r)) for r in (rng.choice((rng.uniform(0.9, 1.1), rng.uniform(0.5, 1.0),
-                 rng.uniform(1.0, 9.0))) for _ in range(15))]  # fmt: skip
-        row = judge({"step": pairs}, calibrated=False)[0]
-        outside[0] += row.low > 1.0
-        outside[1] += row.high < 1.0
-    assert max(outside) < 25  # 5 % of 300, and what chance adds to it
-
-
-def test_same_pace_passes_on_a_machine_twice_as_slow() -> None:
-    pairs = [(Round(3.0, 3.0, 1.0, 1.0), Round(6.0, 6.0, 2.0, 2.0))] * 8
-    assert {row.ratio for row in judge({"step": pairs}, calibrated=True)} == {1.0}
-    assert {row.ratio for row in judge({"step": pairs}, calibrated=False)} == {2.0}
+from tests.regressions.made_rounds import MACHINE, noisy, serve, steady
+from tests.regressions.rounds import Round, Saved, file_name, noise, read, unlike
 
 
 @pytest.mark.parametrize(
@@ -254,6 +162,15 @@ def test_part_is_held_against_that_part_and_is_no_baseline(
     assert "vanished" not in capsys.readouterr().err
 
 
+def test_a_whole_name_chooses_one_benchmark_and_a_part_of_it_all_that_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("step 18 plain", "first step 18 plain", "build 18 plain")
+    for only, asked in (("step 18 plain", names[:1]), ("step 18", names[:2]), ("plain", names)):
+        found = serve(monkeypatch, tmp_path, steady(), "--against", "other", "--only", only, names=names)
+        assert tuple(dict.fromkeys(name for _, name in found.asked)) == asked
+
+
 def test_file_name_holds_device_and_versions_and_no_folder() -> None:
     name = file_name({**MACHINE, "device_name": "AMD EPYC 9/x (ES)", "torch": "2.15.0+cu132"})
     assert name == "cuda-AMD_EPYC_9_x_ES_-torch-2.15.0+cu132-python-3.11.7.json"
@@ -294,9 +211,14 @@ def test_a_side_runs_rounds_by_both_clocks_and_says_why_it_ended(monkeypatch: py
         assert side.machine["device"] == "cpu"
         side.hold("build 18 plain")
         found = side.round(calibrated=True)
-        assert min(found) > 0
+        assert min(found[:4]) > 0
+        assert found.memory == 0  # its network is held
         assert found.processor < 2 * found.wall
-        assert side.round(calibrated=False)[2:] == (0.0, 0.0)
+        assert side.round(calibrated=False)[2:4] == (0.0, 0.0)
+        side.hold("first step 18 plain")
+        found = side.round(calibrated=False)
+        known = device.reset_peak_memory("cpu") > 0
+        assert (2**20 < found.memory < 2**27) if known else found.memory == 0
         with pytest.raises(ValueError, match=r"the benchmarks ended in .*: KeyError: 'nonsense'"):
             side.hold("nonsense")
 
