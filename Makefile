@@ -29,9 +29,11 @@ B ?=
 
 ifeq ($(VENV),none)
 READY :=
+READY_DEV :=
 PY := $(PYTHON)
 else
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 PY := $(VENV)/bin/python
 endif
 
@@ -63,6 +65,7 @@ TAKES_profile := DEPTH DEVICE
 TAKES_bench := DEVICE JSON
 TAKES_bench-compare := BASE DEVICE JSON
 TAKES_other := TORCH
+TAKES_setup := TORCH
 TAKES_faults := TRIES
 # For a goal and a variable: says no.
 refuse = $(error make $(1) does not take $(2); it takes: $(TAKES_$(1)) PYTHON VENV)
@@ -88,10 +91,15 @@ help:
 	@echo "for those who change the suite:"
 	@grep -hE '^[a-z0-9.-]+:.*  ### ' Makefile | sed -E 's/:.*  ### /\t/' | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## install requirements.lock into VENV (others do it too)
+setup: $(if $(TORCH),,$(READY))  ## install what studies need into VENV; TORCH=cpu: no CUDA
+	@[ -z $(call quoted,$(TORCH)) ] || PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup $(call quoted,$(TORCH))
 
 $(VENV)/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup
+
+# Ray and what tests, benchmarks and checks need: 400 MB that a study does without.
+$(VENV)/.ready-dev: requirements-dev.lock
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) LOCK=requirements-dev.lock sh .ci/setup
 
 # Judges, and runs more seeds of what is open for want of them, until nothing is or the last look was taken.
 MORE_SEEDS = before=; \
@@ -101,7 +109,7 @@ MORE_SEEDS = before=; \
 	done;
 
 # The default study is chosen by the device and the data that are there; the choice is said.
-ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
+ablation: $(if $(filter ray,$(EXECUTOR)),$(READY_DEV),$(READY))  ## run STUDY; tables, page and verdicts (default: by device)
 	@study=$(call quoted,$(STUDY)); started=$$(date +%s); \
 	[ -n "$$study" ] || study=$$($(OURS) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
 	$(OURS) -m bench run "$$study" $(if $(AUTO),$(TUNE_OPTIONS) $(call option,--depths,DEPTHS),$(RUN_OPTIONS)); code=$$?; \
@@ -121,7 +129,7 @@ show: $(READY)  ## what is in STUDY, and what it will take
 summary: $(READY)  ## the net ARCHITECTURE=resnet of DEPTH=66 layer by layer
 	@$(OURS) -m bench summary $(call quoted,$(ARCHITECTURE)) --depth $(call quoted,$(DEPTH))
 
-tune: $(READY)  ## search each net's learning rate for STUDY (lr = "tuned")
+tune: $(if $(filter ray,$(EXECUTOR)),$(READY_DEV),$(READY))  ## search each net's learning rate for STUDY (lr = "tuned")
 	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
 	@$(OURS) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
 
@@ -138,22 +146,22 @@ against: $(READY)  ## STUDY's records in the folders A and B side by side
 reports-published: $(READY)  ### rebuild reports/published from results/published
 	@$(OURS) -m reports --published
 
-bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
+bench: $(READY_DEV)  ## benchmarks over depth: save a baseline, or compare with it
 	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE) $(call option,--json,JSON)
 
-bench-compare: $(READY)  ## fail where a benchmark is slower than BASE, by turns
+bench-compare: $(READY_DEV)  ## fail where a benchmark is slower than BASE, by turns
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
 	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE) $(call option,--json,JSON)
 
 other:  ## install another torch, TORCH=2.11.0, into .venv-2.11.0
 	@[ -n $(call quoted,$(TORCH)) ] || { echo "error: name a version: make other TORCH=2.11.0" >&2; exit 2; }
-	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-$(call quoted,$(TORCH)) sh .ci/setup $(call quoted,$(TORCH))
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-$(call quoted,$(TORCH)) LOCK=requirements-dev.lock sh .ci/setup $(call quoted,$(TORCH))
 	@echo "compare with it: make bench-compare BASE=.venv-"$(call quoted,$(TORCH))"/bin/python"
 
-bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
+bench-cpu: $(READY_DEV)  ### our loop against the loop people write, on this CPU
 	@$(PY) -m tests.speed.cpu_table
 
-bench-cuda: $(READY)  ### every CUDA row of the table of targets (under 8 minutes)
+bench-cuda: $(READY_DEV)  ### every CUDA row of the table of targets (under 8 minutes)
 	@$(PY) -m tests.speed.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace for Perfetto
@@ -163,30 +171,30 @@ tensorboard: $(READY)  ## TensorBoard on STUDY (its trace page loads from the we
 	@$(OURS) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
-planted: $(READY)  ### judge made-up studies of known answer, 10,000 draws each
+planted: $(READY_DEV)  ### judge made-up studies of known answer, 10,000 draws each
 	@$(PY) -m reports.judges.planted
 
 # A process per core, whole files each (fixtures are shared within a file), in the order of tests/conftest.py; two processes of two threads each stand
 # in each other's way.
-test: $(READY)  ### the tests, but for those of the Ray executor
+test: $(READY_DEV)  ### the tests, but for those of the Ray executor
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile --benchmark-disable --no-loadscope-reorder
 
-test-ray: $(READY)  ### the tests of the Ray executor, on two nodes of this machine
+test-ray: $(READY_DEV)  ### the tests of the Ray executor, on two nodes of this machine
 	@$(PY) -m pytest tests/bench/sweep -m ray
 
-.venv-2.11/.ready: requirements.lock
-	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 sh .ci/setup 2.11.0
+.venv-2.11/.ready: requirements-dev.lock
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 LOCK=requirements-dev.lock sh .ci/setup 2.11.0
 
 test-cuda-2.11: .venv-2.11/.ready  ### the CUDA path on the oldest torch (needs g++, no GPU)
 	@.venv-2.11/bin/python -m pytest tests/harness/ghost
 
-faults: $(READY)  ### do harm to small sweeps, TRIES=10 times each fault
+faults: $(READY_DEV)  ### do harm to small sweeps, TRIES=10 times each fault
 	@$(PY) -m tests.harness.chaos $(call quoted,$(or $(TRIES),10))
 
-scale: $(READY)  ### how tables and page grow with the number of records
+scale: $(READY_DEV)  ### how tables and page grow with the number of records
 	@PYTHONPATH=. $(PY) tests/scale.py
 
-check: $(READY)  ### lint and type-check
+check: $(READY_DEV)  ### lint and type-check
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 clean:  ## remove tables, pages and caches; records and VENV stay
