@@ -63,6 +63,7 @@ def test_every_variable_that_the_makefile_reads_is_known() -> None:
         "HOLD",
         "OURS",
         "READY",
+        "READY_DEV",
         "AUTO",
         "MORE_SEEDS",
         "RUN_OPTIONS",
