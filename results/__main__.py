@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
 from bench.options import Out, Records, StudyName
+from bench.plan.words import counted
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def results(
         from results.event_files import write_curves
 
         events = write_curves(frames, target / "tensorboard")
-        print(f"{len(events)} event files: tensorboard --logdir {target / 'tensorboard'}")
+        print(f"{counted(len(events), 'event file')}: tensorboard --logdir {target / 'tensorboard'}")
 
 
 def inches(text: str) -> float:
@@ -93,7 +94,8 @@ def _write(frames: "Frames", target: Path, figures: bool, column: float, made: "
     warnings = [line for line in warnings if line]
     failed = frames.trials["status"].value_counts().drop("ok", errors="ignore")
     ends = "".join(f", {count} {status}" for status, count in failed.items())
-    line = f"{len(frames.trials)} trainings{ends}; {len(frames.cost)} costs; {len(paths)} files in {target}"
+    trained, priced = counted(len(frames.trials), "training"), counted(len(frames.cost), "cost")
+    line = f"{trained}{ends}; {priced}; {len(paths)} files in {target}"
     made.remember(paths, (*warnings, line))
     _tell(warnings, line)
 

@@ -37,9 +37,7 @@ def places() -> list[str]:
 
 
 # What torch and its profiler log on the way: [W1126 11:27:41.66 ..., USDT:2026-11-26 ..., x.py:1: UserWarning: ...
-_CHATTER = re.compile(
-    r"\[?[IW]\d{4} |(STAGE|INFO|WARNING):|[A-Z]+:\d{4}-\d\d-\d\d \d\d:|\S+\.py:\d+: \w*Warning: "
-)
+_CHATTER = re.compile(r"\[?[IW]\d{4} |(STAGE|INFO|WARNING):|[A-Z]+:\d{4}-\d\d-\d\d \d\d:|\S+\.py:\d+: \w*Warning: ")
 
 
 class Worker:

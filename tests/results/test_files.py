@@ -101,9 +101,15 @@ def test_half_a_study_makes_tables(tmp_path: Path):
     arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--no-figures"]
     done = CliRunner().invoke(command_line.app, arguments)
     assert done.exit_code == 0, done.output
-    assert "6 trainings, 1 diverged" in done.output
+    assert "6 trainings, 1 diverged; 6 costs; " in done.output
     assert "cut.json: not read" in done.output
     assert (tmp_path / "out" / "digits" / "cells.csv").exists()
+
+
+def test_one_of_a_kind_is_told_as_one(tmp_path: Path):
+    write(tmp_path / "records" / "digits", study_records(["preact"], [18], [0], study="digits"))
+    arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--no-figures"]
+    assert "1 training; 1 cost; " in CliRunner().invoke(command_line.app, arguments).output
 
 
 @pytest.mark.parametrize(
