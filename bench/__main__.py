@@ -47,6 +47,7 @@ app.command("list")(looking.list_studies)
 app.command("default")(looking.default)
 app.command("show")(looking.show)
 app.command("summary")(looking.summary)
+app.command("schema")(looking.schema)
 
 
 @app.command()

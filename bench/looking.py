@@ -110,3 +110,12 @@ def summary(
     layout = layout or FROM.get(architecture, "four-stage")
     input = input or ("1x96x96" if architecture == "document" else "1x8x8")  # its author's size of image
     typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
+
+
+def schema() -> None:
+    """The JSON Schema of a record, for tools that read records without this suite."""
+    import json
+
+    from bench.store import schema as form
+
+    typer.echo(json.dumps(form.schema(), indent=1))
