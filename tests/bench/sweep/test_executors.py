@@ -66,10 +66,16 @@ def process() -> Iterator[Callable[..., Process]]:
 
 
 def alive(pid: int) -> bool:
+    """By Linux's /proc, which tells a process that nobody waits for; elsewhere, whether there is one to signal."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().split(") ")[-1][0] != "Z"
     except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
+    return True
 
 
 def gone(pid: int, within_s: float = 5.0) -> bool:
