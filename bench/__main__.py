@@ -47,6 +47,7 @@ app.command("list")(looking.list_studies)
 app.command("default")(looking.default)
 app.command("show")(looking.show)
 app.command("summary")(looking.summary)
+app.command("schema")(looking.schema)
 
 
 @app.command()
@@ -134,6 +135,7 @@ def tune(
     from bench.plan.machine import Machine
     from bench.plan.study import STUDIES, load
     from bench.plan.trial import cell
+    from bench.plan.words import counted
     from bench.store import record
     from bench.sweep import display as progress
     from bench.sweep import forecast as prediction
@@ -145,7 +147,8 @@ def tune(
     display = progress.Plain()
     _, sums = prediction.lines(found, Path(records), workers)
     nets = len(set(map(cell, whole.search)))
-    display.say(f"search: {len(found.trials)} trials of {nets} nets, {sums[0]}; rates beyond the grid come on top")
+    what = f"{counted(len(found.trials), 'trial')} of {counted(nets, 'net')}"
+    display.say(f"search: {what}, {sums[0]}; rates beyond the grid come on top")
     machine = Machine(device=device, threads=threads, data_root=data_root, download=download)
     options = sweep.Options(
         records=Path(records),

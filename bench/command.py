@@ -34,9 +34,7 @@ def version() -> str:
         return importlib.metadata.version("depth-ablation")
 
 
-if sys.platform == "win32":
-    print("error: Windows itself is not supported; run this in WSL (Windows Subsystem for Linux)", file=sys.stderr)
-    raise SystemExit(2)
+first.refuse_windows()
 
 try:
     import typer as typer

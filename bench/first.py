@@ -17,10 +17,18 @@ def begin() -> None:
 
     Before this line Python itself answers, unless whoever started it had the signal wait, as the Makefile does.
     """
+    refuse_windows()
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGINT})
     refuse()
+
+
+def refuse_windows() -> None:
+    """Ends the process, with one line, on Windows itself: signals, locks and workers are those of POSIX."""
+    if sys.platform == "win32":
+        print("error: Windows itself is not supported; run this in WSL (Windows Subsystem for Linux)", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def refuse() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 from bench.asked import asked, chosen, known_depths, numbers
 from bench.command import typer
 from bench.options import DataRoot, Depths, Device, Purpose, Records, Seeds, StudyName
+from bench.plan.words import counted
 
 # Of a terminal that nobody has widened.
 WIDTH = 80
@@ -31,8 +32,7 @@ def list_studies() -> None:
         head = f"{name:<21}{len(trials):4} trials {_roughly(seconds):>13}  "
         lines = textwrap.wrap(found.title, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
         typer.echo("\n".join(lines))
-    counted = f"{cores} cores" if cores > 1 else "one core"
-    typer.echo(f"\ntimes: a rule of thumb for {counted} of a CPU; what takes days there is for a GPU")
+    typer.echo(f"\ntimes: a rule of thumb for {counted(cores, 'core')} of a CPU; what takes days there is for a GPU")
     typer.echo("what one will take: make show STUDY=NAME; to run it: make ablation STUDY=NAME")
 
 
@@ -90,9 +90,9 @@ def show(
     typer.echo("\n".join(sums))
     if whole.search and purpose != "search":
         _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
-        typer.echo(f"its search, {len(whole.search)} trials more (--purpose search): {sums[0]}")
+        typer.echo(f"its search, {counted(len(whole.search), 'trial')} more (--purpose search): {sums[0]}")
     if whole.untuned:
-        typer.echo(f"{len(whole.untuned)} trials more once their rates are known: make tune STUDY={study}")
+        typer.echo(f"{counted(len(whole.untuned), 'trial')} more once their rates are known: make tune STUDY={study}")
 
 
 def summary(
@@ -110,3 +110,12 @@ def summary(
     layout = layout or FROM.get(architecture, "four-stage")
     input = input or ("1x96x96" if architecture == "document" else "1x8x8")  # its author's size of image
     typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
+
+
+def schema() -> None:
+    """The JSON Schema of a record, for tools that read records without this suite."""
+    import json
+
+    from bench.store import schema as form
+
+    typer.echo(json.dumps(form.schema(), indent=1))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from bench.plan import words
 from results.stats import Difference
 
 # Said of nets whose first gradient is no number; by these words a page knows them.
@@ -318,7 +319,7 @@ def apart(effect: float, low: float, high: float, what: str) -> str:
 
 def counted(number: int, what: str) -> str:
     """ "1 trial has" or "2 trials have"."""
-    return f"1 {what} has" if number == 1 else f"{number} {what}s have"
+    return f"{words.counted(number, what)} {'has' if number == 1 else 'have'}"
 
 
 def percent(fraction: float) -> str:

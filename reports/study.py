@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.plan import study as studies
+from bench.plan.words import counted
 from models.spec import unknown
 from reports.__main__ import PUBLISHED_RECORDS
 from reports.page import data
@@ -73,8 +74,8 @@ class Judged(Frames):
 
     def __repr__(self) -> str:
         lots = ((len(self.trials), "training"), (len(self.cost), "cost trial"), (len(self.warnings), "warning"))
-        counted = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in lots if count)
-        return f"study {self.name}: {counted or 'no records'}; from {', '.join(map(str, self.folders))}"
+        told = ", ".join(counted(count, word) for count, word in lots if count)
+        return f"study {self.name}: {told or 'no records'}; from {', '.join(map(str, self.folders))}"
 
     def figure(self, name: str) -> Picture:
         """A figure of the page.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bench.command import serve, typer
 from bench.options import Out, Records, StudyName
+from bench.plan.words import counted
 from results.command import loaded, ready
 
 if TYPE_CHECKING:
@@ -30,14 +31,23 @@ def results(
     figures: Annotated[bool, typer.Option(help="Draw figures too.")] = True,
     paper: Annotated[str, typer.Option(help="Column width of a paper that figures are for: 3.25in, 8.3cm.")] = "",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Training curves as event files too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON, and write nothing.")] = False,
 ) -> None:
     """Writes OUT/STUDY/: tables as parquet and CSV, figures as SVG, PDF and PNG."""
     from bench.plan import study as studies
     from results.made import Made, fingerprint
 
     column = inches(paper)
+    asked = {"--json": as_json, "--plan": plan, "--tensorboard": tensorboard}
+    if as_json and len(too_many := [name for name, given in asked.items() if given]) > 1:
+        raise ValueError(f"{' and '.join(too_many)} do not go together: each is a task of its own")
     found = studies.load(study)
     folders = [Path(records) / name for name in found.parts]
+    if as_json:
+        from results import files
+
+        print(files.as_json(loaded(found, study, folders), found.name, found.title))
+        return
     if plan:
         from results import tables
         from results.plan import lines
@@ -63,7 +73,7 @@ def results(
         from results.event_files import write_curves
 
         events = write_curves(frames, target / "tensorboard")
-        print(f"{len(events)} event files: tensorboard --logdir {target / 'tensorboard'}")
+        print(f"{counted(len(events), 'event file')}: tensorboard --logdir {target / 'tensorboard'}")
 
 
 def inches(text: str) -> float:
@@ -93,7 +103,8 @@ def _write(frames: "Frames", target: Path, figures: bool, column: float, made: "
     warnings = [line for line in warnings if line]
     failed = frames.trials["status"].value_counts().drop("ok", errors="ignore")
     ends = "".join(f", {count} {status}" for status, count in failed.items())
-    line = f"{len(frames.trials)} trainings{ends}; {len(frames.cost)} costs; {len(paths)} files in {target}"
+    trained, priced = counted(len(frames.trials), "training"), counted(len(frames.cost), "cost")
+    line = f"{trained}{ends}; {priced}; {len(paths)} files in {target}"
     made.remember(paths, (*warnings, line))
     _tell(warnings, line)
 

@@ -1,6 +1,8 @@
 """Frames as files: parquet is canonical, CSV a convenience. Reads nothing, computes nothing."""
 
 import io
+import json
+import math
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,26 @@ def save(frames: Frames, folder: Path) -> tuple[list[Path], str]:
 
     paths = put(folder, contents())
     return paths, "" if parquet else "pyarrow is not installed: tables are written as CSV only, without parquet"
+
+
+def as_json(frames: Frames, study: str, title: str) -> str:
+    """Study, every table row by row, and what was not read, as strict JSON: a number that is not known is null."""
+
+    def strict(value: object) -> object:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    tables = {
+        name: [{key: strict(value) for key, value in row.items()} for row in getattr(frames, name).to_dict("records")]
+        for name in NAMES
+    }
+    content = {
+        "study": study,
+        "title": title,
+        "warnings": list(frames.warnings),
+        "damaged": [{"file": file, "reason": reason} for file, reason in frames.damaged],
+        **tables,
+    }
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def put(folder: Path, contents: Iterable[tuple[str, bytes]]) -> list[Path]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from bench.plan.study import Study
+from bench.plan.words import counted
 from results import stats
 from results.columns import SETTING
 from results.tables import Frames
@@ -24,7 +25,8 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
     seeds = len({trial.seed for trial in trials})
     arms = {trial.architecture for trial in trials}
     depths = sorted({trial.depth for trial in trials})
-    yield f"{study.name}: {len(trials)} trainings, {len(arms)} architectures, {len(depths)} depths, {seeds} seeds each"
+    sizes = ((len(trials), "training"), (len(arms), "architecture"), (len(depths), "depth"), (seeds, "seed"))
+    yield f"{study.name}: {', '.join(counted(*size) for size in sizes)} each"
     if seeds < 2:
         yield "one seed: no spread between seeds, so no interval and no verdict on errors; take three or more"
         return

@@ -15,7 +15,7 @@ LONGEST = (
     "reports/page/test_first.py", "reports/page/test_page.py",
     "bench/plan/test_own_reads.py", "test_imports.py", "bench/test_tables.py", "reports/test_any_records.py",
     "bench/test_own_trials.py", "regressions/test_gate.py", "bench/plan/test_own_imports.py",
-    "bench/sweep/test_array.py", "regressions/test_as_typed.py", "bench/train/test_graph.py",
+    "bench/test_elsewhere.py", "bench/sweep/test_array.py", "regressions/test_as_typed.py", "bench/train/test_graph.py",
     "bench/sweep/test_executors.py", "results/test_files.py", "bench/cost/test_trace.py", "bench/cost/test_measure.py",
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import Any
 from bench.plan import own, search, tuned
 from bench.plan.machine import driven
 from bench.plan.trial import DEFAULTS, FIELDS, TUPLES, Trial, architecture, check, check_name
+from bench.plan.words import counted
 from models.spec import unknown
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -67,7 +68,7 @@ class Study:
         """Which trials wait for their learning rates, in words; of a study with `untuned` ones."""
         first = self.untuned[0]
         return (
-            f"no tuned rate is known for {len(self.untuned)} trials, such as"
+            f"no tuned rate is known for {counted(len(self.untuned), 'trial')}, such as"
             f" {first.architecture.name} of {first.depth} layers: `make tune STUDY=...` searches them"
         )
 

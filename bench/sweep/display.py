@@ -14,6 +14,7 @@ from typing import Protocol, TextIO
 
 from bench.plan.errors import one_line
 from bench.plan.trial import Trial, affecting
+from bench.plan.words import counted
 from bench.store.record import Record, Status
 from bench.sweep.forecast import Forecast
 from bench.sweep.worker import Job, Message
@@ -74,7 +75,7 @@ class State:
         self._todo = {job.number: job.trial for job in jobs}
         self._workers, self._forecast = workers, forecast
         already = f", {done} done before" if done else ""
-        self.say(f"{len(jobs)} trials to run{already}; {workers} at a time")
+        self.say(f"{counted(len(jobs), 'trial')} to run{already}; {workers} at a time")
 
     def say(self, line: str) -> None:
         """A line for the user; shown by the displays below."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.plan.machine import GPUS, KINDS, usable_cores, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
+from bench.plan.words import counted
 from bench.store import record
 from bench.store.record import Record, Status
 from models.layouts import LAYOUTS, blocks_per_stage, stage_shapes
@@ -227,11 +228,11 @@ def lines(
     measuring = sum(p.seconds for p in found if not p.trial.trains)
     bases = ", ".join(sorted({p.basis.split(" over")[0] for p in found}))
     minutes = (training / workers + measuring) / 60
-    sums = [f"predicted ({bases}), without start-up: {minutes:.1f} min with {workers} trials at a time"]
+    sums = [f"predicted ({bases}), without start-up: {minutes:.1f} min with {counted(workers, 'trial')} at a time"]
     errors = [abs(p.error) for p in found if p.error is not None]
     if errors:
         middle = 100 * statistics.median(errors)
-        sums.append(f"predictions were off by {middle:.0f} % in the median of {len(errors)} trials")
+        sums.append(f"predictions were off by {middle:.0f} % in the median of {counted(len(errors), 'trial')}")
     return text, sums
 
 

@@ -36,8 +36,8 @@ def places() -> list[str]:
     return [path or os.getcwd() for path in sys.path]
 
 
-# What torch and its profiler log on the way: [W1126 11:27:41.66 ..., STAGE:2026-11-26 ..., x.py:1: UserWarning: ...
-_CHATTER = re.compile(r"\[?[IW]\d{4} |(STAGE|INFO|WARNING):|\S+\.py:\d+: \w*Warning: ")
+# What torch and its profiler log on the way: [W1126 11:27:41.66 ..., USDT:2026-11-26 ..., x.py:1: UserWarning: ...
+_CHATTER = re.compile(r"\[?[IW]\d{4} |(STAGE|INFO|WARNING):|[A-Z]+:\d{4}-\d\d-\d\d \d\d:|\S+\.py:\d+: \w*Warning: ")
 
 
 class Worker:

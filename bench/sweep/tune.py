@@ -14,6 +14,7 @@ from typing import Literal
 from bench.plan import rates, tuned
 from bench.plan.study import Study
 from bench.plan.trial import Trial, cell
+from bench.plan.words import counted
 from bench.store import record
 from bench.store.agree import reads_digest
 from bench.store.folder import plain
@@ -49,7 +50,8 @@ def tune(
         if not more:
             return summary, {name: _rates(name, found) for name in dict.fromkeys(trial.study for trial in trials)}
         nets = len({cell(trial) for trial in more})
-        say(f"{nets} best rates are at an edge of what was tried: {len(more)} trials more")
+        edge = counted(nets, "best rate") + (" is" if nets == 1 else " are")
+        say(f"{edge} at an edge of what was tried: {counted(len(more), 'trial')} more")
         trials += more
 
 

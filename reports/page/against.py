@@ -7,6 +7,7 @@ its own records. What is trained or measured is paired in `results.against`.
 from dataclasses import dataclass
 from typing import Any
 
+from bench.plan.words import counted
 from reports.claims import CLAIMS, Claim, Finding, Verdict
 from reports.page import context, first, verdicts
 from reports.page.context import Source
@@ -243,7 +244,7 @@ def trained(pair: Against) -> str:
     shared = pair.shared
     if not (shared.a or shared.b):
         return "Neither side has trainings."
-    words = f"{shared.a} trainings on A, {shared.b} on B, {shared.both} of them the same trials."
+    words = f"{counted(shared.a, 'training')} on A, {shared.b} on B, {shared.both} of them the same trials."
     return f"{words} Identical to the last digit: {shared.identical} of {shared.both}." if shared.both else words
 
 

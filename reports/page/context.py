@@ -14,6 +14,7 @@ import pandas as pd
 from bench.plan.machine import GPUS
 from bench.plan.study import Study
 from bench.plan.trial import Trial, affecting
+from bench.plan.words import counted
 from reports.finding import Finding
 from reports.page.verdicts import labels, subject, worded
 from reports.page.views import Table, TrialRow, TrialTable
@@ -155,7 +156,7 @@ def cite(source: Source) -> str:
     told = dict(environment(source.frames))
     version = told.get("suite", "")
     parts = [f"Depth ablation suite {version}" if version[:1].isdigit() else "Depth ablation suite"]
-    parts += [f"study {source.study.name}", f"{len(source.frames.trials) + len(source.frames.cost)} trials"]
+    parts += [f"study {source.study.name}", counted(len(source.frames.trials) + len(source.frames.cost), "trial")]
     parts += [machine(source.frames), *(f"{key} {told[key]}" for key in ("PyTorch", "code (SHA-256)") if key in told)]
     return ", ".join(filter(None, parts)) + "."
 

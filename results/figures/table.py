@@ -1,8 +1,8 @@
-"""Every figure: from frames to a matplotlib Figure. This file and its `*_figures` import seaborn, nothing else does.
+"""Every figure: from frames to a matplotlib Figure. Only the heat map in `studies.py` is seaborn's.
 
 `FIGURES` is the table; a function there returns None when the frames hold nothing for it, and `needs` says
 what study would. Figures draw numbers that `tables` and `stats` computed; a trial without a number is drawn
-as a failure mark, since seaborn drops NaN in silence. Looks and axes are in `style`.
+as a failure mark. Looks and axes are in `style`.
 """
 
 from collections.abc import Callable

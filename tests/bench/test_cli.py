@@ -402,3 +402,15 @@ def test_memory_that_cannot_be_read_is_left_out_of_record_tables_and_page(
     page = render.page(source)
     assert "Peak memory" in page
     assert not re.search(r"(?<![\d.,])0 MiB", page)
+
+
+def test_where_more_threads_take_longer_one_is_used_said_and_recorded(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "threads_that_help", lambda asked: 1)
+    places = ["--records", str(tmp_path / "records"), "--executor", "inline", "--no-live"]
+    assert bench("run", str(tiny), *places, "--threads", "2", "--depths", "18", monkeypatch=monkeypatch) == 0
+    assert "one thread, not 2, which took longer here than one\n" in capsys.readouterr().out
+    kept = [found.environment for _, found in record.load(tmp_path / "records" / "tiny")[0]]
+    assert [each["threads"] for each in kept] == [1, 1]
+    assert {each["threads_note"] for each in kept} == {"one thread, not 2, which took longer here than one"}

@@ -97,6 +97,23 @@ def test_every_module_that_a_run_loads_is_known(tmp_path: Path) -> None:
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
+# What Python has on Linux and not on Windows is taken away before the command's first line.
+WINDOWS = """
+import _signal, runpy, sys
+del _signal.pthread_sigmask, _signal.SIG_UNBLOCK
+sys.platform, sys.argv = "win32", [sys.argv[1], "--help"]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["bench", "results", "reports", "reports.robustness", "bench.cost.trace"])
+def test_windows_itself_is_refused_in_one_line_that_names_wsl(module: str) -> None:
+    words = [sys.executable, "-c", WINDOWS, module]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = "error: Windows itself is not supported; run this in WSL (Windows Subsystem for Linux)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
 HOLD = ["env", "--block-signal=INT"]
 # Seconds, at least: to start Python and to print a command's help.
 HELP_TAKES = 0.04

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from made_peers import assert_same_step
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,6 +77,47 @@ class SharedStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.block.n1(x))
         return y + self.block.c2(F.relu(self.block.n2(self.block.c1(y))))
+
+
+class Projected(nn.Module):
+    """Layers with BatchNorm after each, ReLU after the sum; a 1x1 projection with BatchNorm where the shape changes."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or c_in != c_out:
+            self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.layers(x) + self.shortcut(x))
+
+
+def projected_basic(c_in: int, c_out: int, stride: int) -> nn.Module:
+    """Two 3x3 layers (kuangliu/pytorch-cifar)."""
+    first = [nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()]
+    second = [nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False), nn.BatchNorm2d(c_out)]
+    return Projected(c_in, c_out, stride, [*first, *second])
+
+
+def projected_bottleneck(c_in: int, c_out: int, stride: int) -> nn.Module:
+    """1x1, 3x3, 1x1 with the stride on the second (bearpaw/pytorch-classification)."""
+    c = c_out // 4
+    first = [nn.Conv2d(c_in, c, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU()]
+    second = [nn.Conv2d(c, c, 3, stride, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU()]
+    third = [nn.Conv2d(c, c_out, 1, bias=False), nn.BatchNorm2d(c_out)]
+    return Projected(c_in, c_out, stride, [*first, *second, *third])
+
+
+def projected(
+    block: Callable[[int, int, int], nn.Module], stages: int, count: int, width: int, expansion: int
+) -> nn.Module:
+    """A 3x3 stem, stages of these blocks, the mean over the map, a linear head."""
+    stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    wide = [width, *(width * expansion * 2**stage for stage in range(stages) for _ in range(count))]
+    # A stage begins with a stride, but the first.
+    blocks = [block(*wide[i : i + 2], 2 if i and i % count == 0 else 1) for i in range(stages * count)]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide[-1], 10))
 
 
 class DocumentBlock(nn.Module):
@@ -165,3 +207,27 @@ def test_the_documents_own_net_loads_where_an_example_proves_it() -> None:
     assert load_by_order(mine, {"net": theirs.state_dict()}, shown) == ""
     with torch.no_grad():
         torch.testing.assert_close(mine.eval()(shown[0]), shown[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "depth", "width", "parameters", "theirs"),
+    [
+        ("cifar-bottleneck", 29, 16, 313_114, lambda: projected(projected_bottleneck, 3, 3, 16, 4)),
+        ("four-stage", 18, 64, 11_173_962, lambda: projected(projected_basic, 4, 2, 64, 1)),
+    ],
+)
+def test_nets_with_projections_train_as_their_rows_do(
+    layout: str, depth: int, width: int, parameters: int, theirs: Callable[[], nn.Module]
+) -> None:
+    """bearpaw's CIFAR bottlenecks, and kuangliu's ResNet-18 with a 3x3 stem of 64 channels."""
+    peer, mine = stirred(theirs()), ours("resnet-b", layout, depth, width)
+    assert [sum(p.numel() for p in network.parameters()) for network in (mine, peer)] == [parameters, parameters]
+    assert load_by_order(mine, peer.state_dict(), example(peer)) == ""
+    torch.manual_seed(2)
+    assert_same_step(mine, peer, torch.randn(4, 3, 32, 32))
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(20, 269_722), (110, 1_727_962)])
+def test_a_shortcut_of_the_activated_input_has_no_parameters(depth: int, parameters: int) -> None:
+    theirs, mine = Preactivated(Basic, (depth - 2) // 6, 16, 1), ours("preact-shared", "cifar", depth, 16)
+    assert [sum(p.numel() for p in network.parameters()) for network in (mine, theirs)] == [parameters, parameters]

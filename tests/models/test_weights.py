@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from made_peers import assert_same_step
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet
@@ -35,6 +36,15 @@ def test_torchvisions_networks_give_the_same_logits(depth: int) -> None:
     with torch.no_grad():
         expected, found = theirs(x), mine.eval()(x)
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_torchvisions_networks_train_alike(depth: int) -> None:
+    torch.manual_seed(depth)
+    theirs = getattr(resnet, f"resnet{depth}")(num_classes=10)
+    mine = ours("resnet-b", "imagenet", depth, 64, device="meta").to_empty(device="cpu")
+    load_by_order(mine, theirs.state_dict())
+    assert_same_step(mine, theirs, torch.randn(4, 3, 64, 64))
 
 
 class UsualBlock(nn.Module):

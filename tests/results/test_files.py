@@ -2,6 +2,8 @@
 
 import dataclasses
 import errno
+import json
+import math
 import subprocess
 import sys
 from importlib.util import find_spec as real_find_spec
@@ -101,9 +103,45 @@ def test_half_a_study_makes_tables(tmp_path: Path):
     arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--no-figures"]
     done = CliRunner().invoke(command_line.app, arguments)
     assert done.exit_code == 0, done.output
-    assert "6 trainings, 1 diverged" in done.output
+    assert "6 trainings, 1 diverged; 6 costs; " in done.output
     assert "cut.json: not read" in done.output
     assert (tmp_path / "out" / "digits" / "cells.csv").exists()
+
+
+def test_tables_are_printed_as_strict_json_and_nothing_is_written(tmp_path: Path):
+    folder = tmp_path / "records" / "digits"
+    write(folder, study_records(["plain"], [18, 258], [0, 1], study="digits"))
+    damage(folder)
+    arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(command_line.app, arguments)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    read = tables.load([folder])
+    assert (told["study"], {each["file"] for each in told["damaged"]}) == (
+        "digits",
+        {"empty.json", "cut.json", "other.json"},
+    )
+    for name in files.NAMES:
+        table = getattr(read, name)
+        assert len(told[name]) == len(table)
+        assert all(list(row) == list(table.columns) for row in told[name])
+    assert [row["train_error"] for row in told["trials"]] == [
+        None if math.isnan(error) else error for error in read.trials["train_error"]
+    ]
+    assert None in [row["train_error"] for row in told["trials"]], "one diverged"
+    assert not (tmp_path / "out").exists()
+
+
+def test_json_is_a_task_of_its_own(tmp_path: Path):
+    done = run("digits", "--json", "--plan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --json and --plan do not go together: each is a task of its own\n"
+
+
+def test_one_of_a_kind_is_told_as_one(tmp_path: Path):
+    write(tmp_path / "records" / "digits", study_records(["preact"], [18], [0], study="digits"))
+    arguments = ["digits", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out"), "--no-figures"]
+    assert "1 training; 1 cost; " in CliRunner().invoke(command_line.app, arguments).output
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,16 @@ def test_trace_holds_one_step_with_its_stages(written: Path) -> None:
     assert names.count("Optimizer.step#SGD.step") == 1
     assert names.count("stage: stage 4") == 1
     assert written.stat().st_size < 1_000_000
+
+
+def test_the_command_prints_its_table_and_no_log(tmp_path: Path) -> None:
+    """In a process of its own: the profiler writes its log past Python, to the descriptor."""
+    options = ["--width", "2", "--dataset", "synthetic", "--batch-size", "32", "--device", "cpu"]
+    words = [sys.executable, "-m", "bench.cost.trace", "10", *options, "--out", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " ms " in done.stdout.splitlines()[0]
 
 
 def test_tensorboards_plug_in_lists_and_loads_it(written: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_record_made_with_another_file_is_kept_apart_and_comes_back(tmp_path: 
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     assert "made with another file that the block reads; kept apart" in said[1]
-    assert "1 trials to run" in said[1]
+    assert "1 trial to run" in said[1]
     assert "counts again" in said[2]
 
 
@@ -207,5 +207,5 @@ def test_a_record_made_with_another_value_is_kept_apart_and_comes_back(
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     assert "made with another value of the variable OWN_GAIN, which the block reads; kept apart" in said[1]
-    assert "1 trials to run" in said[1]
+    assert "1 trial to run" in said[1]
     assert "counts again" in said[2]

@@ -66,10 +66,16 @@ def process() -> Iterator[Callable[..., Process]]:
 
 
 def alive(pid: int) -> bool:
+    """By Linux's /proc, which tells a process that nobody waits for; elsewhere, whether there is one to signal."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().split(") ")[-1][0] != "Z"
     except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
+    return True
 
 
 def gone(pid: int, within_s: float = 5.0) -> bool:
@@ -107,12 +113,14 @@ def not_a_record(trial: Trial, machine: Any, progress: Callable[[Message], None]
 CHATTER = """[W1126 11:27:41.661000 5838 profiler.cpp:12] Warning: Profiler clears events at the end of each cycle
 STAGE:2026-11-26 11:27:41 5838:5838 ActivityProfilerController.cpp:314] Completed Stage: Warm Up
 INFO:2026-11-26 11:27:41 5838:5838 init.cpp:8] nothing
+USDT:2026-11-27 10:17:46 15676:15676 SyncActivityProfilerHandler.cpp:39] profiler_start
+ERROR:2026-11-27 10:17:47 15676:15676 DeviceProperties.cpp:56] gpuGetDeviceCount failed with code 35
 /x/torch/profiler.py:12: UserWarning: events are cleared
 """
 
 
 def leaves_early(trial: Trial, machine: Any, progress: Callable[[Message], None]) -> Record:
-    print("famous last words", CHATTER, sep="\n", file=sys.stderr, flush=True)
+    print("ERROR: famous last words", CHATTER, sep="\n", file=sys.stderr, flush=True)
     os._exit(3)
 
 
@@ -188,7 +196,7 @@ def test_a_fault_becomes_a_record_and_the_next_trial_runs(
     [
         ("unwritable", "TypeError"),
         ("not_a_record", "dict"),
-        ("leaves_early", "exit code 3: famous last words"),
+        ("leaves_early", "exit code 3: ERROR: famous last words"),
         ("missing", "AttributeError"),
     ],
 )
@@ -314,7 +322,7 @@ def test_what_the_probe_refuses_is_a_line_not_a_traceback(process: Callable[...,
         process().call("builtins:int", "x")
     with pytest.raises(ValueError, match=r"^TypeError: "):
         process().call("builtins:len", 1)
-    with pytest.raises(ValueError, match="exit code 3: famous last words"):
+    with pytest.raises(ValueError, match="exit code 3: ERROR: famous last words"):
         process().call("test_executors:leaves_early", 1, 2, 3)
 
 

@@ -87,7 +87,7 @@ def test_error_is_shown_where_a_record_is_and_does_not_use_it(tmp_path: Path) ->
 def test_a_gpu_is_expected_to_run_one_trial_at_a_time(tmp_path: Path) -> None:
     record = made_up.cost_record(made_up.trial("preact", 18))
     made_up.write(tmp_path / "made-up", [dataclasses.replace(record, environment={"device": "cuda"})])
-    assert "with 1 trials at a time" in lines(study((18, 34)), tmp_path, memory_bytes=1e12)[1][0]
+    assert "with 1 trial at a time" in lines(study((18, 34)), tmp_path, memory_bytes=1e12)[1][0]
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
