@@ -24,7 +24,8 @@ ONCE = Execution(cast_once=True)
 def bf16(architecture: str = "resnet", **fields: Any) -> Trial:
     """Maps of 16, 8 and 4 pixels: with maps of 2 a CPU takes weights apart."""
     return trial(
-        architecture, **{"depth": 8, "layout": "cifar", "resize": 16, "precision": "bf16", "epochs": 5, **fields}
+        architecture,
+        **{"depth": 8, "layout": "cifar", "resize": 16, "precision": "bf16", "epochs": 5, "batch_size": 16, **fields},
     )
 
 
@@ -54,6 +55,12 @@ def test_twenty_steps_equal_those_of_autocast_bit_for_bit(name: str, fields: dic
     kinds = [m for m in ours.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert ours._cast is not None
     assert len(ours._cast.parameters) == sum(len(list(m.parameters())) for m in kinds)
+
+
+def test_maps_of_one_pixel_are_the_same_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a layer takes the centre of its weight. Maps of 2x2 are computed as on CUDA here."""
+    monkeypatch.setattr(Conv3x3, "_on_2x2", nn.Conv2d.forward)
+    same(*both(bf16(layout="four-stage", depth=10, resize=0, lr=0.01), 20))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_copies_are_seen_by_no_one_but_a_forward_and_its_backward_pass() -> None
     assert seen == [torch.bfloat16]
     assert masters_only(step)
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in step.parameters)
-    step.forward(*step.images.train(torch.arange(60), step.augment_generator))
+    step.forward(*step.images.train(torch.arange(16), step.augment_generator))
     assert seen == [torch.bfloat16, torch.float32]
     step.close()
     assert masters_only(step)
