@@ -7,7 +7,7 @@ inference, then one profiled step. The network is left as it was.
 import functools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -154,18 +154,22 @@ def _parts(step: Step, device: str) -> Cost:
 
     def once(watch: AbstractContextManager[Any] | None) -> float:
         x, y = step.batch(step.trial.batch_size)
+        with ExitStack() as weights:
 
-        def forward() -> None:
-            loss[:] = [step.forward(x, y)[1]]
+            def forward() -> None:
+                weights.enter_context(step.weights())
+                loss[:] = [step.forward(x, y)[1]]
 
+            if watch:
+                with watch:
+                    forward()
+                loss[0].backward()  # type: ignore[no-untyped-call]
+            else:
+                forwards.append(seam.timed(forward, device))
+                backwards.append(seam.timed(loss[0].backward, device))
         if watch:
-            with watch:
-                forward()
-            loss[0].backward()  # type: ignore[no-untyped-call]
             step.update()
             return 0.0
-        forwards.append(seam.timed(forward, device))
-        backwards.append(seam.timed(loss[0].backward, device))
         updates.append(seam.timed(step.update, device))
         return forwards[-1] + backwards[-1] + updates[-1]
 

@@ -188,8 +188,8 @@ def _places(events: list[Event]) -> tuple[dict[int, tuple[str, str]], list[tuple
                 open_until = event.end
                 update = event.start < updating
                 kind = "optimizer" if update else kind_of(event.name)
-                # What follows the backward pass (clipping, the sums of the step) is no stage's.
-                here = "" if update else stage or (backward if event.start < backward_until else "")
+                # What is done for all weights at once, or after the backward pass (the step's sums), is no stage's.
+                here = "" if kind == "optimizer" else stage or (backward if event.start < backward_until else "")
                 if kind == "data" and here:
                     kind = "elementwise"  # the network's own indexing
                 outermost.append((kind, here, event))

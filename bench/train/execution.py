@@ -30,12 +30,15 @@ class Execution:
             run and the next, agree bit for bit.
         micro_batches: Parts that a batch is run in, one after the other, their gradients summed: less memory, the
             same update but for BatchNorm, which normalises by what it sees. Only where a whole batch did not fit.
+        cast_once: Cast all weights to bf16 in one call per step, not one by one (`casts`): the same numbers, fewer
+            kernels. With bf16 only.
     """
 
     graph: bool = False
     compiled: bool = False
     exact: bool = False
     micro_batches: int = 1
+    cast_once: bool = False
 
     @property
     def name(self) -> str:
@@ -48,11 +51,14 @@ def usual(trial: Trial, device: str) -> Execution:
 
     On CUDA a graph; fp32 exactly, tf32 and bf16 as fast as they go. Compiling fuses BatchNorm, addition and ReLU,
     and its rounding differs, so it comes with bf16 only. On a CPU, steps with
-    compiled blocks were 1.5 times slower (docs/performance.md, 3b).
+    compiled blocks were 1.5 times slower (docs/performance.md, 3b). A user's own block may do with its weights what it
+    likes, so autocast casts them one by one.
     """
     if not KINDS[device].graphs:
         return Execution()
-    return Execution(graph=True, compiled=trial.precision == "bf16", exact=trial.precision == "fp32")
+    bf16 = trial.precision == "bf16"
+    own = bool(trial.architecture.factory)
+    return Execution(graph=True, compiled=bf16, exact=trial.precision == "fp32", cast_once=bf16 and not own)
 
 
 @contextmanager

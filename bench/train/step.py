@@ -7,6 +7,7 @@ captured stands in `graph`.
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -19,6 +20,7 @@ from torch.profiler import record_function
 from bench.data.images import Images
 from bench.plan.errors import first_line
 from bench.plan.trial import Trial
+from bench.train.casts import CastWeights
 from bench.train.device import free, memory_failures, out_of_memory
 from bench.train.execution import Execution, usual
 from bench.train.graph import (
@@ -118,6 +120,7 @@ class Step:
         self.optimizer = OPTIMIZERS[trial.optimizer](self.parameters, trial)
         if trial.checkpoint_blocks:
             checkpoint_blocks(network)
+        self._cast = CastWeights(network) if self.execution.cast_once else None
         self._capture: Capture | None = capture
         self._replays: dict[int, Body] = {}
         self._compiled_before = compile_blocks(network) if self.execution.compiled else 0
@@ -147,6 +150,10 @@ class Step:
 
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward of a batch, in the execution's parts; logits and mean loss."""
+        with self.weights():
+            return self._gradients(x, y)
+
+    def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         # Two images at least: BatchNorm refuses one.
         parts = max(1, min(self.execution.micro_batches, len(y) // 2))
         if parts == 1:
@@ -168,6 +175,10 @@ class Step:
         self._drop_gradients()
         indices = self.order.index_select(0, self.offsets[:size] + self.at * self.trial.batch_size)
         return self.images.train(indices, self.augment_generator)
+
+    def weights(self) -> AbstractContextManager[None]:
+        """Around forward passes and their backward passes: weights are cast at the entry if the execution says so."""
+        return self._cast.lent() if self._cast else nullcontext()
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logits in float32 and the mean loss of a batch."""
