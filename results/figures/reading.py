@@ -95,7 +95,8 @@ def _sentence(row: Row) -> str:
 
 def _measured(label: str, value: float | str) -> str:
     """ "training error (%)" and 3.2 as "training error 3.2 %"; of a depth, no unit."""
-    found = re.match(r"(.*?) \(([^)]*)\)", label, re.S)
+    label = " ".join(label.split())  # it may be broken into lines
+    found = re.match(r"(.*?) \(([^)]*)\)", label)
     name, unit = (found[1], found[2]) if found else (label, "")
     said = f"{value:.4g}" if isinstance(value, float) else value
     return f"{name} {said}{f' {unit}' if unit and name != 'depth' else ''}".strip()
