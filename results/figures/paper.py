@@ -3,6 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING
 
+from results.figures import style
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -14,6 +16,13 @@ SMALLEST, LETTER, MARK = 8.0, 0.07, 0.45
 
 def on_paper(figure: "Figure", column: float) -> None:
     """Sizes a figure for a paper of this column width, in inches; its letters stay 8 pt and more at that width."""
+    import matplotlib
+
+    with matplotlib.rc_context(style.rc()):
+        _fit(figure, column)
+
+
+def _fit(figure: "Figure", column: float) -> None:
     from matplotlib.text import Text
 
     width, height = figure.get_size_inches()
