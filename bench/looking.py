@@ -117,4 +117,7 @@ def summary(
 
     layout = layout or FROM.get(architecture, "four-stage")
     input = input or ("1x96x96" if architecture == "document" else "1x8x8")  # its author's size of image
-    typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
+    said = table(architecture, depth, input=input, width=width, layout=layout, classes=classes)
+    rows, _, notes = said.rpartition("\n\n")
+    typer.echo(f"{rows}\n")
+    _say(*notes.split("\n"))

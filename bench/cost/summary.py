@@ -4,7 +4,6 @@ Everything runs on the meta device, where tensors have shapes but no memory: a t
 """
 
 import re
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,8 +20,6 @@ from models.spec import ModelSpec, unknown
 from models.tokens import MLP, Attention, Patches
 
 _BATCH = IMAGES[0]
-# Of a terminal that nobody has widened.
-WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,7 @@ def _text(spec: ModelSpec, found: list[Row], parameters: int) -> str:
     ]
     if left_out := sorted({name for row in found for name in row.left_out}):
         notes.append(f"FLOPs leave out what these operators multiply: {', '.join(left_out)}.")
-    return "\n".join([title, "", *lines, "", *(textwrap.fill(note, WIDTH) for note in notes)])
+    return "\n".join([title, "", *lines, "", *notes])
 
 
 def _shape(shape: tuple[int, ...]) -> str:

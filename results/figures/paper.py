@@ -1,7 +1,7 @@
 """A figure made to fit a column of a paper: its width, letters that can be read there, and none of them cut off."""
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from results.figures import style
 
@@ -29,7 +29,7 @@ def _fit(figure: "Figure", column: float) -> None:
     wanted = column if width <= ONE_COLUMN else 2 * column + GUTTER
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            if any(label.get_fontsize() < SMALLEST for label in axis.get_ticklabels()):
+            if any(float(label.get_fontsize()) < SMALLEST for label in axis.get_ticklabels()):
                 axis.set_tick_params(labelsize=SMALLEST)
     for text in figure.findobj(Text):
         text.set_fontsize(max(SMALLEST, text.get_fontsize()))
@@ -54,7 +54,8 @@ def _narrow(figure: "Figure", which: int, wanted: float) -> float:
     """
     old = figure.legends[which]
     names = [_wrapped(text.get_text(), wanted - MARK) for text in old.get_texts()]
-    handles, keys = old.legend_handles, [text.get_gid() for text in old.get_texts()]
+    handles: list[Any] = old.legend_handles
+    keys = [text.get_gid() for text in old.get_texts()]
     before = old.get_window_extent().height
     # Only a new legend is laid out in another number of columns.
     for columns in range(4, 0, -1):
@@ -65,4 +66,4 @@ def _narrow(figure: "Figure", which: int, wanted: float) -> float:
             break
     for text, key in zip(new.get_texts(), keys, strict=True):
         text.set_gid(key)
-    return max(0.0, new.get_window_extent().height - before) / figure.dpi
+    return max(0.0, float(new.get_window_extent().height - before)) / figure.dpi

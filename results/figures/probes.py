@@ -151,7 +151,7 @@ def _heat(axes: "Axes", cell: pd.DataFrame, scale: Any) -> Any:
         (j, i) for i in thin(len(table.index), 5) for j in thin(len(table.columns), 12) if np.isfinite(values[i, j])
     ]
     said = [f"block {table.columns[j]:g}, epoch {table.index[i]:g}: {values[i, j]:g}" for j, i in told]
-    reading.unseen(axes, *zip(*told, strict=True), style.INK, say=said)
+    reading.unseen(axes, [j for j, _ in told], [i for _, i in told], style.INK, say=said)
     return image
 
 
