@@ -7,14 +7,13 @@ if __name__ == "__main__":
 
 import platform
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from bench import looking
 from bench.asked import asked, chosen, known_claims, known_depths, numbers, seconds
-from bench.command import typer, version
+from bench.command import interpreter, typer, version
 from bench.options import DataRoot, Depths, Device, Download, Purpose, Records, Seeds, StudyName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
@@ -185,14 +184,6 @@ def closing(result: Any, options: Any) -> list[str]:
         again = [word for word in words if word != "--inject" or not next(words, "")]
         lines += [f"stopped: {result.reason}", f"to go on: {shlex.join([interpreter(), '-m', 'bench', *again])}"]
     return lines
-
-
-def interpreter() -> str:
-    """This Python as one would type it here: another may lack the packages."""
-    if shutil.which("python") == sys.executable:
-        return "python"
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else sys.executable
 
 
 def main() -> None:

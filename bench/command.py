@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +23,20 @@ def environment(project: Path, here: str) -> str:
     """The Python of the project's own environment, where that is set up and is not this one; else empty."""
     python = project / ".venv" / "bin" / "python"
     return str(python) if (project / ".venv" / ".ready").is_file() and python != Path(here) else ""
+
+
+def interpreter() -> str:
+    """This Python as one would type it here: another may lack the packages."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else sys.executable
+
+
+def patience(words: str) -> None:
+    """Says what takes a while, to somebody who sits before a terminal: a log's errors stay alone."""
+    if sys.stderr.isatty():
+        print(words, file=sys.stderr, flush=True)
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bench.asked import asked, chosen, known_depths, numbers
-from bench.command import typer
+from bench.command import patience, typer
 from bench.options import DataRoot, Depths, Device, Purpose, Records, Seeds, StudyName
 from bench.plan.words import counted
 
@@ -86,13 +86,20 @@ def show(
         for number, (trial, words) in enumerate(zip(found.trials, expected, strict=True), 1):
             typer.echo(f"{number:5}  {name(trial):60} {words}")
     else:
-        typer.echo("\n".join(["", *prediction.by_net(found, Path(records)), "", "every trial: --trials"]))
-    typer.echo("\n".join(sums))
+        both = ", cost trials among them" if len({trial.trains for trial in found.trials}) > 1 else ""
+        nets = prediction.by_net(found, Path(records))
+        typer.echo("\n".join(["", *nets, "", f"trials x time of one{both}; every trial: --trials"]))
+    _say(*sums)
     if whole.search and purpose != "search":
         _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
-        typer.echo(f"its search, {counted(len(whole.search), 'trial')} more (--purpose search): {sums[0]}")
+        _say(f"its search, {counted(len(whole.search), 'trial')} more (--purpose search): {sums[0]}")
     if whole.untuned:
-        typer.echo(f"{counted(len(whole.untuned), 'trial')} more once their rates are known: make tune STUDY={study}")
+        _say(f"{counted(len(whole.untuned), 'trial')} more once their rates are known: make tune STUDY={study}")
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        typer.echo(textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def summary(
@@ -104,12 +111,16 @@ def summary(
     classes: int = 10,
 ) -> None:
     """A network layer by layer: shapes, parameters, FLOPs."""
+    patience("loading PyTorch ...")
     from bench.cost.summary import table
     from models.layouts import FROM
 
     layout = layout or FROM.get(architecture, "four-stage")
     input = input or ("1x96x96" if architecture == "document" else "1x8x8")  # its author's size of image
-    typer.echo(table(architecture, depth, input=input, width=width, layout=layout, classes=classes))
+    said = table(architecture, depth, input=input, width=width, layout=layout, classes=classes)
+    rows, _, notes = said.rpartition("\n\n")
+    typer.echo(f"{rows}\n")
+    _say(*notes.split("\n"))
 
 
 def schema() -> None:

@@ -5,12 +5,13 @@ if __name__ == "__main__":
 
     first.begin()
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bench.asked import folder
-from bench.command import serve, typer
+from bench.command import interpreter, patience, serve, typer
 from bench.options import Out, Records, StudyName
 from reports.sources import gather, studied
 from results.command import ready, width
@@ -70,6 +71,7 @@ def report(
         pages = published_pages()
         if not pages:
             raise ValueError(f"nothing is published in {PUBLISHED_RECORDS} here: call it in the project's folder")
+        patience("drawing every page: a minute each ...")
         made = []
         for name, machine, target in pages:
             made.append((gather(name, PUBLISHED_RECORDS, machine), target.name))
@@ -108,10 +110,12 @@ def paged(study: str, records: Path, html: Path, out: Path) -> "tuple[Path, list
     target = html / f"{found.name}.html"
     stamp = target.with_name(f".{found.name}.made.json")
     folders = [records / name for name in found.parts]
-    before = Made(stamp, fingerprint(found, recipe, folders, study, out, width(least=20)))
+    python = interpreter()
+    before = Made(stamp, fingerprint(found, recipe, folders, study, out, width(least=20), python))
     said = before.said()
     if said is None:
-        source = gather(study, records)
+        patience("reading the records, judging them, drawing the page: up to a minute ...")
+        source = dataclasses.replace(gather(study, records), python=python)
         # Only now: what misses is told by what `gather` loads first.
         from reports.page import data
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bench.command import serve, typer
+from bench.command import patience, serve, typer
 from bench.options import Out, Records, StudyName
 from bench.plan.words import counted
 from results.command import loaded, ready
@@ -68,6 +68,8 @@ def results(
         return
     frames = loaded(found, study, folders)
     ready(target)
+    if figures:
+        patience("drawing the figures: up to a minute ...")
     _write(frames, target, figures, column, made)
     if tensorboard:
         from results.event_files import write_curves

@@ -39,10 +39,37 @@ SETTING = tuple(_ASKED)
 # Costs of one architecture are compared over depth when these agree; the learning rate and the like do not change them.
 COST_SETTING = tuple(name for name in affecting("cost") if name != "architecture")
 
-MACHINE = {**_kinds(Place), "search": "str", "own_reads": "str", **_kinds(Kernels), **_kinds(Sizes)}
+
+class ReadOf(TypedDict):
+    """What else a trial depends on.
+
+    Attributes:
+        search: Digest of the search that the learning rate is from.
+        own_reads: Digest of the files and variables that a user's own block reads.
+    """
+
+    search: str
+    own_reads: str
+
+
+class Named(TypedDict):
+    """Which record a row is of.
+
+    Attributes:
+        comparable: Whether it may be compared with the others of its study.
+        digest: Digest of the trial, which `run --only` takes.
+        path: File of the record.
+    """
+
+    comparable: bool
+    digest: str
+    path: str
+
+
+MACHINE = {**_kinds(Place), **_kinds(ReadOf), **_kinds(Kernels), **_kinds(Sizes)}
 RESULT = _kinds(Result, "micro_batch")
 _ENDED = _kinds(rows.Ended)
-_NAMED = {"comparable": "bool", "digest": "str", "path": "str"}
+_NAMED = _kinds(Named)
 KEYS = {**_ASKED, "seed": "int64"}
 
 ENDING = {f.name: "float64" for f in dataclasses.fields(Ending)}
@@ -58,23 +85,58 @@ _SHORT_KEYS = {
 EPOCH = _kinds(Epoch, "epoch")
 EPOCHS = {**_SHORT_KEYS, "epoch": "int64", **EPOCH, "status": "str", **_NAMED}
 
+
+class InDoubt(TypedDict):
+    """What `disturbed` says in words.
+
+    Attributes:
+        times_disturbed: Whether the times are in doubt.
+        memory_disturbed: Whether the memory is in doubt.
+    """
+
+    times_disturbed: bool
+    memory_disturbed: bool
+
+
+class Reading(TypedDict):
+    """What was measured inside a net, one number a row.
+
+    Attributes:
+        probe: What measured it.
+        quantity: What of it this is.
+        name: Name of the block, layer or whatever else it is of.
+        index: Number of the block, layer or whatever else it is of; -1 for a scalar.
+        epoch: Epoch that it was measured after.
+        value: The number.
+    """
+
+    probe: str
+    quantity: str
+    name: str
+    index: int
+    epoch: float
+    value: float
+
+
 MEASURED = {**_kinds(Counted), **_kinds(Ceilings), "cpu_share": "float64"}
-# What `disturbed` says in words: whether it is the times that are in doubt, the memory, or both.
-_IN_DOUBT = {"times_disturbed": "bool", "memory_disturbed": "bool"}
-COST = {**KEYS, **MACHINE, **_ENDED, **_IN_DOUBT, **_kinds(rows.Priced), **MEASURED, **_NAMED}
+COST = {**KEYS, **MACHINE, **_ENDED, **_kinds(InDoubt), **_kinds(rows.Priced), **MEASURED, **_NAMED}
 
 OPERATORS = {**_SHORT_KEYS, **_kinds(Operator), **_NAMED}
 
-# Long form: one number a row. `index` counts blocks, layers or whatever the quantity runs over; -1 for a scalar.
-PROBES = {
-    **_SHORT_KEYS,
-    **{"probe": "str", "quantity": "str", "name": "str", "index": "int64", "epoch": "float64", "value": "float64"},
-    **_NAMED,
-}
+PROBES = {**_SHORT_KEYS, **_kinds(Reading), "index": "int64", **_NAMED}
 
 
 class Cell(TypedDict):
-    """A setting over its seeds; see `Frames.cells` in results/tables.py."""
+    """A setting over its seeds; see `Frames.cells` in results/tables.py.
+
+    Attributes:
+        n: Seeds.
+        n_ok: Seeds that ended well.
+        n_diverged: Seeds that diverged.
+        n_failed: Seeds that did not end well, diverged ones among them.
+        steps: Steps of the longest of its trainings.
+        convergence: Whether its nets had converged.
+    """
 
     n: int
     n_ok: int

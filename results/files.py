@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.store.record import write
-from results.metrics import METRICS
+from results.described import described
 from results.tables import Frames
 
 NAMES = ("trials", "search", "epochs", "cost", "cells", "operators", "probes")
@@ -90,25 +90,13 @@ def as_csv(table: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-# What stands behind a metric's name in a column of `cells` and others.
-_OF = {
-    "mean": "mean over the seeds that ended",
-    "low": "lower end of its interval",
-    "high": "upper end of its interval",
-}
-
-
 def dictionary(frames: Frames) -> pd.DataFrame:
-    """What each column of each table is: its type; and, of a metric, label, unit and which direction is better."""
-    rows = []
-    for name in NAMES:
-        table = getattr(frames, name)
-        for column, kind in table.dtypes.items():
-            stem, _, end = str(column).rpartition("_")
-            metric = METRICS.get(str(column)) or METRICS.get(stem if end in _OF else "")
-            of = _OF.get(end, "") if metric and metric.column == stem else ""
-            said = (", ".join(filter(None, (metric.label, of))), metric.unit, metric.better) if metric else ("", "", "")
-            rows.append((name, column, str(kind), *said))
+    """What each column of each table is: its type, what it holds; and, of a metric, unit and better direction."""
+    rows = [
+        (name, column, str(kind), *described(name, str(column)))
+        for name in NAMES
+        for column, kind in getattr(frames, name).dtypes.items()
+    ]
     return pd.DataFrame(rows, columns=["table", "column", "type", "label", "unit", "better"])
 
 

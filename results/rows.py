@@ -38,7 +38,15 @@ STALL_S, STALL_TIMES = 2.0, 5.0
 
 
 class Drawn(TypedDict):
-    """Of the architecture, as far as a table needs it to tell rows apart."""
+    """Of the architecture, as far as a table needs it to tell rows apart.
+
+    Attributes:
+        label: How figures and pages call the network.
+        residual: Whether blocks have a shortcut.
+        shortcut: Kind of shortcut; "none" in a plain net.
+        placement: Where normalisation and activation stand relative to the addition.
+        init: How initial weights are drawn.
+    """
 
     label: str
     residual: bool
@@ -48,7 +56,15 @@ class Drawn(TypedDict):
 
 
 class Ended(TypedDict):
-    """How a trial ended. `disturbed`: why its times are not its network's alone."""
+    """How a trial ended.
+
+    Attributes:
+        status: "ok", or how it ended else: "diverged", an error, a timeout.
+        message: Why it did not end well.
+        seconds: Time of the whole trial, start and evaluation included.
+        started: When it began.
+        disturbed: Why its times are not its network's alone.
+    """
 
     status: str
     message: str
@@ -58,7 +74,17 @@ class Ended(TypedDict):
 
 
 class Priced(TypedDict):
-    """What follows from raw samples: times are medians, in seconds a batch; memory in bytes."""
+    """What follows from raw samples: times are medians, in seconds a batch; memory in bytes.
+
+    Attributes:
+        step_time_low_s: Lower quartile of the step times.
+        step_time_high_s: Upper quartile of the step times.
+        n_samples: Steps that were timed.
+        arithmetic_time_s: Time of a step at the best rate of a matrix product.
+        overhead_time_s: Time of a step beyond that.
+        least_bytes_per_step: Bytes that a step must move at least.
+        flops_per_byte: Arithmetic of a step over the bytes that it must move.
+    """
 
     step_time_s: float
     forward_time_s: float

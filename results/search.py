@@ -27,7 +27,11 @@ CELL = [name for name in FIELDS if name not in ("lr", "lr_from", "grow_to", *aff
 class Searched(TypedDict, total=False):
     """What the search for a trial's rate tried and took, as columns of the trials.
 
-    best_inside: rates above and below the best were tried and are worse. hopeless: the net diverges at every rate.
+    Attributes:
+        rates_tried: Learning rates that the search tried.
+        best_inside: Whether rates above and below the best were tried and are worse.
+        hopeless: Whether the net diverges at every rate.
+        search_seconds: Time that the search for the rate took.
     """
 
     rates_tried: float

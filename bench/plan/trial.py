@@ -46,33 +46,35 @@ class Trial:
 
     Attributes:
         study: Name of the study it belongs to.
-        purpose: "train" trains and evaluates; "cost" measures time and memory of the same network, apart
-            from training and while nothing else runs; "search" trains as "train" does, to choose a learning rate
-            by, and is never judged.
-        architecture: The row, whole, so that a record is complete.
+        purpose: What it is for: "train" trains and evaluates; "cost" measures time and memory of the same network,
+            apart from training and while nothing else runs; "search" trains as "train" does, to choose a learning
+            rate by, and is never judged.
+        architecture: The network: in a record its row, whole; in tables its name.
         depth: Weighted layers on the main path.
+        layout: Stages and kinds of layer: a key of `LAYOUTS`.
         width: Channels of the first stage.
-        seed: Of initial weights, data order and augmentation, each with a stream of its own.
-        dataset: A key of `data.DATASETS`, or "folder:PATH".
+        seed: Seed of initial weights, data order and augmentation, each with a stream of its own.
+        dataset: The data: a key of `data.DATASETS`, or "folder:PATH".
         resize: Side in pixels that images are resized to; 0 keeps their size.
         train_examples: Use only the first so many training images; 0 uses all.
-        test_examples: Likewise of the test images.
+        test_examples: Use only the first so many test images; 0 uses all.
         epochs: Passes over the training data.
         batch_size: Images per step.
         drop_last: Whether an epoch's last, partial batch is left out.
         lr: Peak learning rate; 0 in a study whose rates are still to be tuned.
         lr_from: Where the rate is from: "study" (written there), "search" (this net's own best), or "search of
             ARCHITECTURE" (the best of that net of the same depth and recipe). See `tuned`.
-        schedule: "cosine" (to zero), "constant", or "step" (times 0.1 at 1/2 and 3/4 of all steps).
+        schedule: How the rate falls: "cosine" (to zero), "constant", or "step" (times 0.1 at 1/2 and 3/4 of all steps).
         warmup_epochs: Linear warm-up from zero, in epochs.
-        optimizer: "sgd", or "adamw" (see `bench.train.optimizers`).
-        momentum: Of SGD; AdamW's beta1.
-        weight_decay: On all parameters: L2 with SGD (as He et al. 2015), decoupled with AdamW.
+        optimizer: What takes the steps: "sgd", or "adamw" (see `bench.train.optimizers`).
+        momentum: Momentum of SGD; AdamW's beta1.
+        weight_decay: Weight decay, on all parameters: L2 with SGD (as He et al. 2015), decoupled with AdamW.
         clip_norm: Gradient norm that steps are clipped to; 0 does not clip.
-        label_smoothing: 0 is plain cross-entropy.
-        augment: "none", or "crop-flip" (pad 4, random crop, random flip; He et al. 2015, section 4.2).
+        label_smoothing: Share of a label that goes to all classes alike; 0 is plain cross-entropy.
+        augment: How training images are changed: "none", or "crop-flip" (pad 4, random crop, random flip; He et al.
+            2015, section 4.2).
         normalize: Whether inputs are standardised with the training set's mean and deviation; else 0..1.
-        precision: "fp32" (IEEE), "tf32" or "bf16" (autocast).
+        precision: Arithmetic: "fp32" (IEEE), "tf32" or "bf16" (autocast).
         checkpoint_blocks: Recompute each block's activations in backward.
         stop_at_train_error: End training once an epoch's running training error is at or under this; 0 never.
         test_each_epoch: Evaluate on the test set after each epoch, with running statistics as training left

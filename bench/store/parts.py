@@ -11,7 +11,20 @@ from bench.plan.tuned import Told
 
 
 class Place(TypedDict, total=False):
-    """Where a trial ran, and by what."""
+    """Where a trial ran, and by what.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        device_name: What the device calls itself.
+        host: Name of the machine.
+        os: Operating system.
+        python: Version of Python.
+        torch: Version of PyTorch.
+        suite: Version of the suite.
+        code: Digest of the sources that training depends on.
+        data: Digest of the images and labels.
+        execution: How a step was executed: "eager", "graph" or compiled.
+    """
 
     device: str
     device_name: str
@@ -26,14 +39,25 @@ class Place(TypedDict, total=False):
 
 
 class Kernels(TypedDict, total=False):
-    """Which kernels a CPU ran; a GPU has none of these."""
+    """Which kernels a CPU ran; a GPU has none of these.
+
+    Attributes:
+        cpu_capability: Instructions that PyTorch's kernels use.
+        onednn_max_cpu_isa: Limit that oneDNN's kernels were given.
+    """
 
     cpu_capability: str
     onednn_max_cpu_isa: str
 
 
 class Sizes(TypedDict, total=False):
-    """Cores to use, threads of each process, and processes side by side."""
+    """Cores, threads and processes.
+
+    Attributes:
+        cores: Cores to use.
+        threads: Threads of each process.
+        workers: Processes side by side.
+    """
 
     cores: int
     threads: int
@@ -69,7 +93,17 @@ class Today(Environment, total=False):
 
 
 class Result(TypedDict, total=False):
-    """Of a trained net; fractions in 0..1, NaN where it diverged."""
+    """Of a trained net; fractions in 0..1, NaN where it diverged.
+
+    Attributes:
+        n_train: Training images.
+        n_test: Test images.
+        classes: Classes of the data.
+        steps_planned: Steps that the recipe asks for.
+        longest_gap_s: Longest time between two looks at the loss, in seconds.
+        cpu_share: Processor time over the time that passed.
+        micro_batch: Images that were computed at once, where a batch did not fit.
+    """
 
     train_error: float
     test_error: float
@@ -91,7 +125,18 @@ class Result(TypedDict, total=False):
 
 
 class Epoch(TypedDict, total=False):
-    """One epoch; `steps` since the start."""
+    """One epoch; `steps` since the start.
+
+    Attributes:
+        epoch: Epoch, counted from 1.
+        steps: Steps since the start.
+        train_loss: Mean loss of the batches while the epoch ran.
+        train_error: Share of the images that were wrong while the epoch ran.
+        test_error: Test error after the epoch.
+        lr_first: Learning rate of the epoch's first step.
+        lr_last: Learning rate of the epoch's last step.
+        seconds: Time that the epoch took.
+    """
 
     epoch: int
     steps: int
@@ -104,7 +149,14 @@ class Epoch(TypedDict, total=False):
 
 
 class Operator(TypedDict, total=False):
-    """One kind of operation in one stage of the network, summed over a step."""
+    """One kind of operation in one stage of the network, summed over a step.
+
+    Attributes:
+        kind: Kind of operation, such as a convolution.
+        stage: Part of the step that it belongs to.
+        self_time_s: Time of the operations themselves, in seconds a step.
+        calls: Calls in a step.
+    """
 
     kind: str
     stage: str
@@ -113,14 +165,24 @@ class Operator(TypedDict, total=False):
 
 
 class Ceilings(TypedDict, total=False):
-    """What the device can do at most."""
+    """What the device can do at most.
+
+    Attributes:
+        copy_bytes_per_s: Best rate of a copy in memory, in bytes a second.
+        matmul_flops_per_s: Best rate of a matrix product, in FLOP a second.
+    """
 
     copy_bytes_per_s: float
     matmul_flops_per_s: float
 
 
 class Counted(TypedDict, total=False):
-    """Costs that are one number each."""
+    """Costs that are one number each.
+
+    Attributes:
+        macs_per_image: Multiply-adds of a forward pass of one image.
+        memory_floor_bytes: Memory in use before the net was built.
+    """
 
     parameters: int
     flops_per_image: int

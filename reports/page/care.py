@@ -49,17 +49,9 @@ def warnings(source: Source) -> list[Care]:
     """Reasons to read with care, the gravest first; of records that the study does not ask for, loading warns."""
     frames = source.frames
     lines = _failed(frames.trials, "trials") + _failed(frames.cost, "cost trials")
-    for what, measured, rows in (("cost", "Measurements", frames.cost), ("training", "Times", frames.trials)):
-        hurt = rows[rows["disturbed"] != ""]
-        if len(hurt):
-            first = hurt.sort_values("path").iloc[0]
-            such = ", such as" if len(hurt) > 1 else ":"
-            full = (
-                f"{measured} of {len(hurt)} of {len(rows)} {what} trials were disturbed{such}"
-                f" {first['path']}: {first['disturbed']}. What they learned is not touched; to measure"
-                " again, delete the record."
-            )
-            lines.append(Care(f"{len(hurt)} of {len(rows)} {what} times were disturbed", full))
+    lines += _disturbed(frames.cost, frames.cost["times_disturbed"], "the times", "cost trials")
+    lines += _disturbed(frames.cost, frames.cost["memory_disturbed"], "the memory", "cost trials")
+    lines += _disturbed(frames.trials, frames.trials["disturbed"] != "", "the times", "trials")
     lines += [Care("", line) for line in frames.warnings]
     lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
     shared = frames.trials[frames.trials["device"].isin(GPUS) & (frames.trials["workers"] > 1)]
@@ -78,6 +70,20 @@ def warnings(source: Source) -> list[Care]:
     if said := survival.noise(cost):
         lines.append(Care("", f"{said}: the machine was busy, or its clock changed."))
     return lines
+
+
+def _disturbed(rows: pd.DataFrame, hurt: "pd.Series[bool]", measured: str, what: str) -> list[Care]:
+    """How many rows were disturbed while this was measured, with the first of them as an example."""
+    if not hurt.any():
+        return []
+    first = rows[hurt].sort_values("path").iloc[0]
+    such = ", such as" if hurt.sum() > 1 else ":"
+    short = f"{measured} of {hurt.sum()} of {len(rows)} {what} {'were' if measured.endswith('s') else 'was'} disturbed"
+    full = (
+        f"{short[:1].upper()}{short[1:]}{such} {first['path']}: {first['disturbed']}."
+        " What nets learned is not touched; to measure again, delete the record."
+    )
+    return [Care(short, full)]
 
 
 def _failed(rows: pd.DataFrame, what: str) -> list[Care]:

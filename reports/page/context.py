@@ -35,6 +35,7 @@ class Source:
         recipe: Text of its TOML file.
         frames: All tables of its records.
         findings: By claim, the headline first.
+        python: The interpreter that commands on the page begin with, as one would type it.
     """
 
     study: Study
@@ -42,6 +43,7 @@ class Source:
     recipe: str
     frames: Frames
     findings: dict[str, list[Finding]]
+    python: str = "python"
 
 
 # ---- the machine, and what was run ------------------------------------------------------------------------
@@ -114,9 +116,8 @@ def networks(frames: Frames) -> list[str]:
 
 def machine(frames: Frames) -> str:
     """What it ran on, and the days of its first and last trial."""
-    both = pd.concat([frames.trials[["device_name", "started"]], frames.cost[["device_name", "started"]]])
-    names = " + ".join(sorted(n for n in both["device_name"].unique() if n))
-    days = sorted(both["started"][both["started"] != ""].str[:10])
+    names = " + ".join(sorted({*frames.trials["device_name"], *frames.cost["device_name"]} - {""}))
+    days = [at[:10] for at in dates(frames)]
     return ", ".join(filter(None, (names, " to ".join(dict.fromkeys([*days[:1], *days[-1:]])))))
 
 
@@ -171,10 +172,8 @@ def command(source: Source, study: str, digest: str, seed: int | None = None) ->
         seed: Where it is not one of the study's.
     """
     name = source.argument if study == source.study.name else study
-    words = ["python", "-m", "bench", "run", name, "--only", digest]
-    if seed is not None:
-        words += ["--seeds", f"{seed},"]
-    return shlex.join([*words, "--records", "rerun"])
+    seeds = [] if seed is None else ["--seeds", f"{seed},"]
+    return shlex.join([source.python, "-m", "bench", "run", name, "--only", digest, *seeds, "--records", "rerun"])
 
 
 # ---- tables -----------------------------------------------------------------------------------------------
@@ -207,14 +206,13 @@ def trial_table(source: Source) -> TrialTable:
     varied = _varied(trials)
     seeds = {trial.seed for trial in source.study.trials}
     several = trials["study"].nunique() > 1
+    reasons = [_reason(t) for t in trials.to_dict("records")]
     heads = [*(["study"] if several else []), NETWORK, "depth", "seed", *map(_head, varied)]
     heads += ["status", "training error (%)", "test error (%)", "loss of the finished net", "steps"]
-    heads += ["whole trial (s)", "reason", "trial"]
+    heads += ["whole trial (s)", *(["reason"] if any(reasons) else []), "trial"]
     names = labels(source.frames)
     rows, met = [], set()
-    for t in trials.to_dict("records"):
-        apart = "" if t["comparable"] else "kept apart: another machine, version or batch"
-        reason = "; ".join(filter(None, (t["message"] or apart, t["disturbed"] and f"time {t['disturbed']}")))
+    for t, reason in zip(trials.to_dict("records"), reasons, strict=True):
         # The same trial of two studies has one place that links lead to.
         place = "" if t["digest"] in met else f"trial-{t['digest']}"
         met.add(t["digest"])
@@ -231,19 +229,23 @@ def trial_table(source: Source) -> TrialTable:
             number(t["train_loss"]),
             number(t["steps"]),
             number(t["seconds"]),
-            reason,
+            *([reason] if any(reasons) else []),
             t["digest"],
         ]
         rows.append(TrialRow(place, again, cells))
     return TrialTable(heads, rows)
 
 
+def _reason(trial: dict[str, Any]) -> str:
+    """Why a trial has no number, or one that is not to be compared; empty for most."""
+    apart = "" if trial["comparable"] else "kept apart: another machine, version or batch"
+    return "; ".join(filter(None, (trial["message"] or apart, trial["disturbed"] and f"time {trial['disturbed']}")))
+
+
 def cell_table(frames: Frames) -> Table:
     """Mean and interval of every cell, as the figures draw them."""
     cells = frames.cells
-    varied = _varied(cells)
-    if cells["study"].nunique() > 1:
-        varied = ["study", *varied]
+    varied = [*(["study"] if cells["study"].nunique() > 1 else []), *_varied(cells)]
     heads = [NETWORK, "depth", *map(_head, varied), "seeds", "failed"]
     heads += ["training error (%)", "95 % interval", "test error (%)", "95 % interval", "convergence"]
     rows, names = [], labels(frames)

@@ -115,7 +115,7 @@ def _said(source: Source) -> dict[str, object]:
         "published": beside.published(source.frames),
         "looks": LOOKED,
         "planted": beside.planted(),
-        "rerun": f"python -m bench run {shlex.quote(source.argument)}",
+        "rerun": shlex.join([source.python, "-m", "bench", "run", source.argument]),
         "cite": context.cite(source),
     }
 

@@ -195,6 +195,10 @@ def _stack(axes: "Axes", found: pd.DataFrame, kinds: list[str]) -> None:
         axes.bar(
             place, heights, bottom=bottom, color=color, width=0.82, label=kind, edgecolor=style.GROUND, linewidth=0.5
         )
+        for at, middle, depth, share in zip(place, bottom + heights / 2, shares.index, heights, strict=True):
+            # As high as its part of the bar, about: a hundredth is a point.
+            said = f"{kind}, depth {depth}, {share:.3g} %"
+            reading.unseen(axes, [at], [middle], color, float(np.clip(share, 1, 14)) ** 2, [said])
         bottom = bottom + heights
     axes.set_xticks(np.arange(len(shares)), [str(depth) for depth in shares.index], fontsize=7.5)
     axes.grid(visible=False, axis="x")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import (
     MOST_CURVES,
     MOST_EPOCHS,
@@ -83,6 +83,7 @@ def _curve_panel(
             y = curve["train_loss"].where(np.isfinite(curve["train_loss"])).clip(low, high).round(5)
             mark = look.marker if len(curve) == 1 else None
             axes.plot(curve["epoch"], y, color=look.color, linestyle=look.dash, linewidth=1.2, alpha=0.85, marker=mark)
+            reading.on_line(axes, curve["epoch"], y, look.color)
             if trial["status"] != "ok":
                 last = float(curve["epoch"].max()) if len(curve) else 1.0
                 end = pd.DataFrame({"architecture": [name], "x": [last], "y": [high * 2.05]})

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # Where failures are drawn, above 100 %.
 BAND = (104.0, 122.0)
+# By what ratio of depths failures of one cell are moved apart, as a logarithm.
+SIDE_BY_SIDE = 0.045
 
 
 def _drawn_seeds(trials: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -82,7 +84,7 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
     # Failures of one cell side by side, so that three of three are three marks.
     cells_failed = gone.groupby(["architecture", "depth"])["y"]
     aside = cells_failed.cumcount() % 6 - (cells_failed.transform("size").clip(upper=6) - 1) / 2
-    failures(axes, gone.assign(x=gone["x"] * np.exp(0.045 * aside)), looks, 12 if small else 30)
+    failures(axes, gone.assign(x=gone["x"] * np.exp(SIDE_BY_SIDE * aside)), looks, 12 if small else 30)
     if len(looks) > 1 and not small:
         note(axes.get_figure(root=True), "Marks are moved sideways a little so that they do not hide each other.")
     top = 101.0

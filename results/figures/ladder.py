@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.figures.errors import BAND, error_panel
+from results.figures.errors import BAND, SIDE_BY_SIDE, error_panel
 from results.figures.panels import canvas, key, labels_of, looks_of, short, styled
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LEAST_GAP, OFF_LINE, MOST_OFF = 13.0, 9.0, 60
 # Points that a letter of a label takes, about.
 LETTER = 5.4
+# Of the room that a label has in height, what its letters take.
+INK = 0.75
 
 
 @styled
@@ -43,7 +45,7 @@ def ladder(trials: pd.DataFrame, cells: pd.DataFrame, title: str, size: tuple[fl
 def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
     """Each network's name where its line ends, with the value there, none over another."""
     looks, labels = looks_of(trials), labels_of(trials)
-    ends = []
+    ends, gone = [], 0
     for name, group in cells.sort_values("depth").groupby("architecture", sort=True):
         last, known = group.iloc[-1], group[group["n_ok"] > 0]
         if last["n_ok"] == 0:
@@ -51,6 +53,7 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
             own = trials[(trials["architecture"] == name) & (trials["depth"] == last["depth"])]
             word = "diverged" if (own["status"] == "diverged").all() else "failed"
             ends.append((float(last["depth"]), sum(BAND) / 2, str(name), f"{short(labels[name])} {word}"))
+            gone = max(gone, min(6, len(own)))
         elif len(known):
             value = 100 * float(last["train_error_mean"])
             ends.append((float(last["depth"]), value, str(name), f"{short(labels[name])} {_percent(value)} %"))
@@ -73,10 +76,12 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
         if at_end:
             under = np.linspace(np.log(x) - LETTER * len(words) * per_point_x, np.log(x), 20)
             crossing = lines if y < BAND[0] else []  # above them all no line is in the way
-            free = (p for p in places if p - half > lowest and all(abs(p - other) >= 2 * half for other in taken))
+            free = (p for p in places if p - half * INK > lowest and all(abs(p - other) >= 2 * half for other in taken))
             place = next((p for p in free if not _crossed(crossing, under, p, half)), place)
             taken.append(place)
-        shift = (-8 if y < BAND[0] else -12, 0) if at_end else (7, 0)
+        # Crossed marks stand side by side, half of them on the side of the words.
+        aside = SIDE_BY_SIDE / per_point_x * (gone / 2)
+        shift = (-8 if y < BAND[0] else -10 - aside, 0) if at_end else (7, 0)
         look: dict[str, Any] = {"color": looks[name].color, "fontsize": 9, "fontweight": "bold", "va": "center"}
         text = axes.annotate(
             words, (x, place), shift, textcoords="offset points", ha="right" if at_end else "left", **look

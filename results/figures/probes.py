@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import (
     MOST_CURVES,
     canvas,
@@ -93,7 +93,9 @@ def gradient_norms(frames: Frames) -> "Figure | None":
         for name, net in _nets(found[(found["depth"] == depth) & (found["value"] > 0)]):
             look = looks[name]
             net = net.sort_values("index").iloc[thin(len(net), MOST_POINTS)]
-            place.plot(net["position"], net["value"].map(rounded), color=look.color, linestyle=look.dash, linewidth=1.1)
+            y = net["value"].map(rounded)
+            place.plot(net["position"], y, color=look.color, linestyle=look.dash, linewidth=1.1)
+            reading.on_line(place, net["position"], y, look.color)
         place.set_title(f"{depth} layers", loc="left", fontsize=8.5)
     style.plain_log_ticks(axes[0, 0].yaxis)
     axes[0, 0].set_ylabel("gradient norm")
@@ -145,6 +147,11 @@ def _heat(axes: "Axes", cell: pd.DataFrame, scale: Any) -> Any:
     kept = thin(len(table.columns), 4)
     axes.set_xticks(kept, [f"{table.columns[i]:g}" for i in kept], fontsize=7)
     axes.grid(visible=False)
+    told = [
+        (j, i) for i in thin(len(table.index), 5) for j in thin(len(table.columns), 12) if np.isfinite(values[i, j])
+    ]
+    said = [f"block {table.columns[j]:g}, epoch {table.index[i]:g}: {values[i, j]:g}" for j, i in told]
+    reading.unseen(axes, [j for j, _ in told], [i for _, i in told], style.INK, say=said)
     return image
 
 
@@ -185,8 +192,12 @@ def _lesion_net(above: "Axes", below: "Axes", net: pd.DataFrame, look: Style) ->
         )
         kept = single.index[thin(len(single), MOST_POINTS)]
         mark = look.marker if len(kept) < 20 else ""
-        above.plot(blocks.reindex(kept), (100 * single[kept]).round(2), marker=mark, **line)
+        x, y = blocks.reindex(kept), (100 * single[kept]).round(2)
+        above.plot(x, y, marker=mark, **line)
+        reading.on_line(above, x, y, look.color)
         above.axhline(round(intact, 2), color=look.color, linewidth=0.8, linestyle=":")
     if "random.errors" in by:
         errors = 100 * by["random.errors"].groupby("index")["value"].mean()
-        below.plot([0, *errors.index], [round(intact, 2), *errors.round(2)], marker=look.marker, **line)
+        cut, left = [0, *errors.index], [round(intact, 2), *errors.round(2)]
+        below.plot(cut, left, marker=look.marker, **line)
+        reading.on_line(below, cut, left, look.color)

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Labels of marks that stand for nets without a number. They begin with "_", which keeps them out of legends.
 FAILED, CROSS = "_failed", "_cross"
+# Of marks that nobody sees, see `unseen`; so many of them on a line, its ends among them.
+UNSEEN, MOST_ON_A_LINE = "_unseen", 9
 # Of lines that are no data: a law through marks, what leads up to the failures.
 ASIDE = "_aside"
 NO_NUMBER = "no number"
@@ -46,6 +48,30 @@ def tell(lot: "PathCollection", *rows: Row) -> None:
     lot._told = rows  # type: ignore[attr-defined]
 
 
+def unseen(axes: "Axes", x: Any, y: Any, color: str, size: float = 60, say: Sequence[str] = ()) -> None:
+    """Marks that nobody sees, to say values of what has no marks: of a line, a bar, a map.
+
+    Args:
+        axes: Where it is drawn.
+        x, y: Places, which are the values, too, where `say` is empty.
+        color: That of the line, by which its network is known.
+        size: As `scatter` takes it.
+        say: What each mark says.
+    """
+    lot = axes.scatter(x, y, s=size, marker="s", color=color, alpha=0, linewidth=0, zorder=6, label=UNSEEN)
+    if say:
+        tell(lot, *(Row("", words, "mark", "", "", "", "") for words in say))
+
+
+def on_line(axes: "Axes", x: Any, y: Any, color: str) -> None:
+    """Unseen marks on a line of data, a few, ends among them."""
+    across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    known = np.flatnonzero(np.isfinite(up))
+    kept = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), MOST_ON_A_LINE)).round().astype(int))]
+    if len(kept):
+        unseen(axes, across[kept], up[kept], color)
+
+
 def words(figure: "Figure") -> "list[tuple[PathCollection, list[str]]]":
     """Every lot of marks, with what each of its marks says: "plain, depth 66, training error 88.3 %"."""
     return [(lot, [_sentence(row) for row in rows]) for lot, rows in _marks(figure)]
@@ -53,7 +79,7 @@ def words(figure: "Figure") -> "list[tuple[PathCollection, list[str]]]":
 
 def table(figure: "Figure") -> str:
     """All marks, bars and lines as CSV: in the figure's own units, as it draws them."""
-    rows = [row for lot, found in _marks(figure) if lot.get_label() != CROSS for row in found]
+    rows = [row for lot, found in _marks(figure) if lot.get_label() not in (CROSS, UNSEEN) for row in found]
     rows += [*_lines(figure), *_bars(figure), *_heat(figure)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -63,13 +89,14 @@ def table(figure: "Figure") -> str:
 
 
 def _sentence(row: Row) -> str:
-    x, y = _measured(row.x_is, row.x), _measured(row.y_is, row.y) if row.y != "" else NO_NUMBER
+    x, y = _measured(row.x_is, row.x), _measured(row.y_is, row.y) if row.y != "" else NO_NUMBER * bool(row.y_is)
     return ", ".join(filter(None, (row.network, x, y)))
 
 
 def _measured(label: str, value: float | str) -> str:
     """ "training error (%)" and 3.2 as "training error 3.2 %"; of a depth, no unit."""
-    found = re.match(r"(.*?) \(([^)]*)\)", label, re.S)
+    label = " ".join(label.split())  # it may be broken into lines
+    found = re.match(r"(.*?) \(([^)]*)\)", label)
     name, unit = (found[1], found[2]) if found else (label, "")
     said = f"{value:.4g}" if isinstance(value, float) else value
     return f"{name} {said}{f' {unit}' if unit and name != 'depth' else ''}".strip()

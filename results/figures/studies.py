@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from results.figures import style
+from results.figures import reading, style
 from results.figures.panels import (
     canvas,
     error_line,
@@ -110,6 +110,13 @@ def placements(frames: Frames) -> "Figure | None":
         values, annot=words.to_numpy(), fmt="", cmap="cividis_r", vmin=0, vmax=90, ax=place, linewidths=1,
         linecolor=style.GROUND, annot_kws={"fontsize": 8.5}, cbar_kws={"label": "training error (%)"},
     )  # fmt: skip
+    down, across = np.indices(values.shape) + 0.5
+    said = [
+        f"{labels[name]}, depth {depth}, {words.loc[name, depth]}".replace("\n", ", ")
+        + " %" * math.isfinite(values.loc[name, depth])
+        for name in names for depth in values.columns
+    ]  # fmt: skip
+    reading.unseen(place, across.ravel(), down.ravel(), style.INK, 500, said)
     for i, name in enumerate(names):
         for j, depth in enumerate(values.columns):
             if not math.isfinite(values.loc[name, depth]):

@@ -17,6 +17,7 @@ from results.figures.curves import document_curve, loss_curves
 from results.figures.designs import designs
 from results.figures.errors import error_chart, other_settings
 from results.figures.panels import notes
+from results.figures.paper import on_paper
 from results.figures.precision import by_precision
 from results.figures.probes import branch_ratio, gradient_norms, lesions
 from results.figures.rates import best_rates
@@ -231,21 +232,6 @@ FIGURES: dict[str, Chart] = {
         lesions,
     ),
 }  # fmt: skip
-
-
-# Inches between two columns of a paper; a figure wider than this much spans both.
-GUTTER, ONE_COLUMN = 0.25, 5.0
-
-
-def on_paper(figure: "Figure", column: float) -> None:
-    """Sizes a figure for a paper of this column width, in inches; its letters stay 8 pt and more at that width."""
-    width, height = figure.get_size_inches()
-    wanted = column if width <= ONE_COLUMN else 2 * column + GUTTER
-    for legend in figure.legends:
-        # As many names beside each other as fit; about 0.055 inch a letter.
-        widest = max((len(text.get_text()) for text in legend.get_texts()), default=1) * 0.055 + 0.45
-        legend.set_ncols(max(1, min(4, int(wanted / widest))))
-    figure.set_size_inches(wanted, height * min(1.0, max(wanted / width, 0.75)))
 
 
 def write_all(frames: Frames, folder: Path, column: float = 0.0) -> list[Path]:

@@ -162,7 +162,13 @@ def test_the_documents_network_needs_no_more_than_its_depth(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench("summary", "document", "--depth", "18", monkeypatch=monkeypatch) == 0
-    assert re.search(r"11[ ,.]?178[ ,.]?378|11\.2", capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert re.search(r"11[ ,.]?178[ ,.]?378|11\.2", said.out)
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert said.err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert bench("summary", "document", "--depth", "18", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().err == "loading PyTorch ...\n", "who waits is told for what"
 
 
 def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,6 +181,7 @@ def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert times["taste"][1] == "seconds"
     assert bench("show", str(tiny), monkeypatch=monkeypatch) == 0
     nets = capsys.readouterr().out
+    assert "trials x time of one; every trial" in nets
     assert re.search(r"layers +plain +preact\n +18 +1 x \S+ s +1 x \S+ s\n +34 +1 x", nets)
     assert bench("show", str(tiny), "--seeds", "5,", "--depths", "34", "--trials", monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr().out

@@ -7,8 +7,11 @@ from pathlib import Path
 import made_up
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
-from results.figures import style
+from results import tables
+from results.figures import paper, style
 from results.figures import table as figures
 from results.figures.panels import thin
 from results.tables import Frames
@@ -57,13 +60,44 @@ def test_drawn_numbers_do_not_hang_on_the_last_bit(frames: Frames) -> None:
 
 
 def test_a_figure_for_a_paper_has_its_columns_width_and_letters_that_can_be_read(frames: Frames) -> None:
-    for name, width in (("step-time", 3.25), ("loss-curves", 2 * 3.25 + figures.GUTTER)):
+    for name, width in (("step-time", 3.25), ("loss-curves", 2 * 3.25 + paper.GUTTER)):
         figure = figures.FIGURES[name].draw(frames)
         assert figure is not None
-        figures.on_paper(figure, 3.25)
+        paper.on_paper(figure, 3.25)
         assert figure.get_figwidth() == pytest.approx(width)
-        sizes = {t.get_fontsize() for axes in figure.axes for t in (*axes.get_xticklabels(), axes.title)}
-        assert min(sizes) >= 8
+
+
+@pytest.fixture(scope="module")
+def published() -> Frames:
+    """Every study of the digits, with the lengths that real names and numbers have."""
+    return tables.load(sorted(Path("results/published").glob("digits*/*")))
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("made_up", [True, False])
+def test_in_a_papers_column_all_words_are_whole_and_can_be_read(
+    name: str, made_up: bool, frames: Frames, published: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = figures.FIGURES[name].draw(frames if made_up else published)
+    if figure is None:
+        pytest.skip("these records hold nothing for it")
+    paper.on_paper(figure, 3.25)
+    drawn: dict[Text, None] = {}
+    draw = Text.draw
+    monkeypatch.setattr(
+        Text, "draw", lambda text, *rest, **more: (drawn.update({text: None}), draw(text, *rest, **more))
+    )
+    FigureCanvasAgg(figure).draw()
+    written = [text for text in drawn if text.get_visible() and text.get_text().strip()]
+    assert len(written) > 5
+    assert [text.get_text() for text in written if text.get_fontsize() < 8] == []
+    edge = figure.bbox
+    boxes = {text: text.get_window_extent() for text in written}
+    assert [t.get_text() for t, b in boxes.items() if min(b.x0, b.y0, edge.x1 - b.x1, edge.y1 - b.y1) < -0.5] == []
+    for legend in figure.legends:
+        above = legend.get_window_extent().y0
+        labels = [axes.yaxis.label for axes in figure.axes if axes.yaxis.label in boxes]
+        assert [label.get_text() for label in labels if boxes[label].y1 > above + 0.5] == []
 
 
 def test_a_figure_as_pdf_is_the_same_twice(frames: Frames) -> None:

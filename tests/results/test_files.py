@@ -69,6 +69,9 @@ def test_every_column_is_in_the_dictionary_metrics_with_their_unit(tmp_path: Pat
     told = pd.read_csv(tmp_path / "columns.csv", keep_default_na=False)
     for name in files.NAMES:
         assert list(told[told["table"] == name]["column"]) == list(getattr(found, name).columns)
+    wordless = told[~told["label"].str.match(r"\S.{3,}[^.:]$")]
+    assert wordless["column"].tolist() == [], "one phrase for every column"
+    assert told["label"].str.len().max() <= 160
     (row,) = told[(told["table"] == "cost") & (told["column"] == "step_time_s")].to_dict("records")
     assert (row["label"], row["unit"], row["better"]) == ("step time", "s", "lower")
     (row,) = told[(told["table"] == "cells") & (told["column"] == "train_error_low")].to_dict("records")

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 
 import made_up
 import pytest
+from made_figures import PROBES
+from matplotlib.figure import Figure
 
 from results.figures import reading, style
 from results.figures import table as figures
@@ -67,12 +70,40 @@ def test_lines_of_one_colour_keep_their_names() -> None:
     }  # fmt: skip
 
 
+def titles(figure: Figure) -> list[str]:
+    name = "{http://www.w3.org/2000/svg}"
+    root = ElementTree.fromstring(style.svg(figure))
+    return [str(title.text) for use in root.iter(f"{name}use") for title in use.iter(f"{name}title")]
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("loss-curves", r"plain, epoch [\d.]+, training loss [\d.]+ nat"),
+        ("gradient-norms", r"post-activation, layer, from the input [\d.]+, gradient norm [\d.e+-]+"),
+        ("lesions", r"post-activation, the block deleted [\d.]+, test error [\d.]+ %"),
+        ("lesions", r"post-activation, random blocks deleted [\d.]+, test error [\d.]+ %"),
+        ("branch-ratio", r"block [\d.]+, epoch [\d.]+: [\d.]+"),
+        ("operators", r"convolution, depth 66, [\d.]+ %"),
+        ("placements", r"pre-activation, depth 258, [\d.]+ %"),
+    ],
+)
+def test_lines_bars_and_maps_say_values_too(name: str, like: str) -> None:
+    three = made_up.study_records(("plain", "resnet", "preact", "resnet-b"), (18, 66, 258), range(2), probes=PROBES)
+    figure = figures.FIGURES[name].draw(made_up.frames(three))
+    assert figure is not None
+    said = titles(figure)
+    assert [words for words in said if re.fullmatch(like, words)]
+    assert len(said) < 1000, "a page holds them all"
+    # What is unseen adds nothing to the table of what is drawn.
+    rows = list(csv.DictReader(io.StringIO(reading.table(figure))))
+    assert {row["drawn as"] for row in rows} <= {"line", "bar", "cell", "failed"}
+
+
 def test_each_mark_of_the_svg_says_its_value(frames: Frames) -> None:
     figure = figures.FIGURES["step-time"].draw(frames)
     assert figure is not None
-    root = ElementTree.fromstring(style.svg(figure))
-    name = "{http://www.w3.org/2000/svg}"
-    said = [title.text for use in root.iter(f"{name}use") for title in use.iter(f"{name}title")]
+    said = titles(figure)
     cost = frames.cost[frames.cost["comparable"]]
     assert len(said) == len(cost)
     first = cost[(cost["architecture"] == "plain") & (cost["depth"] == 18)].iloc[0]

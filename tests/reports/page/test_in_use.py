@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from browsing import Tab
 
-from reports import __main__ as command_line
-from reports.page import render
 from results.figures import reading
 
 pytestmark = pytest.mark.browser
@@ -105,14 +103,6 @@ def screens(browser: Any, address: str) -> float:
 
 def test_a_page_of_every_claim_takes_at_most_twelve_screens(browser: Any, address: str) -> None:
     assert screens(browser, address) <= 12
-
-
-@pytest.mark.slow
-def test_the_default_study_takes_at_most_seven_screens(browser: Any, tmp_path: Path) -> None:
-    (machine,) = {folder.name for folder in (command_line.PUBLISHED_RECORDS / "digits").iterdir() if folder.is_dir()}
-    path = tmp_path / "digits.html"
-    path.write_text(render.page(command_line.gather("digits", command_line.PUBLISHED_RECORDS, machine)), "utf-8")
-    assert screens(browser, path.as_uri()) <= 7
 
 
 @pytest.mark.parametrize(("paper", "width"), [("A4", 794), ("Letter", 816)])

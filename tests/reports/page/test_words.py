@@ -3,12 +3,14 @@
 import dataclasses
 import math
 import re
+import shlex
 from pathlib import Path
 
 import made_up
 from made_page import source
 from made_up import cost_record, study_records, train_record, trial
 
+from bench.command import interpreter
 from bench.plan import study
 from bench.store.record import Status
 from reports import __main__ as command_line
@@ -90,7 +92,28 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     busy = cost_record(trial(), cpu_share=0.5)
     (line,) = [line for line in care.warnings(source([busy])) if line.short]
     assert "1 of 1 cost trials were disturbed" in line.full
-    assert line.short == "1 of 1 cost times were disturbed"
+    assert line.short == "the times of 1 of 1 cost trials were disturbed"
+    floors = [cost_record(trial(depth=d), memory_floor_bytes=f) for d, f in ((18, 2**30), (34, 2**30), (66, 2**29))]
+    (line,) = [line for line in care.warnings(source(floors)) if line.short]
+    assert line.short == "the memory of 1 of 3 cost trials was disturbed"
+    assert "(512 MiB, usually 1024 MiB)" in line.full
+
+
+def test_a_page_of_ones_own_names_the_python_that_made_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('architecture = "plain"\ndepth = [18, 34]\nseed = [0]\n')
+    made_up.write(tmp_path / "mine", [train_record(t, 0.1) for t in study.load(str(recipe)).trials])
+    target, _ = command_line.paged(str(recipe), tmp_path, tmp_path / "html", tmp_path / "out")
+    page = target.read_text(encoding="utf-8")
+    python = shlex.quote(interpreter())
+    assert f"{python} -m bench run {recipe} --only" in page
+    published = render.page(command_line.gather(str(recipe), tmp_path))
+    assert page == published.replace("python -m bench", f"{python} -m bench")
+
+
+def test_a_column_without_a_reason_in_it_is_not_shown() -> None:
+    assert "reason" not in context.trial_table(source([train_record(trial(), 0.1)])).heads
+    assert "reason" in context.trial_table(source([train_record(trial(), None)])).heads
 
 
 def test_records_that_the_study_does_not_ask_for_are_warned_of_once(tmp_path: Path) -> None:
