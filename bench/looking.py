@@ -94,7 +94,8 @@ def show(
         _, sums = prediction.lines(chosen(whole, [], "search"), Path(records), workers)
         _say(f"its search, {counted(len(whole.search), 'trial')} more (--purpose search): {sums[0]}")
     if whole.untuned:
-        _say(f"{counted(len(whole.untuned), 'trial')} more once their rates are known: make tune STUDY={study}")
+        _say(f"{counted(len(whole.untuned), 'trial')} more once their rates are known:")
+        typer.echo(f"  make tune STUDY={study}")
 
 
 def _say(*lines: str) -> None:

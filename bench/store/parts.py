@@ -14,7 +14,7 @@ class Place(TypedDict, total=False):
     """Where a trial ran, and by what.
 
     Attributes:
-        device: "cpu" or "cuda".
+        device: The kind of device, as studies and commands name it.
         device_name: What the device calls itself.
         host: Name of the machine.
         os: Operating system.
