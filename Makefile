@@ -81,7 +81,7 @@ TUNE_OPTIONS = $(call option,--device,DEVICE) $(call option,--executor,EXECUTOR)
 AUTO := $(if $(filter-out auto,$(SEEDS)),,$(SEEDS))
 RUN_OPTIONS = $(TUNE_OPTIONS) $(call option,--seeds,SEEDS) $(call option,--depths,DEPTHS)
 
-.PHONY: help setup ablation taste list show summary tune robustness report against bench bench-compare other bench-cpu bench-cuda profile tensorboard planted faults scale \
+.PHONY: help setup setup-all ablation taste list show summary tune robustness report against bench bench-compare other bench-cpu bench-cuda profile tensorboard planted faults scale \
 	test test-ray test-cuda-2.11 check reports-published clean
 
 help:
@@ -93,6 +93,8 @@ help:
 
 setup: $(if $(TORCH),,$(READY))  ## install what studies need into VENV; TORCH=cpu: no CUDA
 	@[ -z $(call quoted,$(TORCH)) ] || PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup $(call quoted,$(TORCH))
+
+setup-all: $(READY_DEV)  ## install the rest, too: Ray, tests, checks
 
 $(VENV)/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup

@@ -11,7 +11,7 @@ def _ray(settings: Settings) -> Executor:
     try:
         from bench.sweep.ray_cluster import Ray
     except ImportError as error:
-        raise ValueError(f"executor 'ray' needs the extra 'ray' (pip install '.[ray]'): {error}") from None
+        raise ValueError(f"executor 'ray' needs Ray, which `make setup-all` installs: {error}") from None
     return Ray(settings)
 
 
