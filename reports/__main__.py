@@ -138,7 +138,7 @@ def closing(study: str, target: Path, started: float) -> list[str]:
     return [
         *lines,
         f"open {target.resolve().as_uri()}",
-        f"next: make show STUDY={study}    what was run, and what it took",
+        f"next: make show STUDY={study}    its networks, and what they would take",
         f"      make report STUDY={study}  this page again, without running anything",
         "      make list                the other studies",
     ]
