@@ -18,7 +18,7 @@ from bench.train.step import Step, learning_rates, steps_per_epoch
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 
-RECIPE = {"dataset": "synthetic", "width": 2, "batch_size": 64, "lr": 0.1, "epochs": 2, "warmup_epochs": 1.0}
+RECIPE = {"dataset": "synthetic", "width": 8, "batch_size": 64, "lr": 0.1, "epochs": 2, "warmup_epochs": 1.0}
 
 
 def trial(architecture: str = "preact", depth: int = 18, seed: int = 0, **fields: object) -> Trial:
