@@ -152,5 +152,5 @@ def test_the_tests_of_ray_lie_where_make_looks_for_them() -> None:
     (line,) = [line for line in make("test-ray").stdout.splitlines() if "pytest" in line]
     folder = ROOT / shlex.split(line)[-3]
     marked = [path for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"mark\.ray\b", path.read_text())]
-    assert {path.name for path in marked} == {"test_ray_cluster.py", "test_run.py"}
+    assert {path.name for path in marked} == {"test_ray_cluster.py", "test_ray_sbatch.py", "test_run.py"}
     assert all(path.is_relative_to(folder) for path in marked)
