@@ -32,8 +32,8 @@ READY :=
 READY_DEV :=
 PY := $(PYTHON)
 else
-READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+READY := $(if $(filter ray,$(EXECUTOR)),$(READY_DEV),$(VENV)/.ready)
 PY := $(VENV)/bin/python
 endif
 
@@ -99,7 +99,7 @@ setup-all: $(READY_DEV)  ## install the rest, too: Ray, tests, checks
 $(VENV)/.ready: requirements.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) sh .ci/setup
 
-# Ray and what tests, benchmarks and checks need: 400 MB that a study does without.
+# Ray and what tests and checks need: 400 MB that a study does without.
 $(VENV)/.ready-dev: requirements-dev.lock
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=$(call quoted,$(VENV)) LOCK=requirements-dev.lock sh .ci/setup
 
@@ -111,7 +111,7 @@ MORE_SEEDS = before=; \
 	done;
 
 # The default study is chosen by the device and the data that are there; the choice is said.
-ablation: $(if $(filter ray,$(EXECUTOR)),$(READY_DEV),$(READY))  ## run STUDY; tables, page and verdicts (default: by device)
+ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	@study=$(call quoted,$(STUDY)); started=$$(date +%s); \
 	[ -n "$$study" ] || study=$$($(OURS) -m bench default $(call option,--device,DEVICE) $(call option,--data-root,DATA_ROOT)) || exit $$?; \
 	$(OURS) -m bench run "$$study" $(if $(AUTO),$(TUNE_OPTIONS) $(call option,--depths,DEPTHS),$(RUN_OPTIONS)); code=$$?; \
@@ -131,7 +131,7 @@ show: $(READY)  ## what is in STUDY, and what it will take
 summary: $(READY)  ## the net ARCHITECTURE=resnet of DEPTH=66 layer by layer
 	@$(OURS) -m bench summary $(call quoted,$(ARCHITECTURE)) --depth $(call quoted,$(DEPTH))
 
-tune: $(if $(filter ray,$(EXECUTOR)),$(READY_DEV),$(READY))  ## search each net's learning rate for STUDY (lr = "tuned")
+tune: $(READY)  ## search each net's learning rate for STUDY (lr = "tuned")
 	@[ -n $(call quoted,$(STUDY)) ] || { echo "error: name a study: make tune STUDY=my.toml" >&2; exit 2; }
 	@$(OURS) -m bench tune $(call quoted,$(STUDY)) $(TUNE_OPTIONS)
 
@@ -148,10 +148,10 @@ against: $(READY)  ## STUDY's records in the folders A and B side by side
 reports-published: $(READY)  ### rebuild reports/published from results/published
 	@$(OURS) -m reports --published
 
-bench: $(READY_DEV)  ## benchmarks over depth: save a baseline, or compare with it
+bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
 	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE) $(call option,--json,JSON)
 
-bench-compare: $(READY_DEV)  ## fail where a benchmark is slower than BASE, by turns
+bench-compare: $(READY)  ## fail where a benchmark is slower than BASE, by turns
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
 	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE) $(call option,--json,JSON)
 
@@ -160,10 +160,10 @@ other:  ## install another torch, TORCH=2.11.0, into .venv-2.11.0
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-$(call quoted,$(TORCH)) LOCK=requirements-dev.lock sh .ci/setup $(call quoted,$(TORCH))
 	@echo "compare with it: make bench-compare BASE=.venv-"$(call quoted,$(TORCH))"/bin/python"
 
-bench-cpu: $(READY_DEV)  ### our loop against the loop people write, on this CPU
+bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
 	@$(PY) -m tests.speed.cpu_table
 
-bench-cuda: $(READY_DEV)  ### every CUDA row of the table of targets (under 8 minutes)
+bench-cuda: $(READY)  ### every CUDA row of the table of targets (under 11 minutes)
 	@$(PY) -m tests.speed.cuda_table
 
 profile: $(READY)  ## one training step at DEPTH=66 as a trace for Perfetto
@@ -173,7 +173,7 @@ tensorboard: $(READY)  ## TensorBoard on STUDY (its trace page loads from the we
 	@$(OURS) -m results $(call quoted,$(or $(STUDY),digits)) --tensorboard
 	@$(PY) -m tensorboard.main --logdir results/out
 
-planted: $(READY_DEV)  ### judge made-up studies of known answer, 10,000 draws each
+planted: $(READY)  ### judge made-up studies of known answer, 10,000 draws each
 	@$(PY) -m reports.judges.planted
 
 # A process per core, whole files each (fixtures are shared within a file), in the order of tests/conftest.py; two processes of two threads each stand
@@ -184,16 +184,16 @@ test: $(READY_DEV)  ### the tests, but for those of the Ray executor
 test-ray: $(READY_DEV)  ### the tests of the Ray executor, on two nodes of this machine
 	@$(PY) -m pytest tests/bench/sweep -m ray
 
-.venv-2.11/.ready: requirements-dev.lock
-	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11 LOCK=requirements-dev.lock sh .ci/setup 2.11.0
+.venv-2.11.0/.ready: requirements-dev.lock
+	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-2.11.0 LOCK=requirements-dev.lock sh .ci/setup 2.11.0
 
-test-cuda-2.11: .venv-2.11/.ready  ### the CUDA path on the oldest torch (needs g++, no GPU)
-	@.venv-2.11/bin/python -m pytest tests/harness/ghost
+test-cuda-2.11: .venv-2.11.0/.ready  ### the CUDA path on the oldest torch (needs g++, no GPU)
+	@.venv-2.11.0/bin/python -m pytest tests/harness/ghost
 
-faults: $(READY_DEV)  ### do harm to small sweeps, TRIES=10 times each fault
+faults: $(READY)  ### do harm to small sweeps, TRIES=10 times each fault
 	@$(PY) -m tests.harness.chaos $(call quoted,$(or $(TRIES),10))
 
-scale: $(READY_DEV)  ### how tables and page grow with the number of records
+scale: $(READY)  ### how tables and page grow with the number of records
 	@PYTHONPATH=. $(PY) tests/scale.py
 
 check: $(READY_DEV)  ### lint and type-check

@@ -128,7 +128,7 @@ def one_net(options: argparse.Namespace) -> list[Row]:
             "blocks": Step(nets[1], images, trial, "cpu", Execution(compiled=True)),
             "whole": Step(whole, images, trial, "cpu"),
         }
-        first = {name: _seconds(step) for name, step in steps.items()}
+        first = {name: seam.timed(step, "cpu") for name, step in steps.items()}
 
         def all_cores(step: Step = steps["eager"]) -> None:
             with threads(0):
@@ -140,12 +140,6 @@ def one_net(options: argparse.Namespace) -> list[Row]:
             what = f"step 32x32, width {width}, depth {depth}, fp32: {words} against eager on one"
             rows.append(ratio(what, times["eager"], times[name], (0, 0), first_step_s=first.get(name)))
     return rows
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def _epoch(trial: Trial, stored: Data) -> Callable[[], None]:
