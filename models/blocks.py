@@ -53,6 +53,25 @@ class Conv3x3(nn.Conv2d):
         return y.view(-1, 2, 2, c_out).permute(0, 3, 1, 2)
 
 
+class Conv1x1(nn.Conv2d):
+    """A 1x1 convolution. On a CPU one with a stride subsamples first.
+
+    It sees the same inputs either way. But oneDNN's AVX2 kernels for strided 1x1 convolutions of 2 to 4 channels write
+    where they must not (docs/faults.md).
+
+    Shapes: N x C_in x H x W to N x C_out x ceil(H/stride) x ceil(W/stride).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 1, stride, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        down, right = self.stride
+        if input.device.type == "cpu" and (down, right) != (1, 1):
+            return F.conv2d(input[:, :, ::down, ::right], self.weight, self.bias)
+        return super().forward(input)
+
+
 class Shortcut(nn.Module):
     """The parameter-free shortcut (option A of He et al. 2015, section 4.1): subsample, pad with zero channels.
 
@@ -180,7 +199,7 @@ def layer(
         return nn.Linear(c_in, c_out, bias=bias)
     strided = i == (2 if layers == 3 and not architecture.early_stride else 1)
     if layers == 3 and i != 2:
-        return nn.Conv2d(c_in, c_out, 1, stride if strided else 1, bias=bias)
+        return Conv1x1(c_in, c_out, stride if strided else 1, bias=bias)
     return Conv3x3(c_in, c_out, stride if strided else 1, bias=bias)
 
 
@@ -198,7 +217,7 @@ def _shortcut(architecture: Architecture, c_in: int, c_out: int, stride: int, de
     changes = stride != 1 or c_in != c_out
     if kind == "C" or (kind in ("B", "B-bare", "B-bias") and changes):
         bias = kind == "B-bias"
-        project = nn.Linear(c_in, c_out, bias=bias) if dense else nn.Conv2d(c_in, c_out, 1, stride, bias=bias)
+        project = nn.Linear(c_in, c_out, bias=bias) if dense else Conv1x1(c_in, c_out, stride, bias=bias)
         return nn.Sequential(project, norm_layer(architecture, c_out, dense)) if kind in ("B", "C") else project
     scale, dropout = 0.5 if kind == "half" else 1.0, 0.5 if kind == "dropout" else 0.0
     return Shortcut(c_in, c_out, stride, scale, dropout, both_sides=kind == "A-both-sides")

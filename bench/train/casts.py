@@ -12,10 +12,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Conv3x3
+from models.blocks import Conv1x1, Conv3x3
 
 # Layers whose weight and bias autocast casts whole, and that use them for nothing else. No classes derived from them.
-LAYERS = (nn.Conv2d, nn.Linear, Conv3x3)
+LAYERS = (nn.Conv2d, nn.Linear, Conv1x1, Conv3x3)
 
 
 class CastWeights:

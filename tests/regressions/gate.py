@@ -8,7 +8,7 @@ Judged are two clocks, the wall's, since waiting is slow too, and the processor'
 peak memory of a first step, where it can be read; and the slope of each over depth. By turns is the sharper way:
 each round of one side stands beside a round of the other that met the same neighbours. What the machine does between a
 baseline and today no interval knows, so a baseline has the wider threshold. Whatever seems slower is measured again,
-longer and by fresh processes, and fails if the interval of that says so.
+by several fresh processes, and fails if the interval of all their rounds says so.
 """
 
 import argparse
@@ -17,15 +17,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.regressions import told
 from tests.regressions.rounds import LEAST, Pair, Round, Saved, file_name, noise, read, unlike
 from tests.regressions.rows import Comparison, judge
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = "tests/regressions/side.py"
@@ -34,9 +36,11 @@ BENCHMARKS = "tests.regressions.benchmarks:BENCHMARKS"
 # find was measured: docs/performance.md.
 BY_TURNS = 0.04
 BASELINE = 0.15
-# Rounds of a benchmark: as many as fit into so many seconds of one side, from LEAST up to these; so many times more
-# when it is looked at again.
-MOST, BUDGET_S, AGAIN = 40, 8.0, 3
+# Rounds of a benchmark in one process: as many as fit into so many seconds of one side, from LEAST up to these.
+MOST, BUDGET_S = 40, 8.0
+# Processes of each side for a second look, and for a baseline: their places in memory make equal code differ, and no
+# interval of one process's rounds knows that.
+AGAIN, PLACES = 3, 2
 
 
 @dataclass(frozen=True)
@@ -118,18 +122,18 @@ class Sitting:
         return answer
 
 
-def _enough(walls: Sequence[float], patience: int) -> bool:
-    return len(walls) >= patience * LEAST and (len(walls) >= patience * MOST or sum(walls) >= patience * BUDGET_S)
+def _enough(walls: Sequence[float]) -> bool:
+    return len(walls) >= LEAST and (len(walls) >= MOST or sum(walls) >= BUDGET_S)
 
 
-def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str], patience: int) -> dict[str, list[Pair]]:
+def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str]) -> dict[str, list[Pair]]:
     """Rounds of both sides in turns; who is first changes from pair to pair."""
     found: dict[str, list[Pair]] = {}
     for name in names:
         theirs.hold(name)
         ours.hold(name)
         pairs = found[name] = []
-        while not _enough([pair[1].wall for pair in pairs], patience):
+        while not _enough([pair[1].wall for pair in pairs]):
             if len(pairs) % 2:
                 now = ours.round(calibrated=False)
                 pairs.append((theirs.round(calibrated=False), now))
@@ -139,15 +143,24 @@ def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str], patience: int
     return found
 
 
-def alone(side: Sitting, names: Sequence[str], patience: int) -> dict[str, list[Round]]:
+def alone(side: Sitting, names: Sequence[str]) -> dict[str, list[Round]]:
     """Rounds of one side, each with a calibration before it: the machine's pace changes within seconds."""
     found: dict[str, list[Round]] = {}
     for name in names:
         side.hold(name)
         rounds = found[name] = []
-        while not _enough([each.wall for each in rounds], patience):
+        while not _enough([each.wall for each in rounds]):
             rounds.append(side.round(calibrated=True))
     return found
+
+
+def alternating(sittings: Sequence[Mapping[str, Sequence[T]]]) -> dict[str, list[T]]:
+    """The rounds of several sittings, by turns: whoever reads only the first of them meets each process."""
+    names = dict.fromkeys(itertools.chain.from_iterable(sittings))
+    return {
+        name: [each for turn in itertools.zip_longest(*(s.get(name, ()) for s in sittings)) for each in turn if each]
+        for name in names
+    }
 
 
 # ---- the command
@@ -173,18 +186,22 @@ def chosen(names: Sequence[str], only: str) -> list[str]:
 
 
 def against(theirs: Side, ours: Side, only: str, threshold: float) -> tuple[Comparison, dict[str, Any]]:
-    """Compares two sides by turns: all, and once more by fresh processes what seems slower; also gives the machine."""
+    """Compares two sides by turns: all, then by fresh processes what seems slower; also gives the machine."""
     machine: dict[str, Any] = {}
 
-    def measured(names: Sequence[str], patience: int) -> Comparison:
-        with theirs.sitting() as before, ours.sitting() as now:
-            machine.update(now.machine)
-            if faults := unlike(now.machine, before.machine):
-                return Comparison(faults=faults)
-            asked = names or chosen(before.names, only)
-            there = [name for name in asked if name in now.names]
-            faults = [f"{name} vanished" for name in asked if name not in there]
-            return Comparison(judge(by_turns(before, now, there, patience), calibrated=False), faults)
+    def measured(names: Sequence[str], processes: int) -> Comparison:
+        sittings: list[dict[str, list[Pair]]] = []
+        faults: list[str] = []
+        for _ in range(processes):
+            with theirs.sitting() as before, ours.sitting() as now:
+                machine.update(now.machine)
+                if faults := unlike(now.machine, before.machine):
+                    return Comparison(faults=faults)
+                asked = names or chosen(before.names, only)
+                there = [name for name in asked if name in now.names]
+                faults = [f"{name} vanished" for name in asked if name not in there]
+                sittings.append(by_turns(before, now, there))
+        return Comparison(judge(alternating(sittings), calibrated=False), faults)
 
     return _confirmed(measured, threshold), machine
 
@@ -193,18 +210,19 @@ def since(base: Saved, ours: Side, only: str, threshold: float) -> tuple[Compari
     """Compares with a baseline; also gives what was measured."""
     kept: list[Saved] = []
 
-    def measured(names: Sequence[str], patience: int) -> Comparison:
-        with ours.sitting() as now:
-            if faults := unlike(now.machine, base.machine):
-                return Comparison(faults=faults)
-            rounds = alone(now, names or chosen(now.names, only), patience)
-            kept.append(Saved(now.machine, rounds, noise(rounds)))
-            faults = [f"{name} vanished" for name in chosen(list(base.rounds), only) if name not in now.names]
-            # The longer side is cut: rounds of two days are no pairs, and any order of them will do.
-            pairs = {
-                n: list(zip(base.rounds[n], found, strict=False)) for n, found in rounds.items() if n in base.rounds
-            }
-            return Comparison(judge(pairs, calibrated=True), faults)
+    def measured(names: Sequence[str], processes: int) -> Comparison:
+        sittings = []
+        for _ in range(processes):
+            with ours.sitting() as now:
+                if faults := unlike(now.machine, base.machine):
+                    return Comparison(faults=faults)
+                sittings.append(alone(now, names or chosen(now.names, only)))
+        rounds = alternating(sittings)
+        kept.append(Saved(now.machine, rounds, noise(rounds)))
+        faults = [f"{name} vanished" for name in chosen(list(base.rounds), only) if name not in now.names]
+        # The longer side is cut: rounds of two days are no pairs, and any order of them will do.
+        pairs = {n: list(zip(base.rounds[n], found, strict=False)) for n, found in rounds.items() if n in base.rounds}
+        return Comparison(judge(pairs, calibrated=True), faults)
 
     found = _confirmed(measured, threshold)
     return found, kept[0] if kept else base
@@ -229,17 +247,13 @@ def _confirmed(measured: Callable[[Sequence[str], int], Comparison], threshold: 
 
 
 def baseline(ours: Side) -> Saved:
-    """Measures a baseline in two processes, since one may have a bad place in memory; their rounds alternate."""
+    """Measures a baseline in several processes."""
     sittings = []
-    for _ in range(2):
+    for _ in range(PLACES):
         with ours.sitting() as now:
-            sittings.append(alone(now, now.names, 1))
+            sittings.append(alone(now, now.names))
             machine = now.machine
-    first, second = sittings
-    rounds = {
-        name: [each for pair in itertools.zip_longest(first[name], second[name]) for each in pair if each]
-        for name in first
-    }
+    rounds = alternating(sittings)
     return Saved(machine, rounds, noise(rounds))
 
 

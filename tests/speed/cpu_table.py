@@ -12,7 +12,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,12 @@ def epochs_32(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def one_net(options: argparse.Namespace) -> list[Row]:
+def one_net(options: argparse.Namespace) -> Iterator[Row]:
     """A step of our own against the same step compiled, block by block and as a whole, and on all cores; no targets."""
     n, side, width, depths = (32, 8, 2, (8,)) if options.rehearse else (128, 32, 16, (20, 56))
-    rows = []
-    for depth in depths:
+    for precision, depth in product(("fp32", "bf16"), depths):
         trial = Trial("table", ARCHITECTURES["resnet"], depth, 0, layout="cifar", width=width, batch_size=n, lr=0.01,
-                      epochs=1000, schedule="constant")  # fmt: skip
+                      epochs=1000, schedule="constant", precision=precision)  # fmt: skip
         images = Images(pictures(n, side), trial)
         spec = ModelSpec(trial.architecture, trial.layout, depth, width, images.shape, 10)
         nets = [build(spec, 0).to(memory_format=torch.channels_last) for _ in range(3)]
@@ -137,9 +137,8 @@ def one_net(options: argparse.Namespace) -> list[Row]:
         calls: dict[str, Callable[[], object]] = {**steps, "cores": all_cores}
         times = interleaved(calls, 4 * options.rounds, "cpu")
         for name, words in (("blocks", "blocks compiled"), ("whole", "whole net compiled"), ("cores", "all cores")):
-            what = f"step 32x32, width {width}, depth {depth}, fp32: {words} against eager on one"
-            rows.append(ratio(what, times["eager"], times[name], (0, 0), first_step_s=first.get(name)))
-    return rows
+            what = f"step 32x32, width {width}, depth {depth}, {precision}: {words} against eager on one"
+            yield ratio(what, times["eager"], times[name], (0, 0), first_step_s=first.get(name))
 
 
 def _epoch(trial: Trial, stored: Data) -> Callable[[], None]:
