@@ -58,7 +58,6 @@ def tape(body: Callable[[], None]) -> Callable[[], None]:
 
 
 def trial(architecture: str = "preact", depth: int = 10, **fields: Any) -> Trial:
-    # Of 8 channels: with 2, oneDNN's AVX2 kernels of strided 1x1 convolutions corrupt memory (docs/faults.md).
     recipe = {"dataset": "synthetic", "width": 8, "batch_size": 60, "lr": 0.1, "epochs": 2, "warmup_epochs": 1.0}
     return Trial("test", ARCHITECTURES[architecture], depth, 0, **{**recipe, **fields})
 

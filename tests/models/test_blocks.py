@@ -1,16 +1,20 @@
 """A block's shapes, its identity when its branch is zero, and the convolution that skips padding."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import Block, Conv3x3, Shortcut, sequence, zero_branch
+from models.blocks import Block, Conv1x1, Conv3x3, Shortcut, sequence, zero_branch
 from models.network import Network, build
 from models.spec import ARCHITECTURES, PLACEMENTS, ModelSpec
 
+ROOT = Path(__file__).resolve().parents[2]
 CONV_NETS = list(ARCHITECTURES)
 
 
@@ -144,6 +148,42 @@ def test_the_centre_tap_equals_the_full_convolution(side: int, stride: int, bias
     inputs = [x, *conv.parameters()]
     mine, theirs = (torch.autograd.grad(y, inputs, upstream) for y in (ours, full))
     torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("side", "stride"), [(4, 1), (4, 2), (5, 2), (7, 3)])
+def test_a_1x1_convolution_that_subsamples_first_equals_one_with_a_stride(side: int, stride: int, bias: bool) -> None:
+    torch.manual_seed(1)
+    conv = Conv1x1(3, 5, stride, bias=bias).double()
+    x = torch.randn(4, 3, side, side, dtype=torch.float64, requires_grad=True)
+    ours, strided = conv(x), F.conv2d(x, conv.weight, conv.bias, stride)
+    assert ours.shape == strided.shape
+    torch.testing.assert_close(ours, strided)
+    upstream = torch.randn_like(strided)
+    inputs = [x, *conv.parameters()]
+    mine, theirs = (torch.autograd.grad(y, inputs, upstream) for y in (ours, strided))
+    torch.testing.assert_close(mine, theirs)
+
+
+NARROW = """
+import torch
+from models.network import build
+from models.spec import ARCHITECTURES, ModelSpec
+
+images = torch.randn(60, 1, 8, 8).to(memory_format=torch.channels_last)
+for name in ("resnet-b", "resnet-c", "preact-b"):
+    for width in (2, 3, 4):
+        spec = ModelSpec(ARCHITECTURES[name], "four-stage", 10, width, (1, 8, 8), 10)
+        net = build(spec, 0).to(memory_format=torch.channels_last)
+        for _ in range(30):
+            net(images).square().mean().backward()
+"""
+
+
+def test_nets_with_projections_of_few_channels_do_not_corrupt_memory() -> None:
+    """With strided 1x1 convolutions this aborts on an AMD EPYC without AVX-512; elsewhere it never did."""
+    done = subprocess.run([sys.executable, "-c", NARROW], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("field", "name"), [("norm", "instance"), ("activation", "softplus")])
