@@ -50,8 +50,8 @@ def usual(trial: Trial, device: str) -> Execution:
     """What a trial gets: on a CPU the eager step, which is repeatable as it is.
 
     On CUDA a graph; fp32 exactly, tf32 and bf16 as fast as they go. Compiling fuses BatchNorm, addition and ReLU,
-    and its rounding differs, so it comes with bf16 only. On a CPU, steps with
-    compiled blocks are slower, and compiling a whole net hardly pays (docs/performance.md, 3b). A user's own block may do with its weights what it
+    and its rounding differs, so it comes with bf16 only. On a CPU, steps with compiled blocks are slower, and to
+    compile a whole net hardly pays (docs/performance.md, 3b). A user's own block may do with its weights what it
     likes, so autocast casts them one by one.
     """
     if not KINDS[device].graphs:
