@@ -31,23 +31,18 @@ def ill(trial: Trial) -> bool:
     return (trial.architecture.name, trial.depth, trial.seed, trial.purpose) == ("resnet", 34, 1, "train")
 
 
-def on_a_gpu(machine: RehearsalMachine, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
-    """As far as the sweep knows; nothing here asks for one."""
-    found = rehearsal.environments(machine, trials)
-    return {name: {**environment, "device": "cuda"} for name, environment in found.items()}
-
-
 def by_turns(trial: Trial, machine: RehearsalMachine, tell: Callable[[Mapping[str, Any]], None]) -> Record:
     """The rehearsal's trial, which gives way after each step as training does, and says how many ran at once."""
-    from bench.train.turns import give_way
 
     def step(message: Mapping[str, Any]) -> None:
         tell(message)
-        give_way()
+        if machine.seeds_at_once > 1:  # else no torch is loaded, which takes longer than the limits here
+            from bench.train.turns import give_way
+
+            give_way()
 
     found = rehearsal.run_trial(trial, machine, step)
-    environment = {**found.environment, "device": "cuda", "seeds_at_once": machine.seeds_at_once}
-    return replace(found, environment=environment)
+    return replace(found, environment={**found.environment, "seeds_at_once": machine.seeds_at_once})
 
 
 def killed(trial: Trial, machine: RehearsalMachine, tell: Callable[[Mapping[str, Any]], None]) -> Record:
@@ -80,8 +75,11 @@ def hangs(trial: Trial, machine: RehearsalMachine, tell: Callable[[Mapping[str, 
 
 
 def run_on_a_gpu(folder: Path, told: Told | None = None, function: str = "by_turns", **changes: Any) -> sweep.Summary:
-    given = {"executor": "process", "probe": f"{HERE}:on_a_gpu", "function": f"{HERE}:{function}", **changes}
-    return run(folder, given.pop("study", STUDY), told, **given)
+    """As far as the sweep knows: it takes this CPU for one."""
+    given = {"executor": "process", "workers": 1, "function": f"{HERE}:{function}", "gpus": ("cpu",), **changes}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "GPUS", given.pop("gpus"))
+        return run(folder, given.pop("study", STUDY), told, **given)
 
 
 def seeds_at_once(folder: Path) -> dict[Trial, int]:
@@ -128,7 +126,7 @@ def test_what_fails_beside_others_runs_once_more_alone(
 
 
 def test_one_that_hangs_is_ended_alone_and_the_others_have_their_records(alone: dict[str, str], tmp_path: Path) -> None:
-    summary = run_on_a_gpu(tmp_path, None, "hangs", trial_time_limit_s=2.0, study=replace(
+    summary = run_on_a_gpu(tmp_path, None, "hangs", trial_time_limit_s=3.0, study=replace(
         STUDY, trials=tuple(t for t in STUDY.trials if t.depth == 34 and t.trains and t.architecture.residual)
     ))  # fmt: skip
     assert (summary.code, summary.ended) == (sweep.EXIT_FAILED, {Status.OK: 2, Status.TIMEOUT: 1})
@@ -149,7 +147,7 @@ def test_a_stopped_group_leaves_no_record_and_the_next_sweep_does_the_rest(
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"probe": "tests.harness.rehearsal:environments"}, "for a GPU"), ({"executor": "inline"}, "'process'")],
+    [({"gpus": sweep.GPUS}, "for a GPU"), ({"executor": "inline"}, "'process'")],
 )
 def test_where_seeds_cannot_run_at_once_it_is_said_and_they_do_not(
     changes: dict[str, Any], words: str, tmp_path: Path

@@ -109,7 +109,7 @@ def drawn(name: str, steps: int) -> list[list[int]]:
 
 def roomy(**fields: Any) -> Trial:
     """A trial whose activations are most of what it needs."""
-    return trial("resnet", 34, **{"batch_size": 64, "resize": 32, "epochs": 1, "precision": "tf32", **fields})
+    return trial(**{"depth": 34, "batch_size": 64, "resize": 32, "epochs": 1, "precision": "tf32", **fields})
 
 
 def outcome(asked: Trial) -> dict[str, Any]:
