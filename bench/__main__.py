@@ -24,6 +24,7 @@ Workers = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=0, help="Of each worker; 0: one. More change results a little.")]
 TimeLimit = Annotated[str, typer.Option(help="Stop cleanly before this is over: 9m, 1.5h.")]
+SeedsAtOnce = Annotated[int, typer.Option(help="Of one net, in one process on a GPU; 0: as the study says.")]
 NoLive = Annotated[bool, typer.Option("--no-live", help="Plain lines, even on a terminal.")]
 
 
@@ -68,6 +69,7 @@ def run(
     gpus_per_trial: Annotated[
         float, typer.Option(min=0.01, max=1000, help="What Ray reserves; 0.25: four share a GPU.")
     ] = 1.0,
+    seeds_at_once: SeedsAtOnce = 0,
     checkpoint_after: Annotated[str, typer.Option(help="Trials that take longer keep epoch checkpoints.")] = "10m",
     inject: Annotated[list[str] | None, typer.Option(help="Rehearse a fault: FAULT@TRIAL:STEP.")] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Tiny nets, one seed: does every trial run?")] = False,
@@ -107,6 +109,7 @@ def run(
         time_limit_s=seconds("--time-limit", time_limit),
         trial_time_limit_s=seconds("--trial-time-limit", trial_time_limit),
         gpus_per_trial=gpus_per_trial,
+        seeds_at_once=seeds_at_once,
         faults=tuple(map(harness().parse, inject)) if inject else (),
     )
     result = sweep.run(found, options, progress.choose(not no_live)(found.varied), whole)
@@ -127,6 +130,7 @@ def tune(
     data_root: DataRoot = "data",
     download: Download = False,
     time_limit: TimeLimit = "",
+    seeds_at_once: SeedsAtOnce = 0,
     no_live: NoLive = False,
 ) -> None:
     """Searches each net's own learning rate, and writes them beside the study, which reads them as lr = "tuned"."""
@@ -155,6 +159,7 @@ def tune(
         executor=executor,
         workers=workers,
         time_limit_s=seconds("--time-limit", time_limit),
+        seeds_at_once=seeds_at_once,
     )
     result, rates = tuning.tune(whole, options, lambda: progress.choose(not no_live)(found.varied), display.say)
     for name, part in rates.items():

@@ -54,12 +54,15 @@ def run_trial(trial: Trial, machine: Machine, progress: Progress) -> Record:
     start, started = time.perf_counter(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     device.start_clean(machine.threads)
     environment: Environment = {**device.describe(machine.device), "workers": machine.workers, "execution": "eager"}
+    if machine.seeds_at_once > 1:
+        environment["seeds_at_once"] = machine.seeds_at_once
     shrunk: list[str] = []
     micro_batches = 1
     while True:
         status, message, parts = _attempt(trial, machine, environment, micro_batches, progress)
         smaller = trial.batch_size // (2 * micro_batches) >= LEAST_MICRO_BATCH
-        if status != Status.OUT_OF_MEMORY or not trial.trains or not smaller:
+        # Where other seeds have the memory, the batch may fit alone; and their graphs know addresses.
+        if status != Status.OUT_OF_MEMORY or not trial.trains or not smaller or machine.seeds_at_once > 1:
             break
         # The exception is gone by now, and with it what its traceback held on the device.
         device.reset_peak_memory(machine.device)

@@ -22,6 +22,16 @@ def _of_backend(path: str) -> tuple[Callable[[], Any], Callable[[Any], object]]:
     return lambda: getattr(place, name), lambda value: setattr(place, name, value)
 
 
+def _of_cudnn() -> tuple[str, str]:
+    return torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.rnn.fp32_precision  # type: ignore[attr-defined]
+
+
+def _set_of_cudnn(value: tuple[str, str]) -> None:
+    cudnn: Any = torch.backends.cudnn
+    cudnn.allow_tf32 = value[0] == "tf32"  # the older switch, which raises where it is read and disagrees
+    cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = value
+
+
 def _deterministic() -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
@@ -37,10 +47,15 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         _deterministic,
         lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
     ),
+    "memory that is filled": (
+        lambda: torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        lambda value: setattr(torch.utils.deterministic, "fill_uninitialized_memory", value),
+    ),
+    "precision of cuDNN": (_of_cudnn, _set_of_cudnn),
     **{
         name: _of_backend(name)
         for name in (
-            "cudnn.enabled", "cudnn.benchmark", "cudnn.deterministic", "cudnn.conv.fp32_precision",
+            "cudnn.enabled", "cudnn.benchmark", "cudnn.deterministic",
             "cuda.matmul.fp32_precision", "mkldnn.enabled", "mkldnn.matmul.fp32_precision",
             "mkldnn.conv.fp32_precision",
         )

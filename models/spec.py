@@ -61,6 +61,11 @@ class Architecture:
         """Whether blocks have a shortcut."""
         return self.shortcut != "none"
 
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers in training, as far as the row says; a user's own function may."""
+        return self.shortcut == "dropout" or self.scale == "survival"
+
 
 @dataclass(frozen=True)
 class Placement:

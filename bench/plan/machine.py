@@ -62,6 +62,7 @@ class Machine:
         device: A key of `KINDS`; "auto" until a worker has looked.
         threads: Of each process.
         workers: Processes side by side.
+        seeds_at_once: Trials of one net that train by turns in the trial's process. The sweep sets it for each trial.
         data_root: Folder where data sets that are files lie.
         download: Whether a data set that is missing may be fetched.
         checkpoint: File for the trial's epoch checkpoint; empty keeps none. The sweep sets it for each trial.
@@ -73,6 +74,7 @@ class Machine:
     device: str = "cpu"
     threads: int = 1
     workers: int = 1
+    seeds_at_once: int = 1
     data_root: str = ""
     download: bool = False
     checkpoint: str = ""
@@ -83,6 +85,8 @@ class Machine:
 
 # Of workers, and of threads: more is a slip of the keyboard.
 MOST = 4096
+# torch has 32 streams on a GPU: with more seeds than that, two would wait for each other.
+MOST_AT_ONCE = 32
 
 
 def within_reason(**options: int) -> None:
@@ -94,6 +98,16 @@ def within_reason(**options: int) -> None:
     for name, value in options.items():
         if not 0 <= value <= MOST:
             raise ValueError(f"--{name} must be 0 to {MOST}, not {value!r:.40}")
+
+
+def check_at_once(name: str, value: object, least: int = 1) -> None:
+    """Refuses what is no number of seeds at once.
+
+    Raises:
+        ValueError: One line that names the key or option.
+    """
+    if type(value) is not int or not least <= value <= MOST_AT_ONCE:
+        raise ValueError(f"{name} must be a whole number, {least} to {MOST_AT_ONCE}, not {value!r:.40}")
 
 
 def processor(files: Path = Path("/")) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import own, search, tuned
-from bench.plan.machine import driven
+from bench.plan.machine import check_at_once, driven
 from bench.plan.trial import DEFAULTS, FIELDS, TUPLES, Trial, architecture, check, check_name
 from bench.plan.words import counted
 from models.spec import unknown
@@ -24,7 +24,7 @@ STUDIES = Path(__file__).parents[1] / "studies"
 
 # Images of a rehearsal: a few steps, or what there is of a smaller set.
 REHEARSED_IMAGES = 40
-_STUDY_KEYS = ("title", "description", "claims", "include", "grid", "search")
+_STUDY_KEYS = ("title", "description", "claims", "include", "seeds_at_once", "grid", "search")
 # What a study's trials are for unless it says; its search is a table of its own.
 _NOT_KEYS = ("study", "lr_from")
 _USUAL_PURPOSES = ["train", "cost"]
@@ -45,6 +45,7 @@ class Study:
         search: Trials that a learning rate is chosen by; never among `trials`, and run only when asked for.
         untuned: What would be among `trials` if its rate were known: see `tuned`.
         rates: By study, what was searched for its nets.
+        seeds_at_once: Seeds of one net that are to train at once on a GPU; of an included study it does not count.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Study:
     search: tuple[Trial, ...] = ()
     untuned: tuple[Trial, ...] = ()
     rates: tuple[tuple[str, tuned.Rates], ...] = ()
+    seeds_at_once: int = 1
 
     @property
     def parts(self) -> list[str]:
@@ -241,6 +243,7 @@ def parse(
         search=tuple(searched),
         untuned=tuple(untuned),
         rates=tuple(rates),
+        seeds_at_once=head.get("seeds_at_once", 1),
     )
 
 
@@ -253,6 +256,7 @@ def _check_head(head: dict[str, Any]) -> None:
         value = head.get(key, [])
         if not (isinstance(value, list) and all(isinstance(each, kind) for each in value)):
             raise ValueError(f"key {key!r} must be a list of {words}, not {value!r:.80}")
+    check_at_once("seeds_at_once", head.get("seeds_at_once", 1))
 
 
 def _product(study: str, values: dict[str, Any], seeds: Sequence[int] | None) -> list[Trial]:

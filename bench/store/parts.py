@@ -57,11 +57,13 @@ class Sizes(TypedDict, total=False):
         cores: Cores to use.
         threads: Threads of each process.
         workers: Processes side by side.
+        seeds_at_once: Seeds of the net that trained at once in the trial's process, where it was not alone.
     """
 
     cores: int
     threads: int
     workers: int
+    seeds_at_once: int
 
 
 class Environment(Place, Kernels, Sizes, total=False):

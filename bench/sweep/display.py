@@ -46,6 +46,9 @@ class Display(Protocol):
     def stopped(self, job: Job) -> None:
         """A trial was stopped and leaves no record."""
 
+    def again(self, job: Job, record: Record) -> None:
+        """A trial failed beside other seeds of its net, and is to run once more, alone."""
+
     def tick(self) -> None:
         """Called a few times per second."""
 
@@ -105,6 +108,10 @@ class State:
         self.running.pop(job.number, None)
         self.say(f"stopped before its end: {self.name(job.trial)}")
 
+    def again(self, job: Job, record: Record) -> None:
+        self.running.pop(job.number, None)
+        self.say(f"once more, alone: {self.name(job.trial)}, {outcome(record)}")
+
     def name(self, trial: Trial) -> str:
         """A trial in words: what it is, and what else its study varies."""
         more = "".join(f" {name}={getattr(trial, name)}" for name in self._varied)
@@ -137,7 +144,8 @@ class State:
             return ""
         spent = 0.0
         for job, since, _ in self.running.values():
-            spent += min(now - since, self._forecast.seconds(job.trial) or 0.0)
+            its = (now - since) / (job.machine.seeds_at_once if job.group else 1)
+            spent += min(its, self._forecast.seconds(job.trial) or 0.0)
         return f"{before}about {duration(max(0.0, seconds - spent / self._workers))} left"
 
 

@@ -55,8 +55,8 @@ class Executor(Protocol):
             Stop: The sweep is being stopped.
         """
 
-    def submit(self, job: Job) -> None:
-        """Takes a job; never called while `capacity` jobs are under way."""
+    def submit(self, *jobs: Job) -> None:
+        """Takes a job, or, executor "process", some to run at once; never while `capacity` such are under way."""
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What ended, after at most about `seconds`."""

@@ -142,9 +142,15 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
         seconds = fit([(r.trial.depth, r.seconds) for r in used])(trial.depth)
     measured_s = measured_bytes = None
     if own is not None and own.status is Status.OK:
-        measured_s = own.seconds
+        measured_s = share_s(own)
         measured_bytes = own.cost.get("peak_memory_bytes")
     return Prediction(trial, seconds, memory, basis, measured_s, measured_bytes)
+
+
+def share_s(record: Record) -> float:
+    """Seconds of a record; where several seeds shared a GPU in one process, this one's part of them."""
+    several = record.environment.get("seeds_at_once", 1)
+    return record.seconds / several if isinstance(several, int) and several > 1 else record.seconds
 
 
 def rule_of_thumb(trial: Trial) -> tuple[float, float]:
@@ -216,6 +222,7 @@ def lines(
     kinds = [r.device or "cpu" for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
     workers = workers or (1 if kind in GPUS else usable_cores())
+    at_once = study.seeds_at_once if kind in GPUS else 1
     most = memory_here(kind) if memory_bytes is None else memory_bytes
     text = []
     for one in found:
@@ -223,12 +230,16 @@ def lines(
             "" if one.error is None else f"  took {one.measured_s:.1f} s: prediction off by {100 * one.error:+.0f} %"
         )
         fits = "  DOES NOT FIT" if one.memory_bytes > most else ""
+        if not fits and one.trial.trains and at_once * one.memory_bytes > most:
+            fits = f"  {at_once} AT ONCE DO NOT FIT"
         text.append(f"{one.seconds:8.1f} s {one.memory_bytes / 2**20:7.0f} MiB{fits}{error}")
     training = sum(p.seconds for p in found if p.trial.trains)
     measuring = sum(p.seconds for p in found if not p.trial.trains)
     bases = ", ".join(sorted({p.basis.split(" over")[0] for p in found}))
     minutes = (training / workers + measuring) / 60
     sums = [f"predicted ({bases}), without start-up: {minutes:.1f} min with {counted(workers, 'trial')} at a time"]
+    if study.seeds_at_once > 1:
+        sums.append(f"on a GPU {study.seeds_at_once} seeds of a net train at once; the time foresees no gain from it")
     errors = [abs(p.error) for p in found if p.error is not None]
     if errors:
         middle = 100 * statistics.median(errors)
@@ -290,7 +301,7 @@ class Forecast:
         if record.status.final:
             keys = self._keys(record.trial)
             for key in keys if record.status == Status.OK else keys[:1]:
-                self._rates.setdefault(key, []).append(record.seconds / work(record.trial))
+                self._rates.setdefault(key, []).append(share_s(record) / work(record.trial))
 
     def seconds(self, trial: Trial) -> float | None:
         """Expected duration of a trial; None while nothing like it has ended."""

@@ -21,8 +21,8 @@ class Inline:
     def call(self, name: str, *arguments: Any) -> Any:
         return answer_of(name, arguments)
 
-    def submit(self, job: Job) -> None:
-        self._waiting.append(job)
+    def submit(self, *jobs: Job) -> None:
+        self._waiting += jobs
 
     def wait(self, seconds: float) -> list[Outcome]:
         return [Outcome(job, self._run(job)) for job in [self._waiting.pop()]]

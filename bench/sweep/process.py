@@ -38,7 +38,7 @@ class Process:
 
     def _idle(self) -> Worker:
         for worker in list(self._workers):
-            if worker.job is None:
+            if not worker.jobs:
                 if worker.process.poll() is None:
                     return worker
                 self._drop(worker)
@@ -88,64 +88,63 @@ class Process:
             self._drop(worker)
             raise _Gone(why) from None
 
-    def submit(self, job: Job) -> None:
-        self._idle().start(job)
+    def submit(self, *jobs: Job) -> None:
+        self._idle().start(jobs, self._settings.trial_time_limit_s)
 
     def wait(self, seconds: float) -> list[Outcome]:
-        busy = {worker.receiving: worker for worker in self._workers if worker.job}
-        outcomes = [self._receive(busy[ready]) for ready in wait(list(busy), seconds)]  # type: ignore[index]
-        outcomes += [self._overdue(worker) for worker in busy.values()]
-        return [outcome for outcome in outcomes if outcome]
+        busy = {worker.receiving: worker for worker in self._workers if worker.jobs}
+        outcomes = []
+        for ready in wait(list(busy), seconds):
+            outcomes += self._receive(busy[ready])  # type: ignore[index]
+        for worker in busy.values():
+            outcomes += self._overdue(worker) if worker.jobs else []
+        return outcomes
 
-    def _receive(self, worker: Worker) -> Outcome | None:
-        """Everything that a worker has to say; the outcome, if that is among it."""
-        job = worker.job
-        assert job is not None
+    def _receive(self, worker: Worker) -> list[Outcome]:
+        """Everything that a worker has to say; the outcomes among it."""
+        outcomes = []
         try:
-            while worker.receiving.poll(0):
+            while worker.jobs and worker.receiving.poll(0):
                 kind, *content = worker.receiving.recv()
                 if kind == "begun":
                     worker.begun, worker.since = True, time.monotonic()
                     continue
                 if kind == "progress":
-                    self._settings.on_progress(job, content[0])
+                    self._settings.on_progress(worker.jobs[content[0]], content[1])
                     continue
-                worker.job = None
-                record = content[0] if kind == "record" else None
-                if record and _doubtful(record):
+                record = content[1] if kind == "record" else None
+                outcomes.append(Outcome(worker.jobs.pop(content[0]), record))
+                worker.doubtful |= bool(record and _doubtful(record))
+                if worker.doubtful and not worker.jobs:
                     self._drop(worker)
-                return Outcome(job, record)
         except (EOFError, ConnectionResetError):
-            status, message = worker.obituary()
-            seconds = time.monotonic() - worker.since
-            self._drop(worker)
-            return Outcome(job, Record(job.trial, status, message, seconds=seconds))
-        return None
+            outcomes += self._lose(worker, *worker.obituary())
+        return outcomes
 
-    def _overdue(self, worker: Worker) -> Outcome | None:
-        job, limit = worker.job, self._settings.trial_time_limit_s
+    def _overdue(self, worker: Worker) -> list[Outcome]:
         seconds = time.monotonic() - worker.since
-        if job is None:
-            return None
         if not worker.begun and seconds > START_LIMIT_S:
-            words = f"worker did not start within {START_LIMIT_S:g} s"
-            record = Record(job.trial, Status.ERROR, words, seconds=seconds)
-        elif worker.begun and limit and seconds > limit:
-            record = Record(job.trial, Status.TIMEOUT, too_long(limit), seconds=seconds)
-        else:
-            return None
+            return self._lose(worker, Status.ERROR, f"worker did not start within {START_LIMIT_S:g} s")
+        if worker.begun and worker.limit_s and seconds > worker.limit_s:
+            return self._lose(worker, Status.TIMEOUT, too_long(worker.limit_s))
+        return []
+
+    def _lose(self, worker: Worker, status: Status, message: str) -> list[Outcome]:
+        """Ends a worker; what it had in hand ends with it."""
+        jobs, seconds = list(worker.jobs.values()), time.monotonic() - worker.since
+        worker.jobs.clear()
         self._drop(worker)
-        return Outcome(job, record)
+        return [Outcome(job, Record(job.trial, status, message, seconds=seconds)) for job in jobs]
 
     def stop(self, seconds: float) -> list[Outcome]:
         deadline = time.monotonic() + seconds
         for worker in self._workers:
-            if worker.job:
+            if worker.jobs:
                 worker.send("stop")
         outcomes = []
-        while any(w.job for w in self._workers) and (left := deadline - time.monotonic()) > 0:
+        while any(w.jobs for w in self._workers) and (left := deadline - time.monotonic()) > 0:
             outcomes += self.wait(min(left, 0.1))
-        stopped = [Outcome(worker.job, None) for worker in self._workers if worker.job]
+        stopped = [Outcome(job, None) for worker in self._workers for job in worker.jobs.values()]
         self.close()
         return outcomes + stopped
 

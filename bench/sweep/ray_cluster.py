@@ -140,11 +140,12 @@ class Ray:
         except exceptions.RayError as error:
             raise ValueError(f"trials cannot run on this Ray: {_line(error).rstrip('.')}{tried(arguments)}") from None
 
-    def submit(self, job: Job) -> None:
+    def submit(self, *jobs: Job) -> None:
         # Retries are decided here, since only the death of a node is a reason for one.
-        remote = _remote(bool(job.trial.architecture.factory))
-        task = remote(_trial).options(num_cpus=self._settings.threads, num_gpus=self._gpus, max_retries=0)
-        self._running[task.remote(job, self._board)] = job
+        for job in jobs:
+            remote = _remote(bool(job.trial.architecture.factory))
+            task = remote(_trial).options(num_cpus=self._settings.threads, num_gpus=self._gpus, max_retries=0)
+            self._running[task.remote(job, self._board)] = job
 
     def wait(self, seconds: float) -> list[Outcome]:
         if not self._running:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from bench.plan import tuned
-from bench.plan.machine import DEVICES, Machine, within_reason
+from bench.plan.machine import DEVICES, GPUS, Machine, check_at_once, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial
 from bench.store.agree import check_rates, reads_digest, today_of
@@ -27,8 +27,9 @@ from bench.sweep.display import Display, Silent
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
-from bench.sweep.forecast import Forecast, work
+from bench.sweep.forecast import Forecast
 from bench.sweep.looks import looks
+from bench.sweep.queue import Queue, order
 from bench.sweep.size import size
 from bench.sweep.worker import Job, Stop
 from models.spec import unknown
@@ -54,6 +55,7 @@ class Options:
         time_limit_s: Stop cleanly before so many seconds are over; 0 never.
         trial_time_limit_s: End a trial that takes longer; 0 never.
         gpus_per_trial: What Ray reserves for a trial.
+        seeds_at_once: Of one net on a GPU; 0 is what the study says.
         faults: To be rehearsed.
         function: The trial function, "package.module:name".
         probe: (machine, *`looks`) -> environment by data set; the function that refuses what cannot run.
@@ -66,6 +68,7 @@ class Options:
     time_limit_s: float = 0.0
     trial_time_limit_s: float = 0.0
     gpus_per_trial: float = 1.0
+    seeds_at_once: int = 0
     faults: tuple[Fault, ...] = ()
     function: str = "bench.runner:run_trial"
     probe: str = "bench.preflight:environments"
@@ -88,26 +91,6 @@ class Summary:
     ended: dict[Status, int] = field(default_factory=dict)
     left: int = 0
     reason: str = ""
-
-
-def exclusive(trial: Trial) -> bool:
-    """Whether nothing else may run beside a trial: time and memory are measured in it."""
-    return not trial.trains
-
-
-def order(jobs: Sequence[Job], limited: bool = False) -> list[Job]:
-    """By seed, within a seed the longest first; costs after the training of the first seed.
-
-    Half a study is then already useful, and no worker ends up alone with the longest trial. `limited`: under a time
-    limit the shortest come first, so that a short look shows shallow nets of every kind.
-    """
-    first, sign = min((job.trial.seed for job in jobs), default=0), 1 if limited else -1
-
-    def key(job: Job) -> tuple[int, bool, float, int]:
-        seed = first if exclusive(job.trial) else job.trial.seed
-        return seed, exclusive(job.trial), sign * work(job.trial), job.number
-
-    return sorted(jobs, key=key)
 
 
 class Signals:
@@ -163,6 +146,7 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
     begin = time.monotonic()
     display = display or Silent()
     within_reason(workers=options.workers, threads=options.machine.threads)
+    check_at_once("--seeds-at-once", options.seeds_at_once, 0)
     with Signals(display) as signals, ExitStack() as opened:
         opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
         for what, name, known in (
@@ -211,6 +195,7 @@ class _Sweep:
         self._grace = min(GRACE_S, margin / 2) if options.time_limit_s else GRACE_S
         self._environments: dict[str, Today] = {}
         self._forecast = Forecast()
+        self._queue = Queue((), self._forecast)
         self._running: dict[int, Job] = {}
         self.summary = Summary()
 
@@ -248,9 +233,10 @@ class _Sweep:
             workers = executor.capacity(asked, first["device"])
             threads = first.get("threads", machine.threads)
             machine = dataclasses.replace(machine, device=first["device"], workers=workers, threads=threads)
-            jobs = self._plan(machine)
+            jobs, at_once = self._plan(machine), self._seeds_at_once(machine.device)
             self._display.begin(self.summary.done, jobs, workers, self._forecast)
-            self._loop(executor, order(jobs, self._options.time_limit_s > 0), workers)
+            self._queue = Queue(order(jobs, self._options.time_limit_s > 0), self._forecast, at_once)
+            self._loop(executor, workers)
         except WriteError as error:
             self.summary.reason, self.summary.code = str(error), EXIT_REFUSED
         except Stop:
@@ -261,6 +247,18 @@ class _Sweep:
             executor.close()
             self._display.close()
         return self._sum_up()
+
+    def _seeds_at_once(self, device: str) -> int:
+        asked = self._options.seeds_at_once or self._whole.seeds_at_once
+        if asked > 1 and device not in GPUS:
+            self._display.say(f"one seed at a time in each process, not {asked}: that is for a GPU")
+            return 1
+        if asked > 1 and self._options.executor != "process":
+            self._display.say(f"one seed at a time in each process, not {asked}: that takes executor 'process'")
+            return 1
+        if asked > 1:
+            self._display.say(f"up to {asked} seeds of a net at once in each process")
+        return asked
 
     def _plan(self, machine: Machine) -> list[Job]:
         done: set[Trial] = set()
@@ -283,18 +281,18 @@ class _Sweep:
             jobs.append(Job(i, trial, its, self._options.function, faults))
         return jobs
 
-    def _loop(self, executor: Executor, queue: list[Job], workers: int) -> None:
-        self.summary.left = len(queue)
-        while queue or self._running:
+    def _loop(self, executor: Executor, workers: int) -> None:
+        self.summary.left = len(self._queue.jobs)
+        while self._queue.jobs or self._running:
             if self._stop_reason():
                 for outcome in executor.stop(self._grace):
                     self._take(outcome)
                 return
-            while job := self._next(queue, workers):
-                queue.remove(job)
-                self._running[job.number] = job
-                self._display.started(job)
-                executor.submit(job)
+            while group := self._queue.take(self._running.values(), workers, self._deadline - time.monotonic()):
+                for job in group:
+                    self._running[job.number] = job
+                    self._display.started(job)
+                executor.submit(*group)
             if not self._running:
                 self.summary.reason = "time limit"
                 return
@@ -302,20 +300,15 @@ class _Sweep:
                 self._take(outcome)
             self._display.tick()
 
-    def _next(self, queue: Sequence[Job], workers: int) -> Job | None:
-        """The next job that may start now: what is measured runs alone, and nothing starts that cannot end in time."""
-        if len(self._running) >= workers or any(exclusive(job.trial) for job in self._running.values()):
-            return None
-        left = self._deadline - time.monotonic()
-        job = next((job for job in queue if (self._forecast.seconds(job.trial) or 0.0) < left), None)
-        return None if job and exclusive(job.trial) and self._running else job
-
     def _take(self, outcome: Outcome) -> None:
         """Writes an outcome's record; only then is the trial reported as done."""
         job, record = outcome.job, outcome.record
         self._running.pop(job.number, None)
         if record is None:
             return self._display.stopped(job)
+        if job.group and not record.status.final:
+            self._queue.again(job)
+            return self._display.again(job, record)
         # A record that the trial did not make still says where it was tried.
         today: Today = {**self._environments[job.trial.dataset], **record.environment}
         environment = today_of(today, record.trial.architecture.factory)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -64,8 +65,10 @@ class Worker:
         self._lifeline = lifeline[1]
         self.sending = Connection(ours[1], readable=False)
         self.receiving = Connection(theirs[0], writable=False)
-        self.job: Job | None = None
-        self.begun = False  # whether the worker has the job in hand; its own start is not the trial's time
+        self.jobs: dict[int, Job] = {}  # by number, those that have not ended
+        self.limit_s = 0.0  # within which they must
+        self.doubtful = False  # whether it is to be replaced once they have
+        self.begun = False  # whether the worker has the jobs in hand; its own start is not their time
         self.since = 0.0
         self._oom_kills = oom_kills()
 
@@ -74,10 +77,16 @@ class Worker:
         with suppress(BrokenPipeError):
             self.sending.send(request)
 
-    def start(self, job: Job) -> None:
-        """Sends a job."""
-        self.job, self.begun, self.since = job, False, time.monotonic()
-        self.send("job", job)
+    def start(self, jobs: Sequence[Job], limit_s: float) -> None:
+        """Sends jobs to be run at once; by turns they may take as long as one after the other.
+
+        Args:
+            jobs: One, or several seeds of a net.
+            limit_s: Of each; 0 is none.
+        """
+        self.jobs, self.limit_s = {job.number: job for job in jobs}, limit_s * len(jobs)
+        self.begun, self.since = False, time.monotonic()
+        self.send("jobs", list(jobs))
 
     def kill(self) -> None:
         """Ends the whole process group, and frees what it held here."""

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -36,6 +37,8 @@ TrialFunction = Callable[[Trial, Machine, Callable[[Message], None]], Record]
 # At most so often does a worker tell how far it is: a person reads it, and a pipe write costs about 20 us.
 TELL_EVERY_S = 0.1
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# What runs several trials at once; by name, since it loads torch.
+TOGETHER = "bench.train.turns:together"
 
 
 class Stop(BaseException):
@@ -59,6 +62,8 @@ class Job:
         machine: `machine.Machine`: how this machine is to be used.
         function: "package.module:name" of the trial function.
         faults: Those to be rehearsed in it.
+        group: Number of the first of those seeds of a net that run at once in one process; 0 runs alone.
+        alone: Whether it must, since it failed beside others.
     """
 
     number: int
@@ -66,6 +71,8 @@ class Job:
     machine: Machine
     function: str
     faults: tuple[Fault, ...] = ()
+    group: int = 0
+    alone: bool = False
 
 
 def resolve(name: str) -> Callable[..., Any]:
@@ -173,32 +180,44 @@ def die_with(parent: int, lifeline: int) -> None:
 def serve(receiving: Connection, sending: Connection) -> None:
     """Runs jobs until the connection closes.
 
-    Receives ("job", Job), ("call", name, arguments) or ("stop",); sends ("begun",), ("progress", message),
-    ("record", Record), ("stopped",), ("value", value, what the call left behind) or ("failed", one line).
+    Receives ("jobs", list of Job), ("call", name, arguments) or ("stop",); sends ("begun",), and of a job, by its
+    number, ("progress", number, message), ("record", number, Record) or ("stopped", number); of a call ("value", value,
+    what it left behind) or ("failed", one line).
     """
 
-    told = 0.0
+    told: dict[int, float] = {}
+    stopping = False
 
-    def tell(message: Message) -> None:
-        nonlocal told
-        while receiving.poll(0):
-            if receiving.recv()[0] == "stop":
-                raise Stop
+    def tell(number: int, message: Message) -> None:
+        nonlocal stopping
+        while not stopping and receiving.poll(0):
+            stopping = receiving.recv()[0] == "stop"
+        if stopping:
+            raise Stop
         now = time.monotonic()
-        if now - told >= TELL_EVERY_S:
-            told = now
-            sending.send(("progress", dict(message)))
+        if now - told.get(number, 0.0) >= TELL_EVERY_S:
+            told[number] = now
+            sending.send(("progress", number, dict(message)))
+
+    def answer(job: Job) -> None:
+        try:
+            if stopping:
+                raise Stop
+            sending.send(("record", job.number, run(job, partial(tell, job.number))))
+        except Stop:
+            sending.send(("stopped", job.number))
 
     while True:
         request = receiving.recv()
-        told = 0.0
-        if request[0] == "job":
+        told.clear()
+        stopping = False
+        if request[0] == "jobs":
             sending.send(("begun",))
-            try:
-                answer: tuple[Any, ...] = ("record", run(request[1], tell))
-            except Stop:
-                answer = ("stopped",)
-            sending.send(answer)
+            calls = [partial(answer, job) for job in request[1]]
+            if len(calls) == 1:
+                calls[0]()
+            else:
+                resolve(TOGETHER)(calls, request[1][0].machine.device)
         elif request[0] == "call":
             sending.send(("begun",))
             try:

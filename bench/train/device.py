@@ -14,6 +14,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def synchronize(device: str) -> None:
     """Waits until the device has done what was asked of it."""
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def own_stream(device: str) -> AbstractContextManager[object]:
+    """Within, what this thread asks of a GPU waits for no other thread's work."""
+    return torch.cuda.stream(torch.cuda.Stream()) if device == "cuda" else nullcontext()  # type: ignore[no-untyped-call]
 
 
 def timed(call: Callable[[], object], device: str) -> float:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
+from bench.train.turns import begins_compiling
+
 # Eager steps before a capture: lazy handles, workspaces and compilation must not fall into it.
 WARMUP_STEPS = 3
 # Variants of one block class: two strides and `first` in up to four stages, training and evaluation, and the
@@ -151,11 +153,14 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
         options: For `torch.compile`.
 
     Returns:
-        Compilations so far, for `check_compiled`.
+        Compilations before these, for `check_compiled`; of trials by turns, before all of theirs.
     """
     # Another architecture's variants would count against the limit of the same class, its graph breaks against us.
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
+    # Trials by turns have one architecture, and what was compiled for the first is there for the others.
+    begins = begins_compiling()
+    if begins:
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
     _allow_variants()
     for block in getattr(network, "blocks", [network]):
         repeated = vars(block).get("forward")
@@ -165,7 +170,7 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
         else:
             _BEFORE_COMPILING.setdefault(block, block._compiled_call_impl)
             block.compile(dynamic=False, **options)
-    return compilations()
+    return compilations() if begins else 0
 
 
 def _allow_variants() -> None:

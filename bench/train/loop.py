@@ -19,6 +19,7 @@ from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics, usual
 from bench.train.graph import uncompiled
 from bench.train.step import Step
+from bench.train.turns import give_way
 
 # Images a forward pass of evaluation: fewer launches than a training batch, and no gradients to keep.
 EVAL_BATCH = 512
@@ -92,10 +93,11 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
         while step.done < epoch * step.per_epoch:
             step()
             if step.done % every == 0 or step.done == epoch * step.per_epoch:
+                away = give_way()
                 loss = float(step.loss)
                 looked, before = time.perf_counter(), looked
-                # Compilation and capture are no stall.
-                run.longest_gap_s = max(run.longest_gap_s, looked - before - (step.preparing_s - prepared))
+                # Compilation and capture are no stall, nor are the turns of other trials.
+                run.longest_gap_s = max(run.longest_gap_s, looked - before - away - (step.preparing_s - prepared))
                 prepared = step.preparing_s
                 progress({"epoch": epoch, "epochs": trial.epochs, "step": step.done, "steps": run.steps_planned,
                           "loss": loss})  # fmt: skip

@@ -54,9 +54,10 @@ def warnings(source: Source) -> list[Care]:
     lines += _disturbed(frames.trials, frames.trials["disturbed"] != "", "the times", "trials")
     lines += [Care("", line) for line in frames.warnings]
     lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
-    shared = frames.trials[frames.trials["device"].isin(GPUS) & (frames.trials["workers"] > 1)]
+    sharing = frames.trials["workers"].fillna(1) * frames.trials["seeds_at_once"].fillna(1)
+    shared = sharing[frames.trials["device"].isin(GPUS) & (sharing > 1)]
     if len(shared):
-        most = int(shared["workers"].max())
+        most = int(shared.max())
         full = f"Up to {most} trials shared the GPU: their times do not compare nets; costs are measured alone."
         lines.append(Care("", full))
     few = frames.cells[frames.cells["n"] < 3]

@@ -57,6 +57,7 @@ _MACHINE = (
     ("cores", "cores"),
     ("threads", "threads per worker"),
     ("workers", "workers"),
+    ("seeds_at_once", "seeds at once in a worker"),
     ("python", "Python"),
     ("torch", "PyTorch"),
     ("suite", "suite"),
@@ -146,7 +147,8 @@ def facts(source: Source) -> list[tuple[str, str]]:
 def _taken(rows: pd.DataFrame, what: str) -> tuple[str, str]:
     """The time that these trials took: of a core for each thread on a CPU; of a GPU, shared by all workers."""
     on_gpu = rows["device"].isin(GPUS)
-    share = (1 / rows["workers"].clip(lower=1).fillna(1)).where(on_gpu, rows["threads"].clip(lower=1).fillna(1))
+    sharing = rows["workers"].clip(lower=1).fillna(1) * rows["seeds_at_once"].clip(lower=1).fillna(1)
+    share = (1 / sharing).where(on_gpu, rows["threads"].clip(lower=1).fillna(1))
     kind = "GPU-hours" if len(rows) and on_gpu.all() else "core-hours"
     hours = float((rows["seconds"] * share).sum()) / 3600
     return f"{hours:.2g}" if hours else "", f"{kind} {what}"

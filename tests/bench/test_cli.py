@@ -89,6 +89,7 @@ REFUSED = [
     (["run", "TINY", "--records", ""], "records"),
     (["run", "TINY", "--purpose", "costs"], "'cost'"),
     (["run", "TINY", "--bogus"], "--bogus"),
+    (["run", "TINY", "--seeds-at-once", "33"], "--seeds-at-once must be a whole number, 0 to 32, not 33"),
     (["show", "digitz"], "digits"),
     (["show", "TINY", "--depths", "130"], "it has 18, 34"),
     (["nonsense"], "nonsense"),
@@ -187,6 +188,10 @@ def test_list_and_show(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     shown = capsys.readouterr().out
     assert "plain 34 seed 5 train" in shown
     assert "18" not in shown
+    assert "at once" not in shown
+    tiny.write_text(f"seeds_at_once = 3\n{tiny.read_text()}")
+    assert bench("show", str(tiny), monkeypatch=monkeypatch) == 0
+    assert "on a GPU 3 seeds of a net train at once" in capsys.readouterr().out
 
 
 def test_costs_measured_first_predict_the_trainings(

@@ -20,7 +20,7 @@ from bench.train.execution import Execution
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
-from tests.speed import cooperative, cpu_table, cuda_table
+from tests.speed import at_once, cooperative, cpu_table, cuda_table
 from tests.speed.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
 from tests.speed.reference import Reference, interleaved
 
@@ -130,6 +130,8 @@ def test_rehearsed_rows_run_and_a_row_that_breaks_says_why(tmp_path: Path, capsy
     assert rows["epoch"]["note"] == "RuntimeError: no loader"
     assert rows["exact: plain at 8"]["passed"]
     assert rows["exact: plain at 8"]["execution"] == ["exact"]
+    for seeds in at_once.SEEDS:
+        assert rows[f"seeds at once: {seeds}"]["value"] > 0
     broken = [row["what"] for row in saved["rows"] if math.isnan(row["value"])]
     assert broken == ["epoch"]
 

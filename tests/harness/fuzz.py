@@ -59,7 +59,7 @@ def toml(luck: random.Random, folder: Path) -> None:
     from bench.plan.trial import FIELDS
 
     table: dict[str, Any] = {"architecture": "resnet", "depth": [10, 18], "seed": 0}
-    keys = [*FIELDS, "title", "claims", "include", "grid", "description", "search", "x"]
+    keys = [*FIELDS, "title", "claims", "include", "grid", "description", "search", "seeds_at_once", "x"]
     for _ in range(luck.randint(1, 4)):
         value = copy.deepcopy(luck.choice(ODD))
         table[luck.choice(keys)] = [value, luck.choice(ODD)] if luck.random() < 0.2 else value
@@ -78,7 +78,7 @@ def toml(luck: random.Random, folder: Path) -> None:
 
 OPTIONS = ("--seeds", "--depths", "--workers", "--threads", "--time-limit", "--trial-time-limit", "--only", "--purpose",
            "--device", "--executor", "--input", "--depth", "--width", "--layout", "--classes", "--gpus-per-trial",
-           "--x", "--checkpoint-after", "--inject")  # fmt: skip
+           "--seeds-at-once", "--x", "--checkpoint-after", "--inject")  # fmt: skip
 SAID = ("", "0", "1", "-1", "18", "3,", "1,1", "9" * 400, "1" * 5000, "nan", "inf", "1e400", "9m", "0.0s", ".", "cpu",
         "auto", "cuda", "ray", "kill@1:1", "kill@", "é", "\udce9", "1x8x8", "0x0x0", "99999x1x1", "train", "cost", "~x",
         "search", "dense", "a\nb", "a\nb:c", "\x1b[2J.toml", "9" * 400 + "h")  # fmt: skip

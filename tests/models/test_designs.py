@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.blocks import Block
 from models.joins import STREAMS, HighwayLayer, StreamBlock
+from models.layouts import FROM, nearest_depths
 from models.network import Network, build
 from models.parts import Gain, Survival, Times
 from models.spec import ARCHITECTURES, ModelSpec
@@ -43,6 +44,17 @@ def test_a_net_that_starts_at_the_identity_is_its_shortcuts(name: str) -> None:
         assert block.shortcut is not None
         x = block.shortcut(x)
         assert torch.equal(got, x), name
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_row_says_whether_its_net_draws_in_training(name: str) -> None:
+    """Then several seeds of it cannot run in one process."""
+    layout = FROM.get(name, "four-stage")
+    depth = nearest_depths(layout, 1)[0]
+    network = build(ModelSpec(ARCHITECTURES[name], layout, depth, WIDTH, (1, 8, 8), 10), 0).train()
+    before = torch.get_rng_state()
+    network(images())
+    assert ARCHITECTURES[name].draws is not torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("name", ["rezero-bn", "skipinit"])

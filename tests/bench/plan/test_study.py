@@ -47,6 +47,18 @@ def test_every_value_of_a_built_in_study_says_where_it_is_from() -> None:
                 assert any("#" in text for text in near), f"{name}.toml, line {number + 1}: {line}"
 
 
+def test_seeds_at_once_are_of_the_study_and_no_part_of_a_trial() -> None:
+    found = parse(seeds_at_once=3)
+    assert found.seeds_at_once == 3
+    assert found.trials == parse().trials
+    assert parse().seeds_at_once == 1
+    for bad in (0, -1, 33, 2.0, True, "3", [1, 2]):
+        with pytest.raises(
+            ValueError, match=f"seeds_at_once must be a whole number, 1 to 32, not {re.escape(repr(bad))}$"
+        ):
+            parse(seeds_at_once=bad)
+
+
 def test_lists_multiply_and_twins_are_paired() -> None:
     found = parse(architecture=["plain", "resnet"], depth=[18, 34], seed=[0, 1], purpose="train", epochs=2)
     assert len(found.trials) == 8

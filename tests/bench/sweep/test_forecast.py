@@ -97,6 +97,18 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     assert ["DOES NOT FIT" in line for line in text] == [False, True]
 
 
+def test_seeds_at_once_need_the_memory_of_several(tmp_path: Path) -> None:
+    """On a GPU, and where they train."""
+    asked = dataclasses.replace(study((66,)), seeds_at_once=3)
+    asked = dataclasses.replace(asked, trials=(*asked.trials, made_up.trial("preact", 66, purpose="cost")))
+    costs = [made_up.cost_record(made_up.trial("preact", d), peak_memory_bytes=10**6 * d) for d in (18, 34)]
+    for device, said in (("cuda", [True, False]), ("cpu", [False, False])):
+        made_up.write(tmp_path / "made-up", [dataclasses.replace(c, environment={"device": device}) for c in costs])
+        text, sums = lines(asked, tmp_path, workers=1, memory_bytes=150 * 10**6)
+        assert [line.endswith("3 AT ONCE DO NOT FIT") for line in text] == said, device
+        assert any("3 seeds of a net train at once" in line for line in sums)
+
+
 def test_rule_of_thumb_knows_how_large_a_network_is() -> None:
     small, large = (load(name).trials[0] for name in ("digits", "document-short"))
     assert small.depth == large.depth == 18

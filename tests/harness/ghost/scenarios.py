@@ -6,6 +6,7 @@ Only plain data goes back. What must have happened stands in `test_ghost`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.sweep.process import _doubtful
-from bench.train import graph
+from bench.train import graph, turns
 from bench.train.execution import Execution, numerics, usual
 from bench.train.step import Step
 from models.layouts import FROM, LAYOUTS
@@ -108,7 +109,7 @@ def drawn(name: str, steps: int) -> list[list[int]]:
 
 def roomy(**fields: Any) -> Trial:
     """A trial whose activations are most of what it needs."""
-    return trial("resnet", 34, **{"batch_size": 64, "resize": 32, "epochs": 1, "precision": "tf32", **fields})
+    return trial(**{"depth": 34, "batch_size": 64, "resize": 32, "epochs": 1, "precision": "tf32", **fields})
 
 
 def outcome(asked: Trial) -> dict[str, Any]:
@@ -142,6 +143,41 @@ def sticky_error(launches: int) -> dict[str, Any]:
     """An illegal access after so many launches: every later call of the process fails."""
     card.fail_after(launches)
     return outcome(roomy())
+
+
+# ---- several seeds at once
+
+
+def several(seeds: int, size: int, fields: dict[str, Any]) -> dict[str, Any]:
+    """Seeds of a trial by turns in this process, on a card of so many bytes; then one of them alone.
+
+    Of those that failed, if any: the sweep gives them a second try.
+    """
+    card.set_memory(size)
+    shared, records, looks = Machine("cuda", seeds_at_once=seeds), {}, []
+
+    def run(seed: int) -> None:
+        def progress(message: Any) -> None:
+            looks.append((seed, torch.cuda.current_stream().cuda_stream))
+
+        records[seed] = runner.run_trial(replace(roomy(**fields), seed=seed), shared, progress)
+
+    with card.watched() as report:
+        turns.together([partial(run, seed) for seed in range(seeds)], "cuda")
+    left = torch.cuda.memory_reserved()
+    again = min(records, key=lambda seed: records[seed].status.final)
+    with card.watched() as lone:
+        alone = runner.run_trial(replace(roomy(**fields), seed=again), Machine("cuda"), lambda _: None)
+
+    def told(record: Any) -> dict[str, Any]:
+        names = ("execution", "execution_note", "seeds_at_once", "did_not_fit")
+        return {"status": record.status.value, **{name: record.environment.get(name) for name in names}}
+
+    return {
+        "records": [told(records[seed]) for seed in range(seeds)], "alone": told(alone), "looks": looks,
+        "left": left, "problems": report.problems + lone.problems, "captured": [report.captured, lone.captured],
+        "replayed": [report.calls["graph launch"], lone.calls["graph launch"]], "waits": [report.waits, lone.waits],
+    }  # fmt: skip
 
 
 # ---- whole records

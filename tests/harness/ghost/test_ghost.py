@@ -92,6 +92,50 @@ def test_an_error_that_stays_ends_the_trial_and_its_process(play: Play, launches
     assert not found["kept"]
 
 
+# ---- several seeds at once
+
+
+@pytest.mark.parametrize(
+    ("fields", "execution"),
+    [({}, "graph"), ({"precision": "fp32"}, "graph+exact"), ({"precision": "bf16", "depth": 10}, "graph+compile")],
+    ids=["tf32", "fp32", "bf16"],
+)
+def test_seeds_at_once_are_captured_and_replayed_as_one_alone(
+    play: Play, fields: dict[str, Any], execution: str
+) -> None:
+    """With a partial batch, which is captured after others have begun."""
+    found = play("several", 3, 80 * GIB, {"drop_last": False, "epochs": 3, **fields})
+    ended = {"status": "ok", "execution": execution, "execution_note": "", "did_not_fit": None}
+    assert found["records"] == [{**ended, "seeds_at_once": 3}] * 3
+    assert found["alone"] == {**ended, "seeds_at_once": None}
+    assert found["problems"] == []
+    # An epoch's end is where the loss is looked at.
+    assert [seed for seed, _ in found["looks"]] == [0, 1, 2] * 3
+    assert len({stream for _, stream in found["looks"]}) == len(set(map(tuple, found["looks"]))) == 3
+    for several, alone in (found["captured"], found["replayed"]):
+        assert several == 3 * alone > 0
+
+
+def test_seeds_at_once_wait_for_the_card_no_more_often_than_alone(play: Play) -> None:
+    """By two epochs more, since searches and captures wait, too."""
+    short, long = (play("several", 3, 80 * GIB, {"depth": 10, "epochs": epochs})["waits"] for epochs in (3, 5))
+    several, alone = (more - few for few, more in zip(short, long, strict=True))
+    assert several == 3 * alone > 0
+
+
+def test_seed_that_finds_no_memory_beside_others_leaves_them_alone_and_fits_by_itself(play: Play) -> None:
+    needed = play("memory_needed")
+    found = play("several", 3, int(2.3 * needed), {"drop_last": False})
+    statuses = [record["status"] for record in found["records"]]
+    assert sorted(statuses) == ["ok", "ok", "out_of_memory"], found
+    assert all(record["did_not_fit"] is None for record in found["records"]), (
+        "no micro-batches for the neighbours' sake"
+    )
+    assert (found["alone"]["status"], found["alone"]["did_not_fit"]) == ("ok", None)
+    assert found["left"] < needed / 4, "what the group had is given back"
+    assert found["problems"] == []
+
+
 # ---- whole records
 
 

@@ -94,6 +94,10 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     assert "1 of 1 cost trials were disturbed" in line.full
     assert line.short == "the times of 1 of 1 cost trials were disturbed"
     floors = [cost_record(trial(depth=d), memory_floor_bytes=f) for d, f in ((18, 2**30), (34, 2**30), (66, 2**29))]
+    at_once = [
+        train_record(trial(seed=s), environment={"device": "cuda", "workers": 1, "seeds_at_once": 3}) for s in range(3)
+    ]
+    assert "Up to 3 trials shared the GPU" in " ".join(line.full for line in care.warnings(source(at_once)))
     (line,) = [line for line in care.warnings(source(floors)) if line.short]
     assert line.short == "the memory of 1 of 3 cost trials was disturbed"
     assert "(512 MiB, usually 1024 MiB)" in line.full
