@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch._inductor.config  # seconds, which each exact step would spend; more of it would start CUDA
 from torch import Tensor, nn
 
 from bench import runner
@@ -279,8 +280,10 @@ def planted(fault: str) -> dict[str, Any]:
 # ---- launches
 
 
-def launches(precision: str, depths: list[int]) -> dict[str, int]:
-    """Nodes of a captured step of the residual net on CIFAR's shapes, batch 128, at each depth.
+def launches(
+    precision: str, depths: list[int], architecture: str = "resnet", fused: bool = False, **fields: Any
+) -> dict[str, int]:
+    """Nodes of a captured step on CIFAR's shapes, batch 128, at each depth.
 
     Raises:
         RuntimeError: A step was not executed as asked, or the card would have refused something.
@@ -289,8 +292,8 @@ def launches(precision: str, depths: list[int]) -> dict[str, int]:
     datasets.for_trial = lambda *_, **__: store
     recipe: dict[str, Any] = {"dataset": "cifar10", "layout": "cifar", "batch_size": 128, "precision": precision}
     for depth in depths:
-        asked = trial("resnet", depth, **recipe)
-        execution = usual(asked, "cuda")
+        asked = trial(architecture, depth, **{**recipe, **fields})
+        execution = replace(usual(asked, "cuda"), fused=fused)
         with numerics(precision, execution.exact), closing(step_of(asked, execution)) as step:
             with card.watched() as report:
                 step()

@@ -165,6 +165,9 @@ STEP, LAYER = 62, 8.1
 # Of a compiled bf16 step of 8 layers, three sizes of block: the least that is compiled in half a minute. Seen: 144.
 # Each layer more: 11.2 (from 14 to 20 layers).
 COMPILED = 144
+# Of each layer of a fused bf16 step: three of its convolution, four of its BatchNorm, and in pre-activation nets half of
+# an addition.
+FUSED = {"plain": 7.0, "resnet": 7.0, "preact": 7.5}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
@@ -177,3 +180,10 @@ def test_launches_of_a_step_and_of_each_layer_stay_below_their_ceilings(play: Pl
 
 def test_launches_of_a_compiled_step_stay_below_their_ceiling(play: Play) -> None:
     assert play("launches", "bf16", [8])["8"] <= COMPILED
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_launches_of_each_layer_of_a_fused_step_stay_below_their_ceiling(play: Play, name: str) -> None:
+    """Captured as asked, without a wait (see `launches`)."""
+    found = play("launches", "bf16", [14, 50], name, True)
+    assert (found["50"] - found["14"]) / 36 <= FUSED[name]
