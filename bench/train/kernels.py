@@ -13,7 +13,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.profiler import record_function
 
 # Elements of a map that a program holds at a time, 16 for each thread of 8 warps, and the most of a table that it adds
 # up. Neither was tuned: no card was at hand.
@@ -103,16 +102,15 @@ def backward(
 
 
 def _launch(kernel: Any, by: Split, channels: int, *arguments: Any, **constants: Any) -> None:
-    """Launches a kernel under a name that `bench.cost.operators` takes for a compiled one.
+    """Launches a kernel.
 
     Raises:
         RuntimeError: It cannot be compiled or launched.
     """
+    # Products and sums rounded apart: a mask that is computed again is then the first one, bit for bit.
+    options = {"num_warps": WARPS, "enable_fp_fusion": False}
     try:
-        with record_function(f"triton_{kernel.__name__}"):
-            # Products and sums rounded apart: a mask that is computed again is then the first one, bit for bit.
-            options = {"num_warps": WARPS, "enable_fp_fusion": False}
-            kernel[by.parts, triton.cdiv(channels, by.block_c)](*arguments, **constants, **options)
+        kernel[by.parts, triton.cdiv(channels, by.block_c)](*arguments, **constants, **options)
     except RuntimeError:
         raise
     except Exception as error:  # Triton's own are of another kind

@@ -34,8 +34,6 @@ def _rounded(data: Any, source: Any, target: Any, mode: Any) -> Any:
 
 
 interpreter._convert_float = _rounded
-# Within a kernel the language is the interpreter's already; to see to it again at each call takes a third of the time.
-interpreter.InterpretedFunction.__call__ = lambda self, *given, **named: self.rewrite()(*given, **named)
 
 
 def values(places: list[int]) -> dict[str, dict[str, float]]:

@@ -26,8 +26,8 @@ from tests.speed.scale import REAL, REHEARSAL
 
 # By name, in words. The last takes the card along if it hangs, so it is the last to run.
 WAYS = {"fused": "with fused blocks", "cooperative": "with cooperative reductions"}
-# Of the process, which compiles each block twice.
-LIMIT_S = 150
+# Of the process, which compiles each block twice, or the fused kernels for many shapes.
+LIMIT_S = 240
 
 
 def rows(table: Any, way: str) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def _worst(device: str) -> dict[str, Any]:
         importlib.import_module("tests.harness.interpreted")  # it rounds as a card does
     found = [
         {"error": error, "where": f"{name} of {case}"}
-        for case in (CASES if device != "cpu" else FEW)
+        for case in (CASES if device != "cpu" else FEW[::8])
         for name, error in errors(case, device).items()
     ]
     return max(found, key=lambda each: (math.isnan(each["error"]), each["error"]))

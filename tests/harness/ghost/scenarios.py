@@ -19,7 +19,7 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.sweep.process import _doubtful
-from bench.train import graph
+from bench.train import execution, graph
 from bench.train.execution import Execution, numerics, usual
 from bench.train.step import Step
 from models.layouts import FROM, LAYOUTS
@@ -148,14 +148,22 @@ def sticky_error(launches: int) -> dict[str, Any]:
 # ---- whole records
 
 
-def cost(depth: int, batch: int, size: int) -> dict[str, Any]:
+def cost(depth: int, batch: int, size: int, precision: str = "tf32", fused: bool = False) -> dict[str, Any]:
     """A cost record of a residual net on 32x32 pixels, on a card of so many bytes."""
+    execution.FUSED = fused
     # Not by its name: the images are not there.
     made = replace(pictures(2 * batch, 32), digest="made up")
     datasets.for_trial = lambda *_, **__: made
     card.set_memory(size)
     asked = trial(
-        "resnet", depth, dataset="cifar10", layout="cifar", batch_size=batch, precision="tf32", purpose="cost", epochs=0
+        "resnet",
+        depth,
+        dataset="cifar10",
+        layout="cifar",
+        batch_size=batch,
+        precision=precision,
+        purpose="cost",
+        epochs=0,
     )
     with card.watched() as report:
         record = runner.run_trial(asked, Machine("cuda"), lambda _: None)
@@ -164,6 +172,7 @@ def cost(depth: int, batch: int, size: int) -> dict[str, Any]:
         "status": record.status.value, "message": record.message, "execution": record.environment["execution"],
         "cost": sorted(record.cost), "kernels": record.cost.get("kernels_per_step"), "problems": report.problems,
         "stages": sorted({row["stage"] for row in operators}),
+        "norms": {row["stage"]: row["calls"] for row in operators if row["kind"] == "BatchNorm"},
     }  # fmt: skip
 
 
