@@ -158,7 +158,7 @@ def test_first_step_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_other_ways_are_timed_apart_and_a_hang_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = Table(cuda_table.replace(REHEARSAL, rounds=1))
+    table = Table(REHEARSAL)
     values, fused = table.fused()
     assert values["passed"], values["where"]
     assert 0 < values["value"] <= 1
@@ -166,7 +166,7 @@ def test_other_ways_are_timed_apart_and_a_hang_is_a_row(monkeypatch: pytest.Monk
     (cooperative,) = table.cooperative()
     for row in (fused, cooperative):
         assert row["passed"], row["note"]
-        assert len(row["with_s"]) == len(row["without_s"]) == 3
+        assert len(row["with_s"]) == len(row["without_s"]) == 3 * REHEARSAL.rounds
         assert row["value"] > 0
     monkeypatch.setattr(apart, "LIMIT_S", 0.01)
     (row,) = table.cooperative()
