@@ -1,11 +1,13 @@
 """What fused norms compute against torch's own in float64: on a card, or in Triton's interpreter (`interpreted`)."""
 
+from importlib import metadata
 from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.torch_version import TorchVersion
 
 from bench.train.fused import batch_norm
 
@@ -52,6 +54,16 @@ CASES = [
       ((128, 16, 32, 32), (128, 32, 16, 16), (128, 64, 8, 8), (77, 16, 31, 31), (64, 512, 4, 4), (16, 2048, 7, 7))),
     Case((512, 16, 32, 32)), Case((128, 16, 32, 32), False, offset=1000.0),
 ]  # fmt: skip
+
+
+def hindrance() -> str:
+    """Why Triton's interpreter cannot be used here, in one line; empty where it can."""
+    try:
+        version = metadata.version("triton")
+    except metadata.PackageNotFoundError:
+        return "this torch has no Triton"
+    old = TorchVersion(version) < "3.9"  # 3.6 was seen to fail
+    return f"the interpreter of Triton {version} fails in loops with NumPy 2.4" if old else ""
 
 
 def errors(case: Case, device: str) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Fused norms compute what torch's own do, kernel by kernel and in whole networks (in Triton's interpreter)."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,10 +7,10 @@ import pytest
 from made_fused import check_fused
 
 from tests.harness.ghost.stage import Stage
-from tests.harness.norms import FEW
+from tests.harness.norms import FEW, hindrance
 
 Play = Callable[..., Any]
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="this torch has no Triton")
+pytestmark = pytest.mark.skipif(bool(hindrance()), reason=hindrance() or "none")
 
 
 @pytest.fixture(scope="module")
