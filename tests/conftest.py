@@ -11,6 +11,7 @@ LONGEST = (
     "harness/ghost/test_ghost.py", "reports/page/test_browser.py", "bench/test_faults.py", "bench/test_own_process.py",
     "models/test_counts.py", "reports/page/test_in_use.py", "bench/test_cli.py", "bench/plan/test_own.py",
     "reports/judges/test_failures.py", "reports/judges/test_judges.py", "bench/train/test_compiled.py",
+    "bench/train/test_kernels.py",
     "reports/judges/test_planted.py", "models/test_network.py", "reports/page/test_words.py",
     "reports/page/test_first.py", "reports/page/test_page.py",
     "bench/plan/test_own_reads.py", "test_imports.py", "bench/test_tables.py", "reports/test_any_records.py",

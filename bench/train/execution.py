@@ -18,6 +18,9 @@ from bench.plan.trial import Trial
 # cuBLAS is asked once per process, at its first product, whatever mode that is in: later it would be too late.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+# Whether a bf16 step runs fused blocks unless told otherwise.
+FUSED = False
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -30,6 +33,8 @@ class Execution:
             run and the next, agree bit for bit.
         micro_batches: Parts that a batch is run in, one after the other, their gradients summed: less memory, the
             same update but for BatchNorm, which normalises by what it sees. Only where a whole batch did not fit.
+        fused: Run BatchNorm, addition and ReLU of each block on the suite's own kernels (`fused`), where its pattern is
+            known; `compiled` is then for the others. On CUDA only.
         cast_once: Cast all weights to bf16 in one call per step, not one by one (`casts`): the same numbers, fewer
             kernels. With bf16 only.
     """
@@ -38,12 +43,14 @@ class Execution:
     compiled: bool = False
     exact: bool = False
     micro_batches: int = 1
+    fused: bool = False
     cast_once: bool = False
 
     @property
     def name(self) -> str:
         """What a record says."""
-        return "+".join([*["graph"] * self.graph, *["compile"] * self.compiled, *["exact"] * self.exact]) or "eager"
+        blocks = ["fused"] if self.fused else ["compile"] * self.compiled
+        return "+".join([*["graph"] * self.graph, *blocks, *["exact"] * self.exact]) or "eager"
 
 
 def usual(trial: Trial, device: str) -> Execution:
@@ -58,7 +65,9 @@ def usual(trial: Trial, device: str) -> Execution:
         return Execution()
     bf16 = trial.precision == "bf16"
     own = bool(trial.architecture.factory)
-    return Execution(graph=True, compiled=bf16, exact=trial.precision == "fp32", cast_once=bf16 and not own)
+    return Execution(
+        graph=True, compiled=bf16, exact=trial.precision == "fp32", fused=bf16 and FUSED, cast_once=bf16 and not own
+    )
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""What surrounds a captured step: CUDA graphs, compiled blocks, and activation checkpointing.
+"""What surrounds a captured step: CUDA graphs, compiled and fused blocks, and activation checkpointing.
 
-Each of the three changes how a network is run and nothing else: weights, momentum, BatchNorm buffers and random
+Each of these changes how a network is run and nothing else: weights, momentum, BatchNorm buffers and random
 states are afterwards as they were, and each can be taken back. What a step does stands in `step`.
 """
 
@@ -8,6 +8,7 @@ import gc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
+from bench.train.fused import Fused, known
 from bench.train.turns import begins_compiling
 
 # Eager steps before a capture: lazy handles, workspaces and compilation must not fall into it.
@@ -146,7 +148,7 @@ def no_waiting() -> Iterator[None]:
 
 
 def compile_blocks(network: nn.Module, **options: Any) -> int:
-    """Compiles each block of a network; blocks of one shape share the result.
+    """Compiles each block of a network that is not fused; blocks of one shape share the result.
 
     Args:
         network: With a list `blocks`; without one, the whole network is compiled.
@@ -164,6 +166,8 @@ def compile_blocks(network: nn.Module, **options: Any) -> int:
     _allow_variants()
     for block in getattr(network, "blocks", [network]):
         repeated = vars(block).get("forward")
+        if _is_fused(block):
+            continue
         if isinstance(repeated, _Recomputed):
             # Inside the checkpoint: dynamo cannot follow statistics that are frozen in the repetition only.
             repeated.forward = torch.compile(repeated.forward, dynamic=False, **options)
@@ -196,21 +200,50 @@ def check_compiled(before: int) -> int:
     return made
 
 
+def fuse_blocks(network: nn.Module) -> int:
+    """Gives each block that `fused` knows its kernels.
+
+    Returns:
+        How many blocks it left as they are, for `compile_blocks`.
+    """
+    left = 0
+    for block in getattr(network, "blocks", [network]):
+        repeated = vars(block).get("forward")
+        inside = isinstance(repeated, _Recomputed) and repeated.own is None
+        if _is_fused(block):
+            continue
+        if not known(block) or not (repeated is None or inside):
+            left += 1
+        elif inside:
+            repeated.forward = Fused(block)
+        else:
+            block.forward = partial(Fused(block), block)
+    return left
+
+
+def _is_fused(block: nn.Module) -> bool:
+    forward = vars(block).get("forward")
+    return isinstance(forward.forward if isinstance(forward, _Recomputed) else getattr(forward, "func", None), Fused)
+
+
 def uncompile(network: nn.Module) -> None:
-    """Takes `compile_blocks` back, and nothing else: a block may be compiled by its own author."""
+    """Takes `compile_blocks` and `fuse_blocks` back, and nothing else: a block may be compiled by its own author."""
     for block in getattr(network, "blocks", [network]):
         if block in _BEFORE_COMPILING:
             block._compiled_call_impl = _BEFORE_COMPILING.pop(block)
         repeated = vars(block).get("forward")
         if isinstance(repeated, _Recomputed):
             repeated.forward = repeated.original
+        elif _is_fused(block):
+            del block.forward
 
 
 @contextmanager
 def uncompiled(network: nn.Module) -> Iterator[None]:
-    """Within, compiled blocks run as they are: another mode or size of batch would be compiled, and tuned, anew."""
+    """Within, compiled and fused blocks run as they are: another mode or size of batch would be compiled anew."""
     blocks = list(getattr(network, "blocks", [network]))
-    compiled = [block._compiled_call_impl for block in blocks]
+    fused = {block: vars(block)["forward"] for block in blocks if _is_fused(block)}
+    compiled = {block: call for block in blocks if (call := block._compiled_call_impl) is not None}
     before = {block: _BEFORE_COMPILING[block] for block in blocks if block in _BEFORE_COMPILING}
     recomputed = [it for block in blocks if isinstance(it := vars(block).get("forward"), _Recomputed)]
     inner = [it.forward for it in recomputed]
@@ -218,11 +251,13 @@ def uncompiled(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for block, call in zip(blocks, compiled, strict=True):
+        for block, call in compiled.items():
             block._compiled_call_impl = call
         _BEFORE_COMPILING.update(before)
         for it, forward in zip(recomputed, inner, strict=True):
             it.forward = forward
+        for block, forward in fused.items():
+            block.forward = forward
 
 
 @contextmanager
@@ -295,8 +330,8 @@ class _Recomputed:
 
     @contextmanager
     def _repeating(self) -> Iterator[None]:
-        if self.forward is not self.original:
-            # torch 2.15 keeps dynamo's settings by thread, and CUDA's backward pass has one of its own.
+        if self.forward is not self.original and not isinstance(self.forward, Fused):
+            # Compiled. torch 2.15 keeps dynamo's settings by thread, and CUDA's backward pass has one of its own.
             _allow_variants()
         with frozen_statistics(self.block):
             yield

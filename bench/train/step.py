@@ -30,6 +30,7 @@ from bench.train.graph import (
     check_compiled,
     checkpoint_blocks,
     compile_blocks,
+    fuse_blocks,
     restored,
     uncheckpoint,
     uncompile,
@@ -123,7 +124,8 @@ class Step:
         self._cast = CastWeights(network) if self.execution.cast_once else None
         self._capture: Capture | None = capture
         self._replays: dict[int, Body] = {}
-        self._compiled_before = compile_blocks(network) if self.execution.compiled else 0
+        left = not self.execution.fused or fuse_blocks(network) > 0
+        self._compiled_before = compile_blocks(network) if self.execution.compiled and left else None
 
     def __call__(self) -> None:
         """Takes one step; nothing in it waits for the device."""
@@ -133,7 +135,8 @@ class Step:
             self.order.copy_(torch.randperm(self.n, generator=self.order_generator))
             self.at.zero_()
         size = min(self.trial.batch_size, self.n - at * self.trial.batch_size)
-        if (self.execution.graph or self.execution.compiled) and size not in self._replays:
+        special = self.execution.graph or self.execution.compiled or self.execution.fused
+        if special and size not in self._replays:
             began = time.perf_counter()
             self._prepare(size)
             self.preparing_s += time.perf_counter() - began
@@ -221,7 +224,7 @@ class Step:
     def _prepare(self, size: int) -> None:
         """Warms up and captures a step of `size` images, and leaves all as it was.
 
-        What cannot be compiled is captured as it is, what cannot be captured is run eagerly, and what has no
+        What cannot be compiled or fused is captured as it is, what cannot be captured is run eagerly, and what has no
         deterministic form without one; `note` says so. Running out of memory is no such case.
         """
         body = partial(self.body, size)
@@ -241,8 +244,8 @@ class Step:
                 return
             self.note = f"{self.note} not {self.execution.name}: {reason}".strip()
             # One problem with a compiler must not cost the graph as well.
-            again = self.execution.graph and self.execution.compiled
-            self.execution = replace(self.execution, graph=again, compiled=False)
+            again = self.execution.graph and (self.execution.compiled or self.execution.fused)
+            self.execution = replace(self.execution, graph=again, compiled=False, fused=False)
             uncompile(self.network)
             if again:
                 self._prepare(size)
@@ -258,7 +261,7 @@ class Step:
             self.body(size)
 
         getattr(self._capture, "warm_up", lambda it: it())(warm)
-        if self.execution.compiled:
+        if self._compiled_before is not None and self.execution.compiled:
             check_compiled(self._compiled_before)
         self.at.zero_()
         self.count.zero_()

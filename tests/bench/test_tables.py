@@ -20,7 +20,8 @@ from bench.train.execution import Execution
 from bench.train.step import Step
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
-from tests.speed import at_once, cooperative, cpu_table, cuda_table
+from tests.harness.norms import hindrance
+from tests.speed import apart, at_once, cpu_table, cuda_table
 from tests.speed.cuda_table import REAL, REHEARSAL, Row, Table, log_slope
 from tests.speed.reference import Reference, interleaved
 
@@ -119,7 +120,7 @@ def test_rehearsed_rows_run_and_a_row_that_breaks_says_why(tmp_path: Path, capsy
         def steps(self) -> list[Row]:
             return []
 
-        first_steps = slope = cooperative = steps
+        first_steps = slope = fused = cooperative = steps
 
     path = tmp_path / "out" / "cuda.json"
     assert cuda_table.measure(Short(cuda_table.replace(REHEARSAL, rounds=1)), path) == 1
@@ -159,13 +160,20 @@ def test_first_step_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch)
         Table(REHEARSAL).first_steps()
 
 
-def test_cooperative_reductions_are_timed_apart_and_a_hang_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    (row,) = Table(REHEARSAL).cooperative()
-    assert row["passed"]
-    assert len(row["with_s"]) == len(row["without_s"]) == 3 * REHEARSAL.rounds
-    assert row["value"] > 0
-    monkeypatch.setattr(cooperative, "LIMIT_S", 0.01)
-    (row,) = Table(REHEARSAL).cooperative()
+@pytest.mark.skipif(bool(hindrance()), reason=hindrance() or "none")
+def test_other_ways_are_timed_apart_and_a_hang_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(REHEARSAL)
+    values, fused = table.fused()
+    assert values["passed"], values["where"]
+    assert 0 < values["value"] <= 1
+    assert fused["execution"] == ["eager", "fused"]
+    (cooperative,) = table.cooperative()
+    for row in (fused, cooperative):
+        assert row["passed"], row["note"]
+        assert len(row["with_s"]) == len(row["without_s"]) == 3 * REHEARSAL.rounds
+        assert row["value"] > 0
+    monkeypatch.setattr(apart, "LIMIT_S", 0.01)
+    (row,) = table.cooperative()
     assert not row["passed"]
     assert row["note"].startswith("not done after")
 

@@ -35,7 +35,7 @@ from bench.train.step import Step
 from models.layouts import blocks_per_stage
 from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
-from tests.speed import at_once, cooperative
+from tests.speed import apart, at_once
 from tests.speed.cpu_table import line, pictures
 from tests.speed.reference import Reference, interleaved
 from tests.speed.scale import REAL, REHEARSAL, Scale
@@ -287,9 +287,13 @@ class Table:
         """Steps of several seeds at once, each with a graph of its own."""
         return at_once.rows(self)
 
+    def fused(self) -> list[Row]:
+        """The bf16 step with fused blocks: what they compute, then their time."""
+        return apart.rows(self, "fused")
+
     def cooperative(self) -> list[Row]:
         """The bf16 step with cooperative reductions; last, since it may hang until its time is over."""
-        return cooperative.rows(self)
+        return apart.rows(self, "cooperative")
 
     def _peak(self, depth: int, checkpointed: bool) -> tuple[int, float, int]:
         """Bytes at the peak, seconds of a step, bytes of weights, gradients and momenta in fp32.
@@ -367,7 +371,7 @@ def measure(table: Table, out: Path) -> int:
     rows: list[Row] = []
     parts: tuple[Callable[[], list[Row]], ...] = (
         table.exactness, table.gaps, table.steps, table.epoch, table.bandwidth, table.slope,
-        table.first_steps, table.capture, table.memory, table.at_once, table.cooperative,
+        table.first_steps, table.capture, table.memory, table.at_once, table.fused, table.cooperative,
     )  # fmt: skip
     began = time.perf_counter()
     for part in parts:

@@ -96,3 +96,17 @@ def test_what_cannot_be_compiled_is_still_captured(monkeypatch: pytest.MonkeyPat
 def test_blocks_that_fell_back_to_eager_are_reported() -> None:
     with pytest.raises(RuntimeError, match="fell back to eager"):
         check_compiled(compilations())
+
+
+@pytest.mark.filterwarnings("default:The .grad attribute")
+def test_only_what_is_not_fused_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.train.step.compile_blocks", lambda network: compile_blocks(network, backend="eager"))
+    step = step_of(trial("preact-layer"), Execution(compiled=True, fused=True))
+    step()
+    assert check_compiled(0) > 0
+    assert step.note == ""
+    step.close()
+    torch._dynamo.reset()
+    step = step_of(trial("resnet"), Execution(compiled=True, fused=True))
+    assert all(block._compiled_call_impl is None for block in step.network.blocks)
+    step.close()

@@ -1,5 +1,7 @@
 """Graphs on a real card: exact, fast, never waiting, and sound after a failed capture."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from made_step import GRAPH, same, step_of, trial
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import no_waiting
 from models.spec import ARCHITECTURES
+from tests.harness.norms import CASES, Case, errors
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -35,11 +38,11 @@ def test_graphed_fp32_steps_equal_eager_ones_on_cuda(kind: str, depth: int) -> N
 @pytest.mark.gpu
 @needs_cuda
 @pytest.mark.filterwarnings("default")  # torch's compiler has its own, some of them deprecations
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_fast_modes_train_nearly_alike_on_cuda(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "fused"), [("tf32", False), ("bf16", False), ("bf16", True)])
+def test_fast_modes_train_nearly_alike_on_cuda(precision: str, fused: bool) -> None:
     asked = trial("resnet", 18, width=16, epochs=4, precision=precision)
     losses = []
-    for execution, name in ((Execution(), "fp32"), (usual(asked, "cuda"), precision)):
+    for execution, name in ((Execution(), "fp32"), (replace(usual(asked, "cuda"), fused=fused), precision)):
         with numerics(name):
             step = step_of(asked, execution, "cuda")
             for _ in step.rates:
@@ -80,3 +83,10 @@ def test_step_that_waits_runs_eagerly_and_the_next_graph_is_sound() -> None:
     sound()
     assert (sound.note, sound.execution.name) == ("", "graph")
     sound.close()
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("case", CASES, ids=map(str, CASES))
+def test_fused_norms_are_torchs_in_float64_up_to_rounding_on_cuda(case: Case) -> None:
+    assert {name: error for name, error in errors(case, "cuda").items() if not error <= 1} == {}

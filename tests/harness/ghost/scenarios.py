@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch._inductor.config  # seconds, which each exact step would spend; more of it would start CUDA
 from torch import Tensor, nn
 
 from bench import runner
@@ -19,7 +20,7 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.sweep.process import _doubtful
-from bench.train import graph, turns
+from bench.train import execution, graph, turns
 from bench.train.execution import Execution, numerics, usual
 from bench.train.step import Step
 from models.layouts import FROM, LAYOUTS
@@ -183,14 +184,22 @@ def several(seeds: int, size: int, fields: dict[str, Any]) -> dict[str, Any]:
 # ---- whole records
 
 
-def cost(depth: int, batch: int, size: int) -> dict[str, Any]:
+def cost(depth: int, batch: int, size: int, precision: str = "tf32", fused: bool = False) -> dict[str, Any]:
     """A cost record of a residual net on 32x32 pixels, on a card of so many bytes."""
+    execution.FUSED = fused
     # Not by its name: the images are not there.
     made = replace(pictures(2 * batch, 32), digest="made up")
     datasets.for_trial = lambda *_, **__: made
     card.set_memory(size)
     asked = trial(
-        "resnet", depth, dataset="cifar10", layout="cifar", batch_size=batch, precision="tf32", purpose="cost", epochs=0
+        "resnet",
+        depth,
+        dataset="cifar10",
+        layout="cifar",
+        batch_size=batch,
+        precision=precision,
+        purpose="cost",
+        epochs=0,
     )
     with card.watched() as report:
         record = runner.run_trial(asked, Machine("cuda"), lambda _: None)
@@ -199,6 +208,7 @@ def cost(depth: int, batch: int, size: int) -> dict[str, Any]:
         "status": record.status.value, "message": record.message, "execution": record.environment["execution"],
         "cost": sorted(record.cost), "kernels": record.cost.get("kernels_per_step"), "problems": report.problems,
         "stages": sorted({row["stage"] for row in operators}),
+        "norms": {row["stage"]: row["calls"] for row in operators if row["kind"] == "BatchNorm"},
     }  # fmt: skip
 
 
@@ -315,8 +325,10 @@ def planted(fault: str) -> dict[str, Any]:
 # ---- launches
 
 
-def launches(precision: str, depths: list[int]) -> dict[str, int]:
-    """Nodes of a captured step of the residual net on CIFAR's shapes, batch 128, at each depth.
+def launches(
+    precision: str, depths: list[int], architecture: str = "resnet", fused: bool = False, **fields: Any
+) -> dict[str, int]:
+    """Nodes of a captured step on CIFAR's shapes, batch 128, at each depth.
 
     Raises:
         RuntimeError: A step was not executed as asked, or the card would have refused something.
@@ -325,8 +337,8 @@ def launches(precision: str, depths: list[int]) -> dict[str, int]:
     datasets.for_trial = lambda *_, **__: store
     recipe: dict[str, Any] = {"dataset": "cifar10", "layout": "cifar", "batch_size": 128, "precision": precision}
     for depth in depths:
-        asked = trial("resnet", depth, **recipe)
-        execution = usual(asked, "cuda")
+        asked = trial(architecture, depth, **{**recipe, **fields})
+        execution = replace(usual(asked, "cuda"), fused=fused)
         with numerics(precision, execution.exact), closing(step_of(asked, execution)) as step:
             with card.watched() as report:
                 step()

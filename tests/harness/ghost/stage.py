@@ -23,17 +23,18 @@ class Stage:
     """The near side.
 
     Args:
-        environment: What `build` gave.
+        environment: What `build` gave, or what else the process needs to load torch as it must.
+        scenarios: A module of functions.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], scenarios: str = "tests.harness.ghost.scenarios") -> None:
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.harness.ghost.stage"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, text=True,
+            [sys.executable, "-m", "tests.harness.ghost.stage", scenarios], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )  # fmt: skip
 
     def __call__(self, scenario: str, *arguments: Any) -> Any:
-        """Plays a function of `scenarios` in a process of its own; what it returns comes back as plain data.
+        """Plays a function in a process of its own; what it returns comes back as plain data.
 
         Raises:
             RuntimeError: What it raised, with its traceback, or how its process ended.
@@ -56,11 +57,7 @@ class Stage:
 
 def serve() -> None:
     """The far side: a line [name, arguments] in, a line {"value"} or {"failed"} out, until the input ends."""
-
-    from tests.harness.ghost import scenarios
-
-    # Seconds, which each exact step would spend; more of it would start CUDA.
-    importlib.import_module("torch._inductor.config")
+    scenarios = importlib.import_module(sys.argv[1])
     gc.freeze()  # or each collection of each child would walk all that was loaded, and copy its pages
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a scenario prints is no answer
