@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.blocks import Block, Conv3x3, Shortcut
+from models.blocks import Block, Conv1x1, Conv3x3, Shortcut
 
-LAYERS = (nn.Conv2d, Conv3x3, nn.BatchNorm2d, nn.ReLU)
+LAYERS = (nn.Conv2d, Conv1x1, Conv3x3, nn.BatchNorm2d, nn.ReLU)
 
 # A module, None for the addition; whether the addition, and whether a ReLU, go with it.
 Part = tuple[nn.Module | None, bool, bool]
