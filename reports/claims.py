@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.plan.rates import LEAST
 from reports.finding import Finding, GrowthRow, Verdict, percent, points
 from reports.judges import compare, costs, designs, errors, growth, inside, labels, looks, overflow, transfers
 from reports.judges.errors import Deciding
@@ -66,13 +67,15 @@ OWN_QUESTION = "a question of the suite's own"
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _BADLY = (
-    "To call a net bad, three things are needed. (1) Its best learning rate lies inside those tried. (2) It has "
+    "To call a net bad, three things are needed. (1) Its best learning rate lies inside those tried. A net that "
+    "guesses at its best has none: that no rate trains it is told by the last of its grid above "
+    f"{LEAST:.5f}, if it guesses there, too, without diverging. (2) It has "
     f"converged: its mean running error fell by less than {points(LEVEL)} in the last epoch that ends at "
     f"{LEAST_RATE:.0%} of the peak rate or more, and in the last epoch; it is unstable where a seed ends more than "
     f"{points(MOST_ABOVE_BEST)} above its best epoch. (3) The gap lasts: after N, 2N and 4N steps, it is above "
     f"{points(MARGIN)} for sure at 4N, and at least {LASTS:.0%} of what it was at N. Otherwise: inconclusive. A net "
-    "that diverges at every rate, down to the last of its grid above 1e-5 or to one at which the shallowest surely "
-    "does not train, needs none of this. So a study of one number of steps can show that nets do well; that they do "
+    "that diverges at every rate, down to that last one or to one at which the shallowest surely does not train, needs "
+    "none of this. So a study of one number of steps can show that nets do well; that they do "
     "badly takes three numbers."
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
@@ -240,8 +243,8 @@ CLAIMS: dict[str, Claim] = {
             "by as much somewhere, since else there is nothing to tell apart. Refuted: each "
             "rate leaves some depth more than that above (lower bounds, Bonferroni over depths), or most of its seeds "
             "diverged; a rate not tried at a depth counts as the next one towards that depth's best. The best rate "
-            "tried has the lowest training loss. Judged on the search's seeds, where there is a search. A best rate at "
-            f"the edge of what was tried, or fewer than two depths that train: inconclusive. {_TRIED}",
+            "tried has the lowest training loss. Judged on the search's seeds, where there is a search. A best rate "
+            f"that may lie beyond what was tried, or fewer than two depths that train: inconclusive. {_TRIED}",
             ("digits-lr", "digits"),
             transfers.lr_transfers,
             figures=("best-rates", "learning-rates"),

@@ -13,7 +13,7 @@ from bench.plan import words
 from results.stats import Difference
 
 # Said of nets whose first gradient is no number; by these words a page knows them.
-OVERFLOWS = "overflows in"
+OVERFLOWS = "exceeds float32's range in"
 # A fit's name.
 LOGARITHMS = "log-log"
 

@@ -29,13 +29,15 @@ class Searched(TypedDict, total=False):
 
     Attributes:
         rates_tried: Learning rates that the search tried.
-        best_inside: Whether rates above and below the best were tried and are worse.
+        best_inside: Whether rates above and below the best were tried and are worse, or none trains the net.
+        untrained: Whether no rate trains the net, though it ends at the lowest there is.
         hopeless: Whether the net diverges at every rate.
         search_seconds: Time that the search for the rate took.
     """
 
     rates_tried: float
     best_inside: bool
+    untrained: bool
     hopeless: bool
     search_seconds: float
 
@@ -51,13 +53,13 @@ def of_record(environment: Environment) -> Searched:
     tried = said.get("tried") if isinstance(said, dict) else None
     if not isinstance(said, dict) or not isinstance(tried, list):
         return {}
-    inside, hopeless = _said(str(said.get("state")))
-    return {"rates_tried": float(len(tried)), "best_inside": inside, "hopeless": hopeless}
+    inside, untrained, hopeless = said_by(str(said.get("state")))
+    return {"rates_tried": float(len(tried)), "best_inside": inside, "untrained": untrained, "hopeless": hopeless}
 
 
-def _said(state: str) -> tuple[bool, bool]:
-    """What a state of `rates.Best` says, as the columns best_inside and hopeless."""
-    return state in ("inside", "untrained"), state == "hopeless"
+def said_by(state: str) -> tuple[bool, bool, bool]:
+    """What a state of `rates.Best` says, as the columns best_inside, untrained and hopeless."""
+    return state in ("inside", "untrained"), state == "untrained", state == "hopeless"
 
 
 def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +75,7 @@ def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
     for row in told.index[own]:
         net = found.get((*told.loc[row, ["study", "architecture", "depth"]], tuple(told.loc[row, RECIPE])))
         if net:
-            told.loc[row, ["best_inside", "hopeless"]] = _said(net.best().state)
+            told.loc[row, ["best_inside", "untrained", "hopeless"]] = said_by(net.best().state)
     return told
 
 

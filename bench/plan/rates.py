@@ -10,10 +10,7 @@ from typing import Literal
 
 # A net whose training error is this share of chance or more trains nothing. Assumed: it tells 86 % from 90 %.
 NOTHING = 0.95
-# A net that guesses at its best rate may still learn at a lower one, until its loss there is so much above the best.
-# Losses of guesses differ by 1 or 2 % by luck (66 plain layers on digits).
-WORSE = 1.05
-# Nobody trains beyond these; a search that gets there has no best rate inside.
+# Nobody trains beyond these: a net that ends at the lowest is trained by nothing there.
 LEAST, MOST = 1e-5, 100.0
 # How far beyond a grid of one rate the next one is.
 USUAL_STEP = math.sqrt(10)
@@ -45,7 +42,7 @@ class Tried:
         return math.fsum(self.errors) / len(self.errors)
 
     def learns(self, chance: float) -> bool:
-        """Whether the mean error is clearly under that of chance; a rate at which a seed diverged may well have."""
+        """Whether the mean error is clearly under that of chance; where a seed diverged, that is not known: True."""
         return not self.error >= NOTHING * chance if math.isfinite(self.error) else True
 
 
@@ -54,9 +51,9 @@ class Best:
     """What a search found for a net.
 
     Attributes:
-        lr: The best rate, of two significant digits; where every rate diverges, the lowest.
-        state: "inside" the grid; "higher" or "lower", at its edge, so that the best may be beyond; "untrained": it
-            guesses at the best rate, and lower ones are worse; "hopeless": it diverges at every rate there is.
+        lr: The best rate, of two significant digits; where no rate has a loss, the lowest.
+        state: "inside" the grid; "higher" or "lower", the best may be beyond it; "untrained": no rate tried trains the
+            net, down to `LEAST`, where it ends and guesses; "hopeless": it diverges at every rate, down to there.
         next: The rate that would extend the grid; None where nothing is left to try.
     """
 
@@ -68,7 +65,9 @@ class Best:
 def best(tried: Sequence[Tried], chance: float) -> Best:
     """The rate with the lowest mean training loss: a parabola in log rate through it and its neighbours.
 
-    Where a neighbour diverged there is no parabola, and the best of the rates tried stands.
+    Where a neighbour diverged there is no parabola, and the best of the rates tried stands. A net that guesses at the
+    rate of the lowest loss has no best rate: losses of guesses differ by luck, or overflow, so lower rates are tried
+    whatever they are.
 
     Args:
         tried: At least one; in any order, each rate once.
@@ -80,14 +79,15 @@ def best(tried: Sequence[Tried], chance: float) -> Best:
     if i == len(grid) - 1 and math.isfinite(losses[i]):
         return _beyond(grid[i].lr, "higher", grid)
     learns = math.isfinite(losses[i]) and grid[i].learns(chance)
-    if not learns and losses[0] <= WORSE * losses[i]:
+    # A lower rate at which it diverged bounds nothing: still lower ones may do better.
+    if not (learns and any(map(math.isfinite, losses[:i]))):
         # One of 66 plain layers guesses from 0.1 down to 0.003, and begins to learn at 0.001.
         found = _beyond(grid[i].lr, "lower", grid)
-        return found if found.next else Best(grid[i].lr, "untrained" if math.isfinite(grid[i].error) else "hopeless")
-    if not learns:
-        return Best(grid[i].lr, "untrained")
-    if i == 0:
-        return _beyond(grid[i].lr, "lower", grid)
+        if learns or found.next:
+            return found
+        if not any(math.isfinite(each.error) for each in grid):
+            return Best(grid[i].lr, "hopeless")
+        return found if grid[0].learns(chance) else Best(grid[i].lr, "untrained")
     near = grid[i - 1 : i + 2]
     if not all(math.isfinite(each.loss) for each in near):
         return Best(grid[i].lr, "inside")
@@ -105,7 +105,7 @@ def _vertex(points: Sequence[tuple[float, float]]) -> float:
 
 
 def _beyond(lr: float, side: Literal["higher", "lower"], grid: Sequence[Tried]) -> Best:
-    """The best is at an edge: extends the grid by its own step there."""
+    """The best may be beyond an edge: extends the grid by its own step there."""
     ends = grid[-2:] if side == "higher" else grid[:2]
     step = ends[1].lr / ends[0].lr if len(ends) > 1 else USUAL_STEP
     following = rounded(grid[-1].lr * step if side == "higher" else grid[0].lr / step)

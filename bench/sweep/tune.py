@@ -1,4 +1,4 @@
-"""Tunes a study: runs its search, goes on where the best rate is at an edge, and writes the rates beside the study.
+"""Tunes a study: runs its search, goes on where the best rate may lie beyond, and writes the rates beside the study.
 
 What is best is `bench.plan.rates`' business; a search that is stopped goes on where it was, as any sweep does.
 """
@@ -50,8 +50,7 @@ def tune(
         if not more:
             return summary, {name: _rates(name, found) for name in dict.fromkeys(trial.study for trial in trials)}
         nets = len({cell(trial) for trial in more})
-        edge = counted(nets, "best rate") + (" is" if nets == 1 else " are")
-        say(f"{edge} at an edge of what was tried: {counted(len(more), 'trial')} more")
+        say(f"{counted(nets, 'best rate')} may lie beyond what was tried: {counted(len(more), 'trial')} more")
         trials += more
 
 
@@ -88,7 +87,7 @@ def _ended(found: Record, measure: Literal["train_loss", "train_error"]) -> floa
 
 
 def further(found: Found) -> list[Trial]:
-    """The trials of the next round: where the best is at an edge, the next rate on every seed."""
+    """The trials of the next round: where the best may lie beyond those tried, the next rate on every seed."""
     more = []
     for records in found.values():
         following = best(records).next
@@ -120,9 +119,9 @@ def lines(found: tuned.Rates) -> list[str]:
     """The rates for people, a line a net."""
     words = {
         "inside": "",
-        "higher": ", at the upper edge",
-        "lower": ", at the lower edge",
-        "untrained": ": it guesses even so",
+        "higher": ": the best may be higher",
+        "lower": ": the best may be lower",
+        "untrained": ": none trains it",
         "hopeless": ": it diverges at each",
     }
     return [

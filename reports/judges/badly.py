@@ -26,7 +26,13 @@ def decided(base: Finding, verdict: Verdict, told: str, ladder: Ladder, j: int, 
     """The verdict that rests on depth number `j` of this ladder doing badly; inconclusive where that is in doubt."""
     if reason := doubt(ladder, j, gap):
         return base.but(reason=in_doubt(told, ladder, j, reason))
-    return base.but(verdict=verdict, reason=f"{told}, {at_steps(ladder)}")
+    return beyond_doubt(base, verdict, told, ladder, j)
+
+
+def beyond_doubt(base: Finding, verdict: Verdict, told: str, ladder: Ladder, j: int) -> Finding:
+    """The same where `doubt` is known to say nothing."""
+    none = f" (no rate of {ladder.tried[j].rates} trains it)" if ladder.tried[j].untrained else ""
+    return base.but(verdict=verdict, reason=f"{told}{none}, {at_steps(ladder)}")
 
 
 def in_doubt(told: str, ladder: Ladder, j: int, reason: str) -> str:
@@ -54,7 +60,7 @@ def unfit(ladder: Ladder, j: int) -> str:
     if 2 * ladder.diverged[j] > len(ladder.seeds):
         return f"{net} may train at a lower learning rate than the {tried.rates} tried"
     if not tried.inside:
-        return f"the best learning rate of {net} is at the edge of the {tried.rates} tried"
+        return f"the best learning rate of {net} may lie beyond the {tried.rates} tried"
     return "" if ladder.converged(j) else f"{net} is {ladder.convergence[j]}"
 
 

@@ -83,7 +83,7 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
         how = " and ".join(counts + ([f"{theirs} of {row.n} of {original.subject} failed"] if theirs else []))
     told = f"at {row.depth} layers {how}"
     if worst == "worse":
-        return base.but(verdict=Verdict.REFUTED, reason=f"{told}, {when}")
+        return badly.beyond_doubt(base, Verdict.REFUTED, told, mine, j)
     if worst == "in doubt":
         reason = badly.doubt(mine, j, badly.above(mine, original, row.depth))
         return base.but(reason=badly.in_doubt(told, mine, j, reason))

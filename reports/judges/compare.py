@@ -135,6 +135,7 @@ def _alike_verdict(
         key=lambda r: (math.inf if r.failed else abs(r.effect), r.depth),
     )
     other = names[row.subject]
+    found = pair(original, other, row.depth)[0]
     shallow, deep = depths[0], depths[-1]
     base = base.but(n=row.n)
     if row.depth != deep:
@@ -153,9 +154,12 @@ def _alike_verdict(
     how = f"{failed} of {2 * row.n} trials failed" if failed else points(row.effect)
     which = f"{row.subject} at {row.depth} layers ({how})"
     if worst == "apart":
-        return base.but(verdict=Verdict.REFUTED, reason=f"{told}; furthest: {which}, {when}")
+        worse, _ = _worse_first(original, other, found)
+        return badly.beyond_doubt(
+            base, Verdict.REFUTED, f"{told}; furthest: {which}", worse, worse.depths.index(row.depth)
+        )
     if worst == "in doubt":
-        reason = _doubt(original, other, row.depth, pair(original, other, row.depth)[0])
+        reason = _doubt(original, other, row.depth, found)
         return base.but(reason=f"{told}; furthest: {which}, {when}, but {reason}")
     if worst == "unclear":
         return base.unclear(f"{told}; the interval of {which} reaches over {points(MARGIN)}, {when}")

@@ -165,7 +165,8 @@ def _grown_nets(
                            trials=tuple(sorted(nets["digest"])))  # fmt: skip
             can_fail = bool(failing - {subject})
             finding = base.but(reason=reason) if (reason := _ungrown(nets)) else _growth(base, mine, nets, can_fail)
-            found.append(finding.but(reason=f"{finding.reason}, at {steps} steps"))
+            rate = "" if ONE_RATE in finding.reason else " and one learning rate"
+            found.append(finding.but(reason=f"{finding.reason}, at {steps} steps{rate}"))
     return found
 
 

@@ -71,6 +71,8 @@ def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-be
         budget = rows["steps_planned"].max()
         finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
         digests = tuple(sorted(rows["digest"]))
+        if rows["lr"].nunique() == 1 and rules.ONE_RATE not in finding.reason:
+            finding = finding.but(reason=f"{finding.reason}, at one learning rate")
         finding = finding.but(subject=f"{subject}, random labels", trials=digests)
         found.append(finding.but(study=study_of(rows), setting=setting))
     return found

@@ -20,7 +20,7 @@ from results import stats, tables
 from results.columns import ARCHITECTURE, SETTING
 from results.convergence import CONVERGED, convergence
 from results.moderated import Prior, prior
-from results.search import recipe_rates
+from results.search import nets, recipe_rates, said_by
 
 # What may differ within a ladder, or is told by another column.
 _WITHIN = ("architecture", "depth", *ARCHITECTURE)
@@ -35,13 +35,15 @@ class Tried:
 
     Attributes:
         rates: How many.
-        inside: Whether the best lies between two others that were tried.
-        hopeless: Whether most seeds diverged at each of them, down to one at which not even the shallowest net trains
-            (surely: by the lower bound of its error).
+        inside: Whether rates above and below the best were tried and are worse, or none trains the net.
+        untrained: Whether no rate trains the net, down to one so low that none would (see `bench.plan.rates`).
+        hopeless: Whether most seeds diverged at each of them, down to one at which the shallowest net surely does not
+            train (by the lower bound of its error).
     """
 
     rates: int = 1
     inside: bool = False
+    untrained: bool = False
     hopeless: bool = False
 
 
@@ -248,9 +250,11 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[Choice]]:
         own = first["lr_from"] == "search"
         tried = first["rates_tried"] if own else len(by_lr)
         if own:
-            told = Tried(int(max(LEAST_SEARCHED, np.nan_to_num(tried))), first["best_inside"], first["hopeless"])
+            said = first[["best_inside", "untrained", "hopeless"]]
+            told = Tried(int(max(LEAST_SEARCHED, np.nan_to_num(tried))), *said)
         else:
-            told = Tried(len(by_lr), min(by_lr) < best < max(by_lr), _hopeless(by_lr, trials))
+            state = next((net.best().state for net in nets(rows)), "")
+            told = Tried(len(by_lr), *said_by(state)[:2], _hopeless(by_lr, trials))
         keep.append(by_lr[best].assign(**vars(told)))
         if len(by_lr) == 1 and not own:
             continue
@@ -294,8 +298,8 @@ def _hopeless(by_lr: dict[Any, pd.DataFrame], trials: pd.DataFrame) -> bool:
 
 
 def _preference(rows: pd.DataFrame) -> tuple[int, float]:
-    ok = rows[rows["status"] == "ok"]
-    return len(rows) - len(ok), float(ok["train_loss"].mean()) if len(ok) else float("inf")
+    ok = rows.loc[rows["status"] == "ok", "train_loss"]
+    return len(rows) - len(ok), float(ok.fillna(np.inf).mean()) if len(ok) else np.inf
 
 
 def _text(name: str, value: object) -> str:
@@ -337,14 +341,9 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         steps=int(planned) if planned > 0 else 0,
         lr_from=str(rows["lr_from"].iloc[0]),
         epochs=int(rows["epochs"].max()),
-        tried=tuple(_tried(rows[rows["depth"] == depth]) for depth in depths),
+        tried=tuple(Tried(*rows.loc[rows["depth"] == depth, list(_TRIED)].iloc[0]) for depth in depths),
         losses=tuple(float(rows.loc[rows["depth"] == depth, _loss(measure)].mean()) for depth in depths),
         study=str(rows["study"].iloc[0]),
         setting=setting,
         trials=tuple(sorted(rows["digest"])),
     )
-
-
-def _tried(rows: pd.DataFrame) -> Tried:
-    first = rows.iloc[0]
-    return Tried(int(first["rates"]), bool(first["inside"]), bool(first["hopeless"]))

@@ -189,7 +189,7 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
     if worst == "worse":
         first = min(r.depth for r in rows if r.state == "worse")
         since = f" (worse already at {first} layers)" if first < row.depth else ""
-        return base.but(verdict=REFUTED, reason=f"{said}{since}, {when}")
+        return badly.beyond_doubt(base, REFUTED, f"{said}{since}", ladder, ladder.depths.index(row.depth))
     if worst == "in doubt":
         j = ladder.depths.index(row.depth)
         return base.but(reason=badly.in_doubt(said, ladder, j, badly.doubt(ladder, j, badly.rise(ladder, j))))

@@ -81,8 +81,7 @@ def _cannot(trained: Sequence[Net], seeds: int) -> str:
         return "one seed only: the spread between seeds is unknown"
     for net in trained:
         if (state := net.best().state) in ("higher", "lower"):
-            edge = "upper" if state == "higher" else "lower"
-            return f"the best rate of {net.depth} layers is at the {edge} edge of what was tried"
+            return f"the best rate of {net.depth} layers may be {state} than those tried"
     return ""
 
 

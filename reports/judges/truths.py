@@ -35,7 +35,7 @@ from reports.judges.draws import (
     tried,
     uneven,
 )
-from reports.judges.rates_truths import searched
+from reports.judges.rates_truths import guessing, searched
 from reports.protocol import MARGIN, NOT_TRAINED, SMALL, TRAINED
 
 
@@ -78,6 +78,7 @@ S, R, I = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE  # noqa: E741
 # Training errors by depth and rate.
 _TWO_RATES = [[0.5, 0.05 + MARGIN, 0.05, 0.5], [0.5, 0.05, 0.05, 0.5], [0.5, 0.05, 0.05 + MARGIN, 0.5]]
 _ONE_BEST = [[0.5, 0.15, 0.05, 0.5]] * 3
+_LOW, _ONE_ENDS, _MOST_END = (1e-5, 1e-4, 1e-3, 0.01, 0.1), (False, False, True, False, False), (True,) * 4 + (False,)
 _FALLING = [[0.5, 0.15, 0.05, 0.5], [0.5, 0.10, 0.10, 0.5], [0.5, 0.05, 0.15, 0.5]]
 
 TRUTHS: tuple[Truth, ...] = (
@@ -176,4 +177,9 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("designs-survive", "all are equal, 0.2 points between seeds", S, designs(0.05, QUIET)),
     Truth("designs-survive", "one is 20 points worse, deep", R, designs(0.25, QUIET)),
     Truth("designs-survive", "one diverges, deep", R, designs(1.0, QUIET)),
+    Truth("residual-no-harm", "the deepest guesses at one of five rates, else diverges", I, guessing(_LOW, _ONE_ENDS)),
+    Truth(
+        "residual-no-harm", "it diverges at 0.1 and guesses below, down to 0.001", I, guessing(_LOW[2:], _MOST_END[2:])
+    ),
+    Truth("residual-no-harm", "it diverges at 0.1 and guesses below, down to 1e-5", R, guessing(_LOW, _MOST_END)),
 )

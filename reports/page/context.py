@@ -103,10 +103,10 @@ def dates(frames: Frames) -> list[str]:
 
 
 def one_rate(source: Source) -> bool:
-    """Whether nets of several depths were tried at one learning rate, so that no depth is to blame for what it did."""
+    """Whether nets of several depths, or grown, had one learning rate, so that no depth is to blame for what it did."""
     trials = source.frames.trials
     one = (trials.groupby("study")["lr"].nunique() == 1).all() and (trials["lr_from"] == "study").all()
-    return bool(len(trials) and one and trials["depth"].nunique() > 1)
+    return bool(len(trials) and one and (trials["depth"].nunique() > 1 or (trials["grow_to"] != "").any()))
 
 
 def networks(frames: Frames) -> list[str]:
@@ -210,8 +210,8 @@ def trial_table(source: Source) -> TrialTable:
     several = trials["study"].nunique() > 1
     reasons = [_reason(t) for t in trials.to_dict("records")]
     heads = [*(["study"] if several else []), NETWORK, "depth", "seed", *map(_head, varied)]
-    heads += ["status", "training error (%)", "test error (%)", "loss of the finished net", "steps"]
-    heads += ["whole trial (s)", *(["reason"] if any(reasons) else []), "trial"]
+    heads += ["status", "training error (%)", "test error (%)", "final loss", "steps"]
+    heads += ["time (s)", *(["reason"] if any(reasons) else []), "trial"]
     names = labels(source.frames)
     rows, met = [], set()
     for t, reason in zip(trials.to_dict("records"), reasons, strict=True):

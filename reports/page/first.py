@@ -22,7 +22,7 @@ from reports.finding import (
     points,
 )
 from reports.page import beside, survival, verdicts
-from reports.page.context import Source
+from reports.page.context import Source, one_rate
 from reports.page.views import Head, Matrix, MatrixRow, Pill
 from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import MARGIN, SAME_FUNCTION
@@ -55,6 +55,8 @@ CLAUSES: dict[str, tuple[str, str]] = {
 # A headline of more clauses is not read.
 MOST_CLAUSES = 2
 OPEN = "it is open"
+# Of nets whose first gradient is no number.
+UNSTARTABLE = "cannot start: their gradients exceed float32's range"
 MOST_COLUMNS = 4
 LONGEST_LABEL = 24
 MOST_PANELS = 2
@@ -123,7 +125,7 @@ def cell(findings: list[Finding], name: str) -> Cell | None:
         alike = [f for f in findings if (f.subject, f.measure) == (finding.subject, finding.measure)]
         # Other lengths may say other things: then the cell says which it is of.
         several = finding.steps and len({f.steps for f in alike if f.steps}) > 1
-        text = _number(finding)
+        text = in_a_word(finding)
         return Cell(text if text == NOTHING or not several else f"{text}, {finding.steps} steps", finding)
     # Beside a net that was judged, its twin, which the finding rests on.
     for found in findings:
@@ -140,7 +142,7 @@ def _rows(rows: list[Any]) -> str:
     return f"{number(100 * sum(errors) / len(errors), 2)} %" if errors else "diverged"
 
 
-def _number(finding: Finding) -> str:
+def in_a_word(finding: Finding) -> str:
     """The number that a verdict rests on, or what became of the nets, in a word; a dash where it rests on none."""
     rows = finding.details
     lesions = [row for row in rows if isinstance(row, LesionRow)]
@@ -176,7 +178,7 @@ def matrix(judged: Judged, labels: dict[str, str]) -> Matrix:
     for claim, found in judged:
         cells = [_view(cell(found, name), labels) for name in names]
         if not any(cells):
-            rows.append(MatrixRow(claim, all=_view(Cell(_number(found[0]), found[0]), labels)))
+            rows.append(MatrixRow(claim, all=_view(Cell(in_a_word(found[0]), found[0]), labels)))
         else:
             rows.append(MatrixRow(claim, cells))
     heads = [Head(called(name, labels), f"var(--c{look.color[1:]})") for name, look in style.styles(names).items()]
@@ -221,6 +223,7 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
             return f"{few} none of these {len(judged)} claims: {verdicts.LEAST_SEEDS} are needed"
         return f"None of these {len(judged)} claims is decided by these records"
     words = "; ".join(clauses)
+    words = f"at one learning rate, {words}" if one_rate(source) else words
     return words[:1].upper() + words[1:]
 
 
@@ -270,9 +273,9 @@ def _clause(claim: Claim, found: list[Finding], names: list[str], labels: dict[s
     if len(said) == 2 and "{depth}" in texts[1]:
         said[1] = said[1].partition(" layers ")[2]
     twins = [n for n in names if not any(n in group for group in by.values()) and _twin_lost(found, n)]
-    how = "overflow before the first step" if any(OVERFLOWS in f.beside for f in found) else "diverge"
-    said += [f"{_nets(twins, labels)} {how}"] if twins else []
     said += [f"for {_nets(by[Verdict.INCONCLUSIVE], labels)} {OPEN}"] if by[Verdict.INCONCLUSIVE] else []
+    how = UNSTARTABLE if any(OVERFLOWS in f.beside for f in found) else "diverge"
+    said += [f"{_nets(twins, labels)} {how}"] if twins else []
     return ", ".join(said)
 
 

@@ -18,7 +18,8 @@ from reports.claims import LOOKED, Claim, Finding
 from reports.page import beside, care, context, data, first, survival, verdicts
 from reports.page.context import Source
 from reports.page.inline import inline, visible
-from reports.page.views import Card, Entry, Section
+from reports.page.views import Card, Entry, Line, Section
+from reports.page.words import NOTHING, effect
 from results.figures import cost as cost_figures
 from results.figures import errors as error_figures
 from results.figures import reading, style
@@ -205,18 +206,24 @@ def _card(source: Source, claim: Claim, findings: list[Finding]) -> Card:
     figure = None if claim.glance == "table" else verdicts.picture(findings, names)
     title = f"{claim.title}: the numbers judged"
     judged = None if figure is None else _entry(figure, f"judged-{claim.id}", title, _judged_words(findings, names))
-    said = [verdicts.finding_view(finding, names, source.study.name) for finding in told]
-    # One reason a verdict; of costs the number says it all.
-    aloud = {view.verdict: i for i, view in reversed(list(enumerate(said)))} if claim.glance != "costs" else {}
     return Card(
         claim,
-        told=[dataclasses.replace(view, aloud=i in aloud.values()) for i, view in enumerate(said)],
+        told=[_line(source, finding, names) for finding in told],
         views=views,
         figures=[name for name in claim.figures if name != HERO],
         small=_small(source.frames, claim, [*told, *(f for f in findings if f not in told)]),
         judged=judged,
         change=verdicts.what_would_change(claim, findings, source.study.name),
     )
+
+
+def _line(source: Source, finding: Finding, names: dict[str, str]) -> Line:
+    """A finding on one line."""
+    view, number = verdicts.finding_view(finding, names, source.study.name), effect(finding.but(low=None, high=None))
+    word = first.in_a_word(finding)
+    _, bracket, rest = view.effect.partition("[")
+    interval = f"{bracket}{rest.partition(']')[0]}]" if bracket else ""
+    return Line(view, number or word.replace(NOTHING, ""), interval)
 
 
 def _judged_words(findings: list[Finding], names: dict[str, str]) -> str:

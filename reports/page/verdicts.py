@@ -52,7 +52,7 @@ def finding_view(finding: Finding, labels: dict[str, str], study: str = "") -> V
         basis=", ".join(counted),
         reason=sentence(named(finding.reason, labels)),
         beside=sentence(named(finding.beside, labels)),
-        failures=sentence(finding.failures),
+        study=finding.study if finding.study != study else "",
         where=", ".join(word for word in (finding.study, finding.setting) if word not in ("", study)),
         details=details(finding.details, labels, metric.unit if metric else ""),
         trials=list(finding.trials),

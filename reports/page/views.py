@@ -54,9 +54,9 @@ class View:
     Attributes:
         basis: What it rests on: seeds, steps, failures.
         beside: What does not decide it, but is to be known.
-        where: Study and setting, where they are not the page's own.
+        study: Where it is not the page's own.
+        where: The same, and its setting.
         details: What the judge looked at.
-        aloud: Whether the reason is said without being asked for.
         judged: Of two folders side by side: where and on what.
     """
 
@@ -68,12 +68,20 @@ class View:
     basis: str
     reason: str
     beside: str
-    failures: str
+    study: str
     where: str
     details: list[Table]
     trials: list[str]
-    aloud: bool = False
     judged: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a claim says of a network before it is opened: its verdict, and a number or word, with its interval."""
+
+    view: View
+    number: str
+    interval: str
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Card:
     """A claim: what it says of each network, all its findings, its figures, and what would change it."""
 
     claim: Claim
-    told: list[View]
+    told: list[Line]
     views: list[View]
     figures: list[str]
     small: Markup | None

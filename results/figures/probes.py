@@ -102,7 +102,7 @@ def gradient_norms(frames: Frames) -> "Figure | None":
     figure.supxlabel("layer, from the input", fontsize=9)
     legend(figure, found, marked=False)
     if not np.isfinite(found["value"]).all():
-        note(figure, "A line that ends early: from there to the input the gradient overflows.")
+        note(figure, "A line that ends early: from there to the input the gradient exceeds float32's range.")
     return figure
 
 

@@ -54,7 +54,7 @@ def best_rates(frames: Frames) -> "Figure | None":
         edge = known[known["state"] == state]
         beyond = edge["y"] * (1.25 if state == "higher" else 0.8)
         place.scatter(edge["x"], beyond, marker=marker, s=14, color=style.MUTED, linewidth=0, zorder=4)
-        note(figure, "A small arrow: the best is at the edge of what was tried." if len(edge) else "")
+        note(figure, "A small arrow: the best may lie beyond what was tried." if len(edge) else "")
     gone = points[~trains]
     if len(gone):
         top = float(max(net.rates[-1] for arm in arms for net in arm))

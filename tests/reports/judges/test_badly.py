@@ -39,7 +39,28 @@ def test_without_one_of_three_numbers_of_steps_the_study_that_decides_is_named(e
 def test_a_best_rate_at_the_edge_of_the_grid_decides_nothing(lr: float):
     finding = no_harm(without(thorough(study({"resnet": BAD})), lr=lr))
     assert finding.verdict == "inconclusive"
-    assert "resnet of 258 layers is at the edge of the 2 tried" in finding.reason
+    assert "resnet of 258 layers may lie beyond the 2 tried" in finding.reason
+
+
+def guessing(least: float, ends: bool) -> list[Record]:
+    """A thorough study of nets of which those of 258 layers guess; a further rate ends so, or diverges."""
+    records = thorough(study({"resnet": {18: 0.03, 66: 0.03, 258: 0.9}}))
+    return records + [
+        train_record(dataclasses.replace(r.trial, lr=least), 0.9 if ends or r.trial.depth < 258 else None)
+        for r in records if r.trial.lr == pytest.approx(0.005)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("least", "ends", "verdict"),
+    [(1e-5, True, "refuted"), (1e-5, False, "inconclusive"), (5e-4, True, "inconclusive")],
+)
+def test_that_no_rate_trains_a_net_is_told_by_one_that_trains_nothing(least: float, ends: bool, verdict: str):
+    """The net guesses at three rates out of four: only down to 1e-5, without diverging, is that its own."""
+    finding = no_harm(guessing(least, ends))
+    assert finding.verdict == verdict
+    words = "no rate of 4 trains it" if verdict == "refuted" else "resnet of 258 layers may lie beyond the 4 tried"
+    assert words in finding.reason
 
 
 def test_a_gap_that_closes_with_more_steps_is_no_harm_of_depth():

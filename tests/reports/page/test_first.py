@@ -50,7 +50,7 @@ def test_the_message_says_what_became_of_each_kind_of_block() -> None:
         "At 1002 layers post-activation nets train, pre-activation nets do not train, plain nets diverge"
     )
     half = [both[0], finding("thousand-layers", "preact", OPEN)]
-    assert message(*half).endswith("plain nets diverge, for pre-activation nets it is open")
+    assert message(*half).endswith("for pre-activation nets it is open, plain nets diverge")
 
 
 def test_the_message_follows_the_verdicts_and_claims_nothing_that_none_decides() -> None:

@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 # Before anything is opened; and on paper, where everything is.
 MOST_SCREENS = {"digits": 7, "digits-all": 12}
 MOST_SHEETS = 30
-# Pixels from which on the table of trials needs no scrolling.
-TRIALS_FIT = {"digits": 1280, "digits-all": 1440}
+# Pixels at which the table of trials needs no scrolling.
+TRIALS_FIT = (1024, 1280, 1440)
 # Of A4 and Letter between the page's own margins of 11 mm.
 PAPERS = {"A4": 711, "Letter": 733}
 
@@ -43,10 +43,23 @@ def test_a_page_calls_no_claims_all_that_are_not(browser: Any, published: Path) 
 
 
 def test_the_trials_need_no_scrolling_sideways(browser: Any, published: Path) -> None:
-    tab = Tab(browser, published.as_uri(), viewport={"width": TRIALS_FIT[published.stem], "height": 900})
+    tab = Tab(browser, published.as_uri(), viewport={"width": TRIALS_FIT[0], "height": 900})
     tab.view.get_by_role("button", name="Show all").click()
-    table, room = (tab.view.locator(s).bounding_box()["width"] for s in ("table.trials", "#trials .scroll"))
-    assert table <= room
+    for width in TRIALS_FIT:
+        tab.view.set_viewport_size({"width": width, "height": 900})
+        table, room = (tab.view.locator(s).bounding_box()["width"] for s in ("table.trials", "#trials .scroll"))
+        assert table <= room
+    tab.context.close()
+
+
+def test_a_claim_that_is_not_opened_says_one_line_of_each_network(browser: Any, published: Path) -> None:
+    tab = Tab(browser, published.as_uri(), viewport={"width": 1440, "height": 900})
+    lines = tab.view.locator(".claim .says li")
+    assert lines.count() > 5
+    assert max(lines.evaluate_all("all => all.map((line) => line.offsetHeight)")) < 32
+    assert not any(why.is_visible() for why in tab.view.locator(".claim .why").all())
+    tab.view.locator(".claim summary").first.click()
+    assert tab.view.locator(".claim .why").first.is_visible()
     tab.context.close()
 
 
