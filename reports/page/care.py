@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bench.plan.machine import GPUS
 from bench.plan.trial import Trial
 from reports.page import verdicts
 from reports.page.context import Source
 from reports.page.words import listed
 from results import survival
+from results.hours import sharing
 
 # So many reasons of failures are named; more are in the table of trials.
 MOST_REASONS = 3
@@ -54,9 +54,7 @@ def warnings(source: Source) -> list[Care]:
     lines += _disturbed(frames.trials, frames.trials["disturbed"] != "", "the times", "trials")
     lines += [Care("", line) for line in frames.warnings]
     lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
-    sharing = frames.trials["workers"].fillna(1) * frames.trials["seeds_at_once"].fillna(1)
-    shared = sharing[frames.trials["device"].isin(GPUS) & (sharing > 1)]
-    if len(shared):
+    if (shared := sharing(frames.trials)).gt(1).any():
         most = int(shared.max())
         full = f"Up to {most} trials shared the GPU: their times do not compare nets; costs are measured alone."
         lines.append(Care("", full))

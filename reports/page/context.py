@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from bench.plan.machine import GPUS
 from bench.plan.study import Study
 from bench.plan.trial import Trial, affecting
 from bench.plan.words import counted
@@ -22,6 +21,7 @@ from reports.page.words import NOTHING, Word, listed, number, percent, some_told
 from results.figures import errors as error_figures
 from results.figures import style
 from results.figures.panels import labels_of
+from results.hours import taken
 from results.tables import Frames
 
 
@@ -138,20 +138,10 @@ def facts(source: Source) -> list[tuple[str, str]]:
         (f"{few}" if few == many else f"{few} to {many}", f"seed{'s' * (many != 1)}") if many else ("", ""),
         (listed(depths), "layers"),
         (listed(sorted(trials["dataset"].unique())), ""),
-        _taken(trials, "of training"),
-        _taken(frames.search, "of search for learning rates"),
+        taken(trials, "of training"),
+        taken(frames.search, "of search for learning rates"),
     ]
     return [(value, label) for value, label in lines if value]
-
-
-def _taken(rows: pd.DataFrame, what: str) -> tuple[str, str]:
-    """The time that these trials took: of a core for each thread on a CPU; of a GPU, shared by all workers."""
-    on_gpu = rows["device"].isin(GPUS)
-    sharing = rows["workers"].clip(lower=1).fillna(1) * rows["seeds_at_once"].clip(lower=1).fillna(1)
-    share = (1 / sharing).where(on_gpu, rows["threads"].clip(lower=1).fillna(1))
-    kind = "GPU-hours" if len(rows) and on_gpu.all() else "core-hours"
-    hours = float((rows["seconds"] * share).sum()) / 3600
-    return f"{hours:.2g}" if hours else "", f"{kind} {what}"
 
 
 def cite(source: Source) -> str:
