@@ -12,13 +12,13 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.plan.errors import reason
-from bench.plan.trial import Trial, affecting
+from bench.plan.trial import FIELDS, Trial, affecting
 from bench.store.parts import Cost, Environment, Epoch, Probes, Result
 from models.spec import Architecture
 
@@ -220,6 +220,8 @@ def _tame(value: Any) -> Any:
 _KINDS: dict[str, type] = {f.name: bool if f.default is False else str for f in fields(Architecture)}
 
 
+_OF_TRIAL: dict[str, type] = {name: type(f.default) for name, f in FIELDS.items() if f.default is not MISSING}
+_OF_TRIAL |= {"study": str, "depth": int, "seed": int}
 _Counts = Literal["n_train", "n_test", "classes", "steps", "steps_planned", "parameters"]
 _COUNTS: tuple[_Counts, ...] = get_args(_Counts)
 
@@ -238,14 +240,19 @@ def _check_kinds(record: Record) -> None:
         elif name.endswith("_bytes") and name != "others_memory_bytes" and not _is_number(value):
             raise Unreadable(f"cost {name} is not a number")
     for name in _COUNTS:
-        if not _is_number(record.result.get(name, 0)):
-            raise Unreadable(f"result {name} is not a number")
+        count = record.result.get(name, 0)
+        if not (_is_number(count) and math.isfinite(count)):
+            raise Unreadable(f"result {name} is not a finite number")
     if not all(isinstance(row, dict) for row in record.epochs):
         raise Unreadable("epochs are not of the kind that a record has")
     for name, value in vars(record.trial.architecture).items():
         if not isinstance(value, _KINDS[name]):
             raise Unreadable(f"architecture's {name} is not of the kind that a record has")
-    hash(record.trial)  # a TypeError here: a list where the trial has a number or a text
+    for name, kind in _OF_TRIAL.items():
+        value = getattr(record.trial, name)
+        if type(value) is not kind and not (kind is float and _is_number(value)):
+            raise Unreadable(f"trial's {name} is not of the kind that a record has")
+    hash(record.trial)  # a TypeError here: a list within a tuple
 
 
 def _is_number(value: Any) -> bool:
