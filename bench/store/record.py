@@ -253,6 +253,8 @@ def _check_kinds(record: Record) -> None:
         if type(value) is not kind and not (kind is float and _is_number(value)):
             raise Unreadable(f"trial's {name} is not of the kind that a record has")
     hash(record.trial)  # a TypeError here: a list within a tuple
+    if record.trial.depth < 1:
+        raise Unreadable(f"trial's depth is {record.trial.depth}")
 
 
 def _is_number(value: Any) -> bool:

@@ -243,6 +243,7 @@ def sealed(**changes: Any) -> bytes:
         {"result__steps_planned": {"float": "inf"}},
         {"trial__lr": None},
         {"trial__depth": "18"},
+        {"trial__depth": 0},
         {"trial__drop_last": 1},
         {"trial__grow_to": [[66]]},
         {"result__train_error": {"float": 10**310}},
