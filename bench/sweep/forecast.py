@@ -88,8 +88,6 @@ def fit(points: Sequence[tuple[int, float]]) -> Line:
     x = sum(w * d for w, (d, _) in zip(weights, points, strict=True)) / total
     y = sum(w * v for w, (_, v) in zip(weights, points, strict=True)) / total
     spread = sum(w * (d - x) ** 2 for w, (d, _) in zip(weights, points, strict=True))
-    if not spread > 0:  # one value is so small that the others have no weight beside it
-        return Line(y, 0.0)
     slope = sum(w * (d - x) * (v - y) for w, (d, v) in zip(weights, points, strict=True)) / spread
     return Line(y - slope * x, slope) if slope > 0 else Line(y, 0.0)
 
