@@ -136,13 +136,10 @@ def test_a_projection_sees_the_preactivated_input() -> None:
     assert torch.equal(part(x), part.shortcut(part.before(x)))
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("side", "stride"), [(1, 1), (1, 2), (2, 2), (5, 1)])
-def test_the_centre_tap_equals_the_full_convolution(side: int, stride: int, bias: bool) -> None:
-    torch.manual_seed(1)
-    conv = Conv3x3(3, 5, stride, bias=bias).double()
+def check_convolution(conv: nn.Conv2d, side: int, stride: int, padding: int) -> None:
+    """Outputs and gradients are those of torch's own convolution, in float64."""
     x = torch.randn(4, 3, side, side, dtype=torch.float64, requires_grad=True)
-    ours, full = conv(x), F.conv2d(x, conv.weight, conv.bias, stride, 1)
+    ours, full = conv(x), F.conv2d(x, conv.weight, conv.bias, stride, padding)
     assert ours.shape == full.shape
     torch.testing.assert_close(ours, full)
     upstream = torch.randn_like(full)
@@ -152,18 +149,19 @@ def test_the_centre_tap_equals_the_full_convolution(side: int, stride: int, bias
 
 
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (1, 2), (2, 2), (5, 1)])
+def test_the_centre_tap_equals_the_full_convolution(side: int, stride: int, bias: bool) -> None:
+    torch.manual_seed(1)
+    conv = Conv3x3(3, 5, stride, bias=bias).double()
+    check_convolution(conv, side, stride, padding=1)
+
+
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("side", "stride"), [(4, 1), (4, 2), (5, 2), (7, 3)])
 def test_a_1x1_convolution_that_subsamples_first_equals_one_with_a_stride(side: int, stride: int, bias: bool) -> None:
     torch.manual_seed(1)
     conv = Conv1x1(3, 5, stride, bias=bias).double()
-    x = torch.randn(4, 3, side, side, dtype=torch.float64, requires_grad=True)
-    ours, strided = conv(x), F.conv2d(x, conv.weight, conv.bias, stride)
-    assert ours.shape == strided.shape
-    torch.testing.assert_close(ours, strided)
-    upstream = torch.randn_like(strided)
-    inputs = [x, *conv.parameters()]
-    mine, theirs = (torch.autograd.grad(y, inputs, upstream) for y in (ours, strided))
-    torch.testing.assert_close(mine, theirs)
+    check_convolution(conv, side, stride, padding=0)
 
 
 NARROW = """
