@@ -186,10 +186,7 @@ def batch_norm_sums(
     WRITTEN: it is written down for the second kernel, and is the shortcut's, too.
     """
     part, c, inside_c, places, count = _place(rows, channels, each, BLOCK_R, BLOCK_C)
-    mean = tl.load(saved + c, mask=inside_c, other=0.0)
-    inverse = tl.load(saved + channels + c, mask=inside_c, other=0.0)
-    factor = tl.load(weight + c, mask=inside_c, other=0.0)
-    offset = tl.load(bias + c, mask=inside_c, other=0.0)
+    mean, inverse, factor, offset = _of_channels(saved, weight, bias, channels, c, inside_c)
     before = part.to(tl.int64) * each * channels
     r = tl.arange(0, BLOCK_R)[:, None]
     sums = tl.zeros([BLOCK_R, BLOCK_C], tl.float32)
@@ -227,10 +224,7 @@ def batch_norm_gradient(
     if part == 0:
         tl.store(of_bias + c, sums, mask=inside_c)
         tl.store(of_weight + c, products, mask=inside_c)
-    mean = tl.load(saved + c, mask=inside_c, other=0.0)
-    inverse = tl.load(saved + channels + c, mask=inside_c, other=0.0)
-    factor = tl.load(weight + c, mask=inside_c, other=0.0)
-    offset = tl.load(bias + c, mask=inside_c, other=0.0)
+    mean, inverse, factor, offset = _of_channels(saved, weight, bias, channels, c, inside_c)
     before = part.to(tl.int64) * each * channels
     r = tl.arange(0, BLOCK_R)[:, None]
     for start in range(0, count, BLOCK_R):
@@ -253,6 +247,15 @@ def _place(rows, channels, each, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     places = tl.arange(0, BLOCK_R)[:, None] * channels + c[None, :]
     return part, c, c < channels, places, tl.minimum(each, rows - part * each)
+
+
+@triton.jit
+def _of_channels(saved, weight, bias, channels, c, inside_c):
+    """Mean, inverse deviation, weight and bias of these channels."""
+    mean = tl.load(saved + c, mask=inside_c, other=0.0)
+    inverse = tl.load(saved + channels + c, mask=inside_c, other=0.0)
+    factor = tl.load(weight + c, mask=inside_c, other=0.0)
+    return mean, inverse, factor, tl.load(bias + c, mask=inside_c, other=0.0)
 
 
 @triton.jit
