@@ -1,11 +1,11 @@
 """A study in a notebook: its tables, verdicts and figures, as the page has them.
 
-    from reports import study
+    from results import study
     s = study.read("digits")
     s.verdicts                         # pandas; likewise s.cells, s.trials, s.cost and the other tables of `Frames`
     s.figure("train-error-by-depth")   # a picture
 
-Here and not in `results`, which knows no verdicts. Computes nothing of its own.
+The one module of `results` that knows verdicts: it asks `reports` for them, and nothing in `results` imports it.
 """
 
 from dataclasses import dataclass

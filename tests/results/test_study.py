@@ -8,9 +8,9 @@ from pathlib import Path
 import made_up
 import pytest
 
-from reports import study
 from reports.__main__ import gather
 from reports.page import data
+from results import study
 
 NOTEBOOK = Path(study.ROOT) / "examples" / "notebook.ipynb"
 
