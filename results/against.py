@@ -116,7 +116,7 @@ class CostPair:
 
 @dataclass(frozen=True)
 class LawPair:
-    """Time a layer of one network, in seconds, fitted on each side over the depths that both have measured."""
+    """Time per layer of one network, in seconds, fitted on each side over the depths that both have measured."""
 
     setting: Setting
     depths: tuple[int, ...]
@@ -299,7 +299,7 @@ def _taken(row: Mapping[str, Any] | None) -> Taken | None:
 
 
 def laws(pairs: Iterable[CostPair]) -> list[LawPair]:
-    """Time a layer of every network that both sides measured at one depth or more."""
+    """Time per layer of every network that both sides measured at one depth or more."""
     lots: dict[tuple[Any, ...], list[CostPair]] = {}
     for pair in pairs:
         if math.isfinite(pair.ratio("step_time_s")):

@@ -1,4 +1,4 @@
-"""Designs of residual nets side by side: how soon they learn, how their best rate goes with depth, what a layer costs.
+"""Designs of residual nets side by side: how soon they learn, how best rates go with depth, what each layer costs.
 
 Frames in, numbers out, of one study. Errors by depth are `Frames.cells`; which design is no worse than which is the
 report's business.

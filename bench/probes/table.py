@@ -27,7 +27,7 @@ MOST_LAYERS, MOST_BLOCKS, RATIO_IMAGES = 200, 64, 64
 class GradientNorms(Probe):
     """Norm of the loss gradient with respect to each layer's weights, at the initial weights, on one batch.
 
-    In a plain net with BatchNorm it grows by a factor a layer towards the input (Yang et al. 2019, A mean field
+    In a plain net with BatchNorm it grows by a factor per layer towards the input (Yang et al. 2019, A mean field
     theory of batch normalization): at some depth a first step of any usual size destroys the net.
 
     Found: "layers" (names; of deep nets `MOST_LAYERS`, evenly spread, with both ends), "position" (1-based, of each

@@ -186,7 +186,7 @@ def cost_note(each: CostPair) -> str:
 
 
 def slope_cell(slope: Estimate) -> str:
-    """Milliseconds a layer with their interval, or why there are none."""
+    """Milliseconds per layer with their interval, or why there are none."""
     if not slope.estimable:
         return slope.reason
     value, low, high = (number(1e3 * v) for v in (slope.value, slope.low, slope.high))

@@ -113,14 +113,10 @@ def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], col
         x, gone = group["x"].to_numpy(), (group["n_ok"] == 0).to_numpy()
         for i in range(len(group) - 1):
             if gone[i] != gone[i + 1]:
-                ends: dict[str, Any] = {
-                    "color": looks[str(name)].color,
-                    "linestyle": (0, (1, 2)),
-                    "linewidth": 1.2,
-                    "alpha": 0.8,
-                    "label": reading.ASIDE,
-                }
-                axes.plot(x[i : i + 2], y[i : i + 2], zorder=2, **ends)
+                axes.plot(
+                    x[i : i + 2], y[i : i + 2], zorder=2, color=looks[str(name)].color, linestyle=(0, (1, 2)),
+                    linewidth=1.2, alpha=0.8, label=reading.ASIDE,
+                )  # fmt: skip
                 any_drawn = True
     return any_drawn
 

@@ -5,7 +5,7 @@ dict with the keys that the function names.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -95,8 +95,10 @@ def _difference_axis(axes: "Axes", known: pd.DataFrame, margin: float, small: bo
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+g}".replace("-", "−") if v else "0"))
     if not small:
         axes.set_ylabel("difference (points)")
-        words: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 7.5, "color": style.MUTED}
-        axes.text(0.992, band * 0.9, f"margin: {band:g} points", ha="right", va="top", **words)
+        axes.text(
+            0.992, band * 0.9, f"margin: {band:g} points", ha="right", va="top", fontsize=7.5, color=style.MUTED,
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
 
 
 @styled

@@ -82,10 +82,10 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
         # Crossed marks stand side by side, half of them on the side of the words.
         aside = SIDE_BY_SIDE / per_point_x * (gone / 2)
         shift = (-8 if y < BAND[0] else -10 - aside, 0) if at_end else (7, 0)
-        look: dict[str, Any] = {"color": looks[name].color, "fontsize": 9, "fontweight": "bold", "va": "center"}
         text = axes.annotate(
-            words, (x, place), shift, textcoords="offset points", ha="right" if at_end else "left", **look
-        )
+            words, (x, place), shift, textcoords="offset points", ha="right" if at_end else "left", va="center",
+            color=looks[name].color, fontsize=9, fontweight="bold",
+        )  # fmt: skip
         key(text, looks[name])
 
 

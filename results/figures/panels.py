@@ -208,8 +208,10 @@ def legend(
     if failed:
         handles.append(_failure_mark())
     if published:
-        star: dict[str, Any] = {"color": style.MUTED, "marker": "*", "markersize": 8, "markerfacecolor": "none"}
-        handles.append(Line2D([], [], linestyle="none", label="published", **star))
+        handles.append(Line2D(
+            [], [], linestyle="none", label="published", color=style.MUTED, marker="*", markersize=8,
+            markerfacecolor="none",
+        ))  # fmt: skip
     if bars:
         handles.append(Line2D([], [], color=style.MUTED, linewidth=1.6, label=bars))
     # About 0.055 inch a letter at 8 pt, and the mark: as many columns as fit.
@@ -263,8 +265,10 @@ def guessing(axes: "Axes", trials: pd.DataFrame, words: bool) -> None:
         chance = 100 * (1 - 1 / float(classes[0]))
         axes.axhline(chance, color=style.MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         if words:
-            at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 7.5, "color": style.MUTED}
-            axes.text(0.008, chance - 1, f"guessing: {chance:.3g} %", va="top", **at)
+            axes.text(
+                0.008, chance - 1, f"guessing: {chance:.3g} %", va="top", transform=axes.get_yaxis_transform(),
+                fontsize=7.5, color=style.MUTED,
+            )  # fmt: skip
 
 
 def main_part(frames: Frames) -> tuple[str, pd.DataFrame, pd.DataFrame] | None:

@@ -250,8 +250,10 @@ def failure_band(ax: "Axes", bottom: float, top: float, text: str, right: bool =
     ax.axhspan(bottom, top, color=BAND, zorder=0, linewidth=0)
     # In the middle of a log axis by ratio.
     middle = math.sqrt(bottom * top) if ax.get_yscale() == "log" else (bottom + top) / 2
-    words: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 7.5, "color": MUTED}
-    ax.text(0.992 if right else 0.008, middle, text, ha="right" if right else "left", **words)
+    ax.text(
+        0.992 if right else 0.008, middle, text, ha="right" if right else "left", va="center", fontsize=7.5,
+        color=MUTED, transform=ax.get_yaxis_transform(),
+    )  # fmt: skip
 
 
 def svg(figure: "Figure", ground: str = "none") -> str:

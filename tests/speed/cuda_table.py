@@ -45,7 +45,7 @@ Row = dict[str, Any]
 Way = tuple[str, str, str]
 # Of a process that takes one first step, which may compile everything anew; the table has ten minutes in all.
 FIRST_STEP_LIMIT_S = 150
-# Traffic of a step with BatchNorm, ReLU and addition fused, in units of all layer outputs (notes, performance, 2).
+# Traffic of a step with BatchNorm, ReLU and addition fused, in units of all layer outputs (docs/performance.md, 2).
 FUSED_PASSES = 15
 
 
