@@ -4,7 +4,6 @@ A pair of errors is one trial on both sides (equal digest, so one recipe, one se
 pooled over the sides: each keeps its own mean, and a difference is one of pairs. Pure functions on frames.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -311,8 +310,3 @@ def laws(pairs: Iterable[CostPair]) -> list[LawPair]:
         slopes = [lines.relative_line(depths, column).slope for column in times.T]
         found.append(LawPair(_setting(_LAW, key), tuple(depths), *slopes))
     return found
-
-
-def as_row(estimate: Estimate) -> dict[str, float]:
-    """An estimate's value, ends and number of values."""
-    return {name: float(value) for name, value in dataclasses.asdict(estimate).items() if name != "reason"}

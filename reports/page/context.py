@@ -19,7 +19,6 @@ from reports.page.verdicts import labels, subject, worded
 from reports.page.views import Table, TrialRow, TrialTable
 from reports.page.words import NOTHING, Word, listed, number, percent, some_told
 from results.figures import errors as error_figures
-from results.figures import style
 from results.figures.panels import labels_of
 from results.hours import taken
 from results.tables import Frames
@@ -107,12 +106,6 @@ def one_rate(source: Source) -> bool:
     trials = source.frames.trials
     one = (trials.groupby("study")["lr"].nunique() == 1).all() and (trials["lr_from"] == "study").all()
     return bool(len(trials) and one and (trials["depth"].nunique() > 1 or (trials["grow_to"] != "").any()))
-
-
-def networks(frames: Frames) -> list[str]:
-    """Labels of the networks, in the order of the figures' legends."""
-    known = frames.trials.drop_duplicates("architecture").set_index("architecture")["label"].to_dict()
-    return [known[name] or name for name in style.styles(known)]
 
 
 def machine(frames: Frames) -> str:
