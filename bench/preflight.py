@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from bench.data import datasets as data
@@ -113,7 +112,7 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tupl
                 raise ValueError(
                     "checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none"
                 )
-            _steps(network.to(memory_format=torch.channels_last), images, trial, chosen)
+            _steps(network.to(memory_format=images.layout), images, trial, chosen)
             if name := lagging(lambda: build(spec, trial.seed, chosen), images.prepare(images.data.train_images[:2])):
                 raise ValueError(LAGGING.format(name))
         device.check_threads(threads)

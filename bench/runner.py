@@ -6,7 +6,6 @@ import traceback
 from pathlib import Path
 from typing import TypedDict, cast
 
-import torch
 from torch import nn
 
 from bench.cost import measure as profiling
@@ -116,7 +115,7 @@ def _train(
     where = machine.device
     images = Images(stored, trial)
     network: nn.Module = build(spec_of(trial, images.shape, images.data.classes), trial.seed, where).to(
-        memory_format=torch.channels_last
+        memory_format=images.layout
     )
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
     # Probes compare small differences: IEEE arithmetic, whatever the training's.

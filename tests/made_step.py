@@ -65,7 +65,7 @@ def trial(architecture: str = "preact", depth: int = 10, **fields: Any) -> Trial
 def step_of(asked: Trial, execution: Execution, device: str = "cpu", **more: Any) -> Step:
     images = Images(data.load(asked.dataset).to(device), asked)
     spec = ModelSpec(asked.architecture, asked.layout, asked.depth, asked.width, images.shape, images.data.classes)
-    network = build(spec, asked.seed, device).to(memory_format=torch.channels_last)
+    network = build(spec, asked.seed, device).to(memory_format=images.layout)
     return Step(network, images, asked, device, execution, **more)
 
 

@@ -53,7 +53,7 @@ def measure(trial: Trial, data: Data, device: str) -> tuple[Cost, str]:
     spec = spec_of(trial, images.shape, data.classes)
     floor = seam.reset_peak_memory(device)
     began = time.perf_counter()
-    network = build(spec, trial.seed, device).to(memory_format=torch.channels_last)
+    network = build(spec, trial.seed, device).to(memory_format=images.layout)
     built = time.perf_counter() - began
     cost, execution = price(network, images, trial, device)
     cost["first_step_s"] += built
@@ -77,7 +77,8 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
         Raw samples in seconds (step_times_s, warmup_times_s, forward_times_s, backward_times_s, optimizer_times_s,
         inference_times_s: a batch each); what tells whether they can be trusted (calibration_times_s and
         others_memory_bytes before and after the steps; cpu_share, this process's processor time by their time);
-        peak_memory_bytes, saved_activation_bytes, first_step_s, operators, ceilings; on CUDA kernels_per_step, and
+        peak_memory_bytes (on CUDA of the captured steps, without the search for the fastest algorithms before them),
+        saved_activation_bytes, first_step_s, operators, ceilings; on CUDA kernels_per_step, and
         energy_j_per_step where NVML is present. And how steps were executed.
     """
     execution = usual(trial, device)
@@ -114,6 +115,7 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
 def _steps(step: Step, device: str) -> Cost:
     """Whole steps, as training takes them, and the memory that they need."""
     warmup = [seam.timed(step, device) for _ in range(WARMUP)]
+    peak = seam.peak_memory(device)
     quiet = [calibration(device)]
     others = [seam.memory_of_others(device)]
     processor = time.process_time()
@@ -122,7 +124,7 @@ def _steps(step: Step, device: str) -> Cost:
     quiet.append(calibration(device))
     others.append(seam.memory_of_others(device))
     found: Cost = {
-        "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": seam.peak_memory(device),
+        "step_times_s": times, "warmup_times_s": warmup, "peak_memory_bytes": peak,
         "calibration_times_s": quiet, "others_memory_bytes": others, "cpu_share": spent / sum(times),
     }  # fmt: skip
     return found | _energy_per_step(step, device)

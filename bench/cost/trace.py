@@ -58,7 +58,6 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
     Raises:
         ValueError: One line, for what cannot be built, or a file that cannot be written.
     """
-    import torch
 
     from bench.cost.operators import profiled, save_trace
     from bench.data import datasets as data
@@ -85,7 +84,7 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
     try:
         network = build(spec, trial.seed, where)
         with numerics(trial.precision, usual(trial, where).exact):
-            step = Step(network.to(memory_format=torch.channels_last), images, trial, where, usual(trial, where))
+            step = Step(network.to(memory_format=images.layout), images, trial, where, usual(trial, where))
             for _ in range(2):
                 step()
             step.at.zero_()

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.data.datasets import Data
+from bench.plan.machine import KINDS
 from bench.plan.trial import Trial
 
 PAD = 4  # He et al. 2015, section 4.2: 4 pixels padded on each side, random crop, random horizontal flip
@@ -41,6 +42,9 @@ class Images:
     Args:
         data: Resident on the device already.
         trial: Says size, normalisation and augmentation.
+
+    Attributes:
+        layout: How inputs lie in memory, and so a network's weights and maps, in the trial's precision.
     """
 
     def __init__(self, data: Data, trial: Trial) -> None:
@@ -50,6 +54,8 @@ class Images:
         else:
             mean, deviation = torch.zeros(data.image[0]), torch.ones(data.image[0])
         device = data.train_images.device
+        first = trial.precision in KINDS[device.type].channels_first
+        self.layout = torch.contiguous_format if first else torch.channels_last
         # One multiply and one add: (x / full - mean) / deviation.
         self.scale = (1.0 / (data.full_scale * deviation)).float().to(device)[None, :, None, None]
         self.shift = (-mean / deviation).float().to(device)[None, :, None, None]
@@ -61,14 +67,14 @@ class Images:
         return (c, self.size, self.size) if self.size else (c, h, w)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """uint8 N x C x H x W to float32, scaled and resized; channels-last."""
+        """uint8 N x C x H x W to float32, scaled and resized; in `layout`."""
         x = torch.addcmul(self.shift, images.float(), self.scale)
         if self.size:
             # Antialiased where images shrink, as Pillow and torchvision resize; enlarging, it makes no difference.
             smaller = self.size < max(x.shape[2:])
             size = (self.size, self.size)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=smaller)
-        return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous(memory_format=self.layout)
 
     def train(self, indices: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """A training batch: inputs and labels of `indices`, augmented where the trial says so."""

@@ -19,6 +19,7 @@ class Kind:
         gpu: Whether it is beside the processor: one trial has it at a time, and its memory is its own.
         look_every: Steps between two looks at the loss: each look waits for the device.
         graphs: Whether a step can be captured as a graph.
+        channels_first: Precisions in which convolutions are faster with channels first, not last.
         calibration_side: Of the matrices of a fixed piece of work; not to be seen beside a step's activations.
         copy_bytes, product_side: Of the copy and the matrix product that its ceilings are measured by.
         drivers: Files of which one is there where its driver is; asking torch instead costs seconds.
@@ -28,6 +29,7 @@ class Kind:
     gpu: bool = False
     look_every: int = 1
     graphs: bool = False
+    channels_first: tuple[str, ...] = ()
     calibration_side: int = 512
     copy_bytes: int = 2**25
     product_side: int = 1024
@@ -39,7 +41,8 @@ class Kind:
 KINDS = {
     "cpu": Kind(),
     "cuda": Kind(
-        gpu=True, look_every=50, graphs=True, calibration_side=2048, copy_bytes=2**30, product_side=8192,
+        gpu=True, look_every=50, graphs=True, channels_first=("fp32",),
+        calibration_side=2048, copy_bytes=2**30, product_side=8192,
         drivers=("/dev/nvidiactl", "/dev/dxg"),
         memory_command=("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"),
     ),

@@ -166,7 +166,7 @@ def grow(network: Network, spec: ModelSpec, images: Images, seed: int) -> Networ
         2017, section 5.1. Plain: Chen et al. 2016, Net2Net, section 2.3.
     """
     where = next(network.parameters()).device
-    grown = build(spec, seed, where).to(memory_format=torch.channels_last)
+    grown = build(spec, seed, where).to(memory_format=images.layout)
     assert isinstance(grown, Network)
     for name in ("stem", "final", "head"):
         getattr(grown, name).load_state_dict(getattr(network, name).state_dict())

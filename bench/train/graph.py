@@ -89,6 +89,8 @@ class CudaCapture:
         # What the warm-up's activations took would lie idle beside the graph's pool.
         gc.collect()
         torch.cuda.empty_cache()
+        # In the warm-up cuDNN may have looked for the fastest algorithms, which takes more than a shallow net's steps.
+        torch.cuda.reset_peak_memory_stats()
 
     def __call__(self, body: Body) -> Body:
         """Captures a body, which is not run by it, and returns its replay."""

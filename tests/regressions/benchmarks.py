@@ -34,7 +34,7 @@ def _images(family: str, depth: int, device: str) -> tuple[Trial, Images]:
 
 def _network(trial: Trial, images: Images, device: str) -> nn.Module:
     spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
-    return build(spec, trial.seed, device).to(memory_format=torch.channels_last)
+    return build(spec, trial.seed, device).to(memory_format=images.layout)
 
 
 @contextmanager

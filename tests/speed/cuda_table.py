@@ -92,7 +92,7 @@ class Table:
         images = Images(data or self.resident, trial)
         spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
         with numerics(trial.precision, execution.exact):
-            network = build(spec, trial.seed, self.device).to(memory_format=torch.channels_last)
+            network = build(spec, trial.seed, self.device).to(memory_format=images.layout)
             step = Step(network, images, trial, self.device, execution, capture)
             try:
                 yield step

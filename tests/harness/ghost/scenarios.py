@@ -14,12 +14,14 @@ import torch._inductor.config  # seconds, which each exact step would spend; mor
 from torch import Tensor, nn
 
 from bench import runner
+from bench.cost import measure
 from bench.data import datasets
 from bench.data.images import Images
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, spec_of
 from bench.probes.table import PROBES
 from bench.sweep.process import _doubtful
+from bench.train import device as seam
 from bench.train import execution, graph, turns
 from bench.train.execution import Execution, numerics, usual
 from bench.train.step import Step
@@ -41,7 +43,7 @@ def trial(architecture: str = "resnet", depth: int = 10, **fields: Any) -> Trial
 def step_of(asked: Trial, execution: Execution | None = None, images: type[Images] = Images) -> Step:
     batches = images(datasets.for_trial(asked).to("cuda"), asked)
     network = build(spec_of(asked, batches.shape, batches.data.classes), asked.seed, "cuda")
-    return Step(network.to(memory_format=torch.channels_last), batches, asked, "cuda", execution)
+    return Step(network.to(memory_format=batches.layout), batches, asked, "cuda", execution)
 
 
 def eagerly(asked: Trial) -> Execution:
@@ -128,6 +130,40 @@ def memory_needed() -> int:
     """Bytes that `roomy` takes of a large card."""
     outcome(roomy())
     return card.peak_memory()
+
+
+class Searching(Images):
+    """Takes a GiB outside captures, as a search for the fastest algorithms does."""
+
+    def train(self, indices: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        if not torch.cuda.is_current_stream_capturing():
+            torch.empty(GIB, dtype=torch.uint8, device="cuda")
+        return super().train(indices, generator)
+
+
+def peak_of_steps(images: str) -> int:
+    """Bytes that a cost record says of a small net's steps."""
+    kind = {"Images": Images, "Searching": Searching}[images]
+    with closing(step_of(trial(precision="tf32"), images=kind)) as step:
+        seam.reset_peak_memory("cuda")
+        return measure.price(step.network, step.images, step.trial, "cuda")[0]["peak_memory_bytes"]
+
+
+def layouts(precision: str) -> list[list[bool]]:
+    """Of the maps into each convolution whose layout can be told: whether channels come first, and last."""
+    asked, found = trial(precision=precision), []
+
+    def told(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        (x,) = inputs
+        if x.shape[1] > 1 and x.shape[2] > 1:
+            found.append([x.is_contiguous(), x.is_contiguous(memory_format=torch.channels_last)])
+
+    with numerics(precision), closing(step_of(asked, eagerly(asked))) as step:
+        for module in step.network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_pre_hook(told)
+        step()
+    return found
 
 
 def small_card(size: int) -> list[dict[str, Any]]:

@@ -161,6 +161,18 @@ def test_cost_of_a_net_that_fits_once_but_not_twice(play: Play) -> None:
     assert (found["status"], found["message"]) == ("ok", "")
 
 
+def test_peak_memory_is_that_of_the_captured_steps(play: Play) -> None:
+    """A gibibyte that only steps outside the capture take is no part of it."""
+    assert 0 < play("peak_of_steps", "Searching") == play("peak_of_steps", "Images") < GIB
+
+
+def test_channels_come_first_in_fp32_and_last_otherwise(play: Play) -> None:
+    first, last = play("layouts", "fp32"), play("layouts", "tf32")
+    assert len(first) == len(last) > 5
+    assert set(map(tuple, first)) == {(True, False)}
+    assert set(map(tuple, last)) == {(False, True)}
+
+
 @pytest.mark.parametrize("name", ["plain", "resnet"])
 def test_probes_and_evaluations_run_on_the_device(play: Play, name: str) -> None:
     found = play("probed", name)
