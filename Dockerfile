@@ -2,7 +2,7 @@
 #   docker build -t depth-ablation .
 #   docker run -v "$PWD/results/records:/suite/results/records" -v "$PWD/reports/html:/suite/reports/html" depth-ablation
 #   docker run depth-ablation make list
-# Not built yet: no Docker ran where it was written. Without a GPU; for one see docs/gpu-runs.md.
+# Not tested: this image has not been built yet. Without a GPU; for one see docs/gpu-runs.md.
 FROM python:3.11-slim
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /suite

@@ -120,7 +120,7 @@ ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	$(OURS) -m results "$$study" && $(OURS) -m reports "$$study" --next --started "$$started" && exit $$code
 
 taste: STUDY = taste
-taste: ablation  ## the default study in small: a minute, up to 130 layers
+taste: ablation  ## a small default study: a minute, up to 130 layers
 
 list: $(READY)  ## the built-in studies
 	@$(OURS) -m bench list
@@ -151,7 +151,7 @@ reports-published: $(READY)  ### rebuild reports/published from results/publishe
 bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
 	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE) $(call option,--json,JSON)
 
-bench-compare: $(READY)  ## fail where a benchmark is slower than BASE, by turns
+bench-compare: $(READY)  ## fail if a benchmark is slower than BASE (run alternately)
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
 	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE) $(call option,--json,JSON)
 
@@ -160,7 +160,7 @@ other:  ## install another torch, TORCH=2.11.0, into .venv-2.11.0
 	@PYTHON=$(call quoted,$(PYTHON)) VENV=.venv-$(call quoted,$(TORCH)) LOCK=requirements-dev.lock sh .ci/setup $(call quoted,$(TORCH))
 	@echo "compare with it: make bench-compare BASE=.venv-"$(call quoted,$(TORCH))"/bin/python"
 
-bench-cpu: $(READY)  ### our loop against the loop people write, on this CPU
+bench-cpu: $(READY)  ### our loop against a typical PyTorch loop, on this CPU
 	@$(PY) -m tests.speed.cpu_table
 
 bench-cuda: $(READY)  ### every CUDA row of the table of targets (under 11 minutes)

@@ -1,4 +1,4 @@
-"""The document's claims, and a question of the suite's own, each with its source, its rule and its judge.
+"""The document's claims, and two questions of the suite's own, each with its source, its rule and its judge.
 
 The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
 `inside`, `growth`), their numbers in `protocol`. A claim is judged on the nets that the studies trained, never on
@@ -67,20 +67,23 @@ OWN_QUESTION = "a question of the suite's own"
 _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _BADLY = (
-    "To call a net bad, three things are needed. (1) Its best learning rate lies inside those tried. A net that "
-    "guesses at its best has none: that no rate trains it is told by the last of its grid above "
-    f"{LEAST:.5f}, if it guesses there, too, without diverging. (2) It has "
-    f"converged: its mean running error fell by less than {points(LEVEL)} in the last epoch that ends at "
-    f"{LEAST_RATE:.0%} of the peak rate or more, and in the last epoch; it is unstable where a seed ends more than "
-    f"{points(MOST_ABOVE_BEST)} above its best epoch. (3) The gap lasts: after N, 2N and 4N steps, it is above "
-    f"{points(MARGIN)} for sure at 4N, and at least {LASTS:.0%} of what it was at N. Otherwise: inconclusive. A net "
-    "that diverges at every rate, down to that last one or to one at which the shallowest surely does not train, needs "
-    "none of this. So a study of one number of steps can show that nets do well; that they do "
-    "badly takes three numbers."
+    "A net counts as bad only if three things hold. (1) Its best learning rate lies inside the range tried. A net that "
+    "only guesses even at its best rate has no best rate. That no rate trains it is concluded only if the search went "
+    f"down to {LEAST:.5f} and the net guesses at the lowest rate without diverging. (2) It has converged: its mean "
+    f"running error fell by less than {points(LEVEL)} in the last epoch, and in the last epoch that ends at "
+    f"{100 * LEAST_RATE:.0f} % of the peak rate or more. It is unstable if a seed ends more than "
+    f"{points(MOST_ABOVE_BEST)} above its best epoch. (3) The gap lasts: it was measured after N, 2N and 4N steps, its "
+    f"lower bound at 4N is above {points(MARGIN)}, and it is at least {100 * LASTS:.0f} % of the gap at N. Otherwise: "
+    "inconclusive. A net that diverges at every rate needs none of this, if the search went that low, or down to a "
+    "rate at which the shallowest net surely does not train. So one number of steps can show that nets do well; that "
+    "they do badly takes three."
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
 _NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
-_BOUND = "one-sided bound at the level of its look, seeds paired; of test errors with the sampling of the test set"
+_BOUND = (
+    "one-sided bound, seeds paired, at the level for this number of seeds; for test errors it includes the sampling of "
+    "the test set"
+)
 
 # Seeds and levels of the looks, for readers.
 LOOKED = (
@@ -103,10 +106,10 @@ CLAIMS: dict[str, Claim] = {
             "Adding layers must at least not make the model worse; the residual block achieves it.",
             "the document; He et al. 2015, section 4.2",
             "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
-            f"{points(MARGIN)} ({_BOUND}). Refuted: at some depth the error is more than that above (Holm "
-            f"over depths), or most seeds diverged. {_BADLY} {_ONE_RATE} {_NO_REFERENCE} {_TRIED} Where all errors "
-            f"are under {points(MARGIN)}, they support it only if another net of the study fails this test after as "
-            "many steps or more: the test could have failed.",
+            f"{points(MARGIN)} ({_BOUND}). Refuted: at some depth the error is more than this margin above "
+            f"theirs (Holm over depths), or most seeds diverged. {_BADLY} {_ONE_RATE} {_NO_REFERENCE} {_TRIED} Where "
+            f"all errors are under {points(MARGIN)}, they support it only if another net of the study fails this test "
+            "after as many steps or more: the test could have failed.",
             ("digits-long", "digits-lr", "digits"),
             errors.no_harm,
             figures=("train-error-by-depth", "test-error-by-depth"),
@@ -185,7 +188,7 @@ CLAIMS: dict[str, Claim] = {
             f"effective depth rises over epochs, from the first look to the end. In nets of {DEEP} layers or more, "
             f"statistics re-estimated, that trained in all seeds to {percent(TRAINED)} test error (paths: training "
             "error); where none did: inconclusive. Plain nets are looked at in the deepest that did.",
-            ("digits-long", "digits"),
+            ("digits-long",),
             inside.small_net_first,
             figures=("lesions", "branch-ratio", "gradient-norms"),
         ),
@@ -225,7 +228,8 @@ CLAIMS: dict[str, Claim] = {
             f"18 layers err by less than {points(MARGIN)} for sure, there is nothing to gain: inconclusive, unless "
             "the deepest is worse. Random labels are judged at whatever depths they were tried, to fewer layers "
             f"too: steps to fit {percent(1 - FITTED)} of them fall with depth (supported) by Page's test (p under "
-            "the level of its look, nets that never fit ranked last); that they rise decides nothing at one rate.",
+            "the level for its number of seeds, nets that never fit ranked last); that they rise decides nothing at "
+            "one rate.",
             ("digits-long", "digits"),
             _deeper,
             figures=("test-error-by-depth", "steps-to-fit"),
@@ -312,9 +316,9 @@ def _failures(finding: Finding, frames: Frames) -> str:
     failed, n = max(zip(cells["sum"], cells["count"], strict=True), key=lambda cell: (cell[0] / cell[1], -cell[1]))
     if failed == n:
         least = 1 - stats.most_failing(0, n)
-        return f"where most seeds failed, {failed} of {n} did: so would at least {least:.0%} of all seeds"
+        return f"in the worst setting {failed} of {n} seeds failed: the failure rate is at least {100 * least:.0f} %"
     most = stats.most_failing(int(failed), int(n))
     if not failed:
         seeds = f"{n} seeds" if n > 1 else "one seed"
-        return f"no seed failed; {seeds} cannot rule out that up to {most:.0%} would"
-    return f"where most seeds failed, {failed} of {n} did: so might up to {most:.0%} of all seeds"
+        return f"no seed failed; with {seeds} the failure rate may still be up to {100 * most:.0f} %"
+    return f"in the worst setting {failed} of {n} seeds failed: the failure rate may be up to {100 * most:.0f} %"

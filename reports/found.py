@@ -36,7 +36,7 @@ def _row(source: Source, page: str, finding: Finding, names: dict[str, str]) -> 
     said = " ".join(filter(None, (verdicts.SYMBOLS[finding.verdict], effect(finding))))
     link = f"[{source.study.name}](../reports/published/{page})"
     seeds = str(finding.n) if finding.steps else NOTHING
-    about, steps = first.called(finding.subject, names), str(finding.steps or NOTHING)
+    about, steps = str(verdicts.subject(finding.subject, names)), str(finding.steps or NOTHING)
     return f"| {' | '.join((finding.claim, about, link, steps, seeds, _rates(source, finding), said))} |"
 
 

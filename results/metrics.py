@@ -51,7 +51,7 @@ METRICS: dict[str, Metric] = {
         Metric("arithmetic_share", "cost", "share of the best rate of a matrix product", "1", "higher"),
         Metric("bandwidth_share", "cost", "share of the memory bandwidth of a copy, at least", "1", "higher"),
         Metric("peak_memory_bytes", "cost", "peak memory", "B", "lower"),
-        Metric("net_memory_bytes", "cost", "peak memory above the floor", "B", "lower"),
+        Metric("net_memory_bytes", "cost", "peak memory of the net", "B", "lower"),
         Metric("saved_activation_bytes", "cost", "activations kept for the backward pass", "B", "lower"),
         Metric("energy_j_per_step", "cost", "energy of a step", "J", "lower"),
         Metric("kernels_per_step", "cost", "kernels of a step", "1", "lower"),

@@ -137,7 +137,8 @@ def noise(cost: pd.DataFrame) -> str:
     noisy = (cost["step_time_high_s"] - cost["step_time_low_s"]) > NOISE * cost["step_time_s"]
     if not noisy.any():
         return ""
-    return f"Step times of {noisy.sum()} of {len(cost)} cost trials spread by more than {NOISE:.0%} between quartiles"
+    wide = f"{100 * NOISE:.0f} % between quartiles"
+    return f"Step times of {noisy.sum()} of {len(cost)} cost trials spread by more than {wide}"
 
 
 def _per_layer(cost: pd.DataFrame, column: str) -> float:

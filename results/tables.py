@@ -154,7 +154,7 @@ def floors_apart(cost: pd.DataFrame) -> pd.DataFrame:
     # Of two that differ, neither is the usual one.
     memory = ((cost["memory_floor_bytes"] - usual).abs() > rows.MOST_FLOOR_CHANGE) & (floors.transform("count") > 2)
     words = [
-        f"odd memory in use before its net was built ({floor / 2**20:.0f} MiB, usually {middle / 2**20:.0f} MiB)"
+        f"unusual memory use before its net was built ({floor / 2**20:.0f} MiB, usually {middle / 2**20:.0f} MiB)"
         for floor, middle in zip(cost.loc[memory, "memory_floor_bytes"], usual[memory], strict=True)
     ]
     told = cost["disturbed"].copy()

@@ -110,7 +110,7 @@ class State:
 
     def again(self, job: Job, record: Record) -> None:
         self.running.pop(job.number, None)
-        self.say(f"once more, alone: {self.name(job.trial)}, {outcome(record)}")
+        self.say(f"failed beside other seeds, will run again alone: {self.name(job.trial)}, {outcome(record)}")
 
     def name(self, trial: Trial) -> str:
         """A trial in words: what it is, and what else its study varies."""

@@ -30,6 +30,6 @@ def told(finding: Finding, frames: Frames) -> str:
     fewest, most = by_trial.min(), by_trial.max()
     counted = f"{most}" if fewest == most else f"{fewest} to {most}"
     return (
-        f"before the first step the gradient of {name} at {depth} layers {OVERFLOWS} {counted} of {layers} layers"
-        f" looked at: no learning rate could train it"
+        f"before the first step the gradient of the {name} net of {depth} layers {OVERFLOWS} {counted} of {layers} "
+        "layers checked: no learning rate could train it"
     )

@@ -56,7 +56,7 @@ def warnings(source: Source) -> list[Care]:
     lines += [Care("", f"{name} could not be read: {reason}") for name, reason in frames.damaged]
     if (shared := sharing(frames.trials)).gt(1).any():
         most = int(shared.max())
-        full = f"Up to {most} trials shared the GPU: their times do not compare nets; costs are measured alone."
+        full = f"Up to {most} trials shared the GPU: their times cannot be compared. Costs were measured alone."
         lines.append(Care("", full))
     few = frames.cells[frames.cells["n"] < 3]
     if len(few):
@@ -80,7 +80,7 @@ def _disturbed(rows: pd.DataFrame, hurt: "pd.Series[bool]", measured: str, what:
     short = f"{measured} of {hurt.sum()} of {len(rows)} {what} {'were' if measured.endswith('s') else 'was'} disturbed"
     full = (
         f"{short[:1].upper()}{short[1:]}{such} {first['path']}: {first['disturbed']}."
-        " What nets learned is not touched; to measure again, delete the record."
+        " Training results are not affected. To measure again, delete the record."
     )
     return [Care(short, full)]
 

@@ -250,7 +250,7 @@ _COST = (
     ("step_time_s", "step time (s)", 1.0),
     ("images_per_s", "images/s", 1.0),
     ("peak_memory_bytes", "peak memory (MiB)", 2.0**-20),
-    ("net_memory_bytes", "above the floor (MiB)", 2.0**-20),
+    ("net_memory_bytes", "for the net (MiB)", 2.0**-20),
     ("saved_activation_bytes", "saved activations (MiB)", 2.0**-20),
     ("flops_per_image", "FLOP/image (forward)", 1.0),
     ("parameters", "parameters", 1.0),

@@ -56,7 +56,7 @@ CLAUSES: dict[str, tuple[str, str]] = {
 MOST_CLAUSES = 2
 OPEN = "it is open"
 # Of nets whose first gradient is no number.
-UNSTARTABLE = "cannot start: their gradients exceed float32's range"
+UNSTARTABLE = "cannot start (their gradients overflow float32)"
 MOST_COLUMNS = 4
 LONGEST_LABEL = 24
 MOST_PANELS = 2
@@ -220,7 +220,7 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
         seeds = trials["seed"].nunique()
         few = "One seed decides" if seeds == 1 else "Two seeds decide" if seeds == 2 else ""
         if few:
-            return f"{few} none of these {len(judged)} claims: {verdicts.LEAST_SEEDS} are needed"
+            return f"{few} none of these {len(judged)} claims: {verdicts.LEAST_SEEDS} seeds are needed"
         return f"None of these {len(judged)} claims is decided by these records"
     words = "; ".join(clauses)
     words = f"at one learning rate, {words}" if one_rate(source) else words

@@ -320,7 +320,7 @@ def _words(frames: Frames, name: str, caption: str) -> str:
         return f"{context.error_words(frames, 'test_error')} {caption}"
     for figure, column, factor, unit in (
         ("step-time", "step_time_s", 1.0, "s"),
-        ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB above the floor"),
+        ("peak-memory", "net_memory_bytes", 2.0**-20, "MiB for the net"),
         ("energy", "energy_j_per_step", 1.0, "J"),
         ("roofline", "roof_share", 100.0, "% of the ceiling"),
     ):

@@ -154,11 +154,11 @@ def what_would_change(claim: Claim, findings: list[Finding], study: str) -> tupl
     better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else ()
     better = better if head.trials else claim.studies
     words = {
-        Verdict.SUPPORTED: "A run of more seeds, more steps or another depth on the other side of the rule.",
+        Verdict.SUPPORTED: "More seeds, more steps or another depth, where they end on the other side of the rule.",
         Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",
         Verdict.INCONCLUSIVE: "More seeds."
         if head.more_seeds
-        else "What the reason names as missing: depths or steps.",
+        else 'The depths or steps that the column "why" says are missing.',
     }
     return words[head.verdict], next((name for name in better if name != study), "")
 
@@ -184,7 +184,8 @@ def limits(judged: list[tuple[Claim, list[Finding]]]) -> str:
         "residual-no-harm": f"No harm: less than {points(MARGIN)} above the shallowest net.",
     }
     said = [words[claim.id] for claim, _ in judged if claim.id in words]
-    return f"{' '.join(said)} Both of training errors. " if said else ""
+    refer = "Both refer" if len(said) > 1 else "This refers"
+    return f"{' '.join(said)} {refer} to training error. " if said else ""
 
 
 def alone(study: Study) -> bool:

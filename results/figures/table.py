@@ -171,7 +171,7 @@ FIGURES: dict[str, Chart] = {
         " are the straight ones that are judged.",
         _COST,
         "digits",
-        cost_chart("net_memory_bytes", 1 / 2**20, "peak memory above the floor (MiB)"),
+        cost_chart("net_memory_bytes", 1 / 2**20, "peak memory of the net (MiB)"),
     ),
     "energy": Chart(
         "cost", "Energy of a training step", "As the device's own meter reports it.",

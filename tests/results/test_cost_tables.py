@@ -70,7 +70,7 @@ def test_a_process_that_started_from_another_floor_says_so():
     usual = [cost_record(trial(depth=d), memory_floor_bytes=890 * 2**20) for d in (18, 34, 66)]
     odd = cost_record(trial(depth=130), memory_floor_bytes=749 * 2**20)
     found = frames([*usual, odd]).cost.set_index("depth")
-    assert found.loc[130, "disturbed"] == ("odd memory in use before its net was built (749 MiB, usually 890 MiB)")
+    assert found.loc[130, "disturbed"] == ("unusual memory use before its net was built (749 MiB, usually 890 MiB)")
     assert found["memory_disturbed"].tolist() == [False, False, False, True]
     assert not found["times_disturbed"].any()
     assert (found.loc[[18, 34, 66], "disturbed"] == "").all()

@@ -122,7 +122,10 @@ def test_what_fails_beside_others_runs_once_more_alone(
     again = [trial for trial, seeds in seeds_at_once(tmp_path).items() if trial.trains and seeds == 1]
     assert len(again) == lost
     assert any(map(ill, again))
-    assert sum(line.startswith("once more, alone: resnet 34") for line in told.lines) == lost
+    assert (
+        sum(line.startswith("failed beside other seeds, will run again alone: resnet 34") for line in told.lines)
+        == lost
+    )
 
 
 def test_one_that_hangs_is_ended_alone_and_the_others_have_their_records(alone: dict[str, str], tmp_path: Path) -> None:

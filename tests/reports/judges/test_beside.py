@@ -70,7 +70,10 @@ def test_a_gradient_that_is_no_number_before_the_first_step_is_told_and_judges_n
             norms = record.probes["gradient_norms"]["norms"]
             norms[: 100 + record.trial.seed] = [math.nan] * (100 + record.trial.seed)
     after = judge(frames(records), ("plain-degrades",))["plain-degrades"][0]
-    assert "the gradient of plain at 258 layers exceeds float32's range in 100 to 102 of 258 layers" in after.beside
+    assert (
+        "the gradient of the plain net of 258 layers exceeds float32's range in 100 to 102 of 258 layers checked"
+        in after.beside
+    )
     assert (after.verdict, after.reason) == (before.verdict, before.reason)
 
 
@@ -78,9 +81,11 @@ def test_every_verdict_tells_what_failure_rate_is_left_open():
     found = judge(
         frames(study({"resnet": FLAT, "plain": {18: 0.03, 258: None}})), ("residual-no-harm", "plain-degrades")
     )
-    assert found["residual-no-harm"][0].failures == ("no seed failed; 3 seeds cannot rule out that up to 63% would")
+    assert found["residual-no-harm"][0].failures == (
+        "no seed failed; with 3 seeds the failure rate may still be up to 63 %"
+    )
     alone = judge(frames([r for r in study({"resnet": FLAT}) if r.trial.seed == 0]), ("residual-no-harm",))
-    assert alone["residual-no-harm"][0].failures.startswith("no seed failed; one seed")
+    assert alone["residual-no-harm"][0].failures.startswith("no seed failed; with one seed")
     assert found["plain-degrades"][0].failures == (
-        "where most seeds failed, 3 of 3 did: so would at least 37% of all seeds"
+        "in the worst setting 3 of 3 seeds failed: the failure rate is at least 37 %"
     )

@@ -88,7 +88,7 @@ def test_warnings_name_what_a_reader_must_know() -> None:
     assert "fewer than 3 seeds" in said
     assert "chip 0, chip 1" in said
     noisy = cost_record(trial(), step_times_s=[1.0, 1.0, 1.4, 1.5, 1.6, 1.0, 1.5, 1.2])
-    assert "spread by more than 10%" in " ".join(line.full for line in care.warnings(source([noisy])))
+    assert "spread by more than 10 %" in " ".join(line.full for line in care.warnings(source([noisy])))
     busy = cost_record(trial(), cpu_share=0.5)
     (line,) = [line for line in care.warnings(source([busy])) if line.short]
     assert "1 of 1 cost trials were disturbed" in line.full
@@ -199,7 +199,7 @@ def test_a_cost_figures_words_are_of_the_records_that_it_draws() -> None:
     assert "plain" not in words
     assert "1002" not in words
     memory = described(page, "fig-peak-memory")
-    found = re.search(r"post-activation: ([0-9.]+) MiB above the floor at 18 layers", memory)
+    found = re.search(r"post-activation: ([0-9.]+) MiB for the net at 18 layers", memory)
     assert found is not None
     assert float(found[1]) < 20
     share = described(page, "fig-roofline")
@@ -232,7 +232,7 @@ def test_the_page_says_which_bounds_are_one_sided(page: str, made: Source) -> No
     """What `stats.difference` and `stats.bounds` give the judges; means are drawn with two-sided intervals."""
     assert "as judged" not in page
     assert "Looks at 3, 5, 8 seeds, at one-sided levels of 2.48, 1.73, 2.08 % (5 % in all)" in page
-    assert "the lower and the upper limit over seeds, each one-sided, at the level of its look" in page
+    assert "the lower and the upper limit over seeds, each one-sided, at the level for that number of seeds" in page
     assert "Mean and two-sided 95 % interval over the seeds that ended" in page
     judged = page[page.index('id="figure-judged-residual-no-harm"') :]
     assert "one-sided bounds" in judged[: judged.index("</svg>")]
