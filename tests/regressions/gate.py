@@ -129,10 +129,17 @@ def _enough(walls: Sequence[float]) -> bool:
     return len(walls) >= LEAST and (len(walls) >= MOST or sum(walls) >= BUDGET_S)
 
 
+def _announced(names: Sequence[str]) -> Iterator[str]:
+    """Says each as its turn comes: all of them take minutes."""
+    for number, name in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {name}", file=sys.stderr, flush=True)
+        yield name
+
+
 def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str]) -> dict[str, list[Pair]]:
     """Rounds of both sides in turns; who is first changes from pair to pair."""
     found: dict[str, list[Pair]] = {}
-    for name in names:
+    for name in _announced(names):
         theirs.hold(name)
         ours.hold(name)
         pairs = found[name] = []
@@ -149,7 +156,7 @@ def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str]) -> dict[str, 
 def alone(side: Sitting, names: Sequence[str]) -> dict[str, list[Round]]:
     """Rounds of one side, each with a calibration before it: the machine's pace changes within seconds."""
     found: dict[str, list[Round]] = {}
-    for name in names:
+    for name in _announced(names):
         side.hold(name)
         rounds = found[name] = []
         while not _enough([each.wall for each in rounds]):
@@ -262,9 +269,7 @@ def baseline(ours: Side) -> Saved:
 
 def main() -> None:
     """Exit code 0, 1 where something slowed or vanished, 2 for a request that cannot be served."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.regressions.gate", description="Has something become slower?"
-    )
+    parser = argparse.ArgumentParser("python -m tests.regressions.gate", description="Has something become slower?")
     parser.add_argument("--base", help="a saved baseline to compare with")
     parser.add_argument("--against", help="another interpreter, or the folder of another checkout")
     parser.add_argument("--threshold", type=float, help=f"fraction of slowing that is let pass ({BY_TURNS} by turns, "
@@ -281,6 +286,9 @@ def main() -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted: nothing was saved", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def _serve(options: argparse.Namespace) -> int:

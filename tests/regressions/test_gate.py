@@ -46,10 +46,21 @@ def test_two_interpreters_take_turns_and_what_seems_slower_is_asked_of_both_agai
     said = capsys.readouterr()
     assert "step takes 1.20 times as long as it did (wall time)" in said.err
     assert "build takes" not in said.err
+    assert said.err.startswith("[1/2] step\n[2/2] build\n[1/1] step\n")
     assert (
         serve(monkeypatch, tmp_path, lambda p, t, n: (1.0, 1.0) if p == here else (1.2, 1.2), "--against", "other").code
         == 0
     )
+
+
+def test_an_interruption_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(python: str, turn: int, name: str) -> tuple[float, float]:
+        raise KeyboardInterrupt
+
+    assert serve(monkeypatch, tmp_path, interrupted, "--against", "other").code == 130
+    assert capsys.readouterr().err == "[1/2] step\ninterrupted: nothing was saved\n"
 
 
 def test_a_process_with_a_bad_place_in_memory_is_no_slowdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
