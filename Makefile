@@ -179,7 +179,7 @@ planted: $(READY)  ### judge made-up studies of known answer, 10,000 draws each
 # A process per core, whole files each (fixtures are shared within a file), in the order of tests/conftest.py; two processes of two threads each stand
 # in each other's way.
 test: $(READY_DEV)  ### the tests, but for those of the Ray executor
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile --benchmark-disable --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "not ray" -n logical --dist loadfile --benchmark-disable --no-loadscope-reorder --durations=40 --durations-min=3
 
 test-ray: $(READY_DEV)  ### the tests of the Ray executor, on two nodes of this machine
 	@$(PY) -m pytest tests/bench/sweep -m ray
