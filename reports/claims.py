@@ -69,13 +69,13 @@ _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _BADLY = (
     "A net counts as bad only if three things hold. (1) Its best learning rate lies inside the range tried. A net that "
     "only guesses even at its best rate has no best rate. That no rate trains it is concluded only if the search went "
-    f"down to {LEAST:.5f} and the net guesses at the lowest rate without diverging. (2) It has converged: its mean "
-    f"running error fell by less than {points(LEVEL)} in the last epoch, and in the last epoch that ends at "
+    f"down to its last rate above {LEAST:.5f} and the net guesses there without diverging. (2) It has converged: its "
+    f"mean running error fell by less than {points(LEVEL)} in the last epoch, and in the last epoch that ends at "
     f"{100 * LEAST_RATE:.0f} % of the peak rate or more. It is unstable if a seed ends more than "
     f"{points(MOST_ABOVE_BEST)} above its best epoch. (3) The gap lasts: it was measured after N, 2N and 4N steps, its "
     f"lower bound at 4N is above {points(MARGIN)}, and it is at least {100 * LASTS:.0f} % of the gap at N. Otherwise: "
-    "inconclusive. A net that diverges at every rate needs none of this, if the search went that low, or down to a "
-    "rate at which the shallowest net surely does not train. So one number of steps can show that nets do well; that "
+    "inconclusive. A net that diverges at every rate needs none of this, if the search went that low, or down to "
+    "a rate at which the shallowest net surely does not train. So one number of steps can show that nets do well; that "
     "they do badly takes three."
 )
 _FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
@@ -188,7 +188,7 @@ CLAIMS: dict[str, Claim] = {
             f"effective depth rises over epochs, from the first look to the end. In nets of {DEEP} layers or more, "
             f"statistics re-estimated, that trained in all seeds to {percent(TRAINED)} test error (paths: training "
             "error); where none did: inconclusive. Plain nets are looked at in the deepest that did.",
-            ("digits-long",),
+            ("digits-long", "digits"),
             inside.small_net_first,
             figures=("lesions", "branch-ratio", "gradient-norms"),
         ),

@@ -80,7 +80,7 @@ def test_a_file_of_any_depth_is_seen_whichever_depths_are_asked_for(outside: Pat
 PLACES = {
     "of another folder": ("(HERE.parent / 'store' / 'gain.txt').read_text()", "store/gain.txt"),
     "with a dot": ("(HERE / '.config' / '.gain').read_text()", "study/.config/.gain"),
-    "a database": ("sqlite3.connect(HERE / 'gain.db')", "study/gain.db"),
+    "a database": ("sqlite3.connect(HERE / 'gain.db').close()", "study/gain.db"),
 }
 
 

@@ -32,7 +32,7 @@ def test_what_three_seeds_decide_stays_decided_whatever_later_ones_say():
     assert finding.verdict == "supported"
     assert finding.n == 3
     assert "decided at 3 of 5 seeds" in finding.reason
-    assert finding.failures.startswith("no seed failed; 3 seeds")
+    assert finding.failures.startswith("no seed failed; with 3 seeds")
 
 
 def test_the_verdict_of_three_seeds_among_three_says_no_more_than_their_number():
