@@ -8,7 +8,9 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 # Over ten seconds each. Whole files are given out in this order, then the others as they lie in their folders.
 LONGEST = (
-    "harness/ghost/test_ghost.py", "reports/page/test_browser.py", "bench/test_faults.py", "bench/test_own_process.py",
+    "harness/ghost/test_ghost.py", "reports/test_found.py", "reports/page/test_published.py", "test_readme.py",
+    "reports/test_against.py", "results/test_made.py", "results/test_study.py", "reports/test_command.py",
+    "reports/page/test_browser.py", "bench/test_faults.py", "bench/test_own_process.py",
     "models/test_counts.py", "reports/page/test_in_use.py", "bench/test_cli.py", "bench/plan/test_own.py",
     "reports/judges/test_failures.py", "reports/judges/test_judges.py", "bench/train/test_compiled.py",
     "bench/train/test_kernels.py",
