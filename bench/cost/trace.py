@@ -58,7 +58,6 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
     Raises:
         ValueError: One line, for what cannot be built, or a file that cannot be written.
     """
-
     from bench.cost.operators import profiled, save_trace
     from bench.data import datasets as data
     from bench.data.images import Images

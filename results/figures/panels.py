@@ -114,14 +114,10 @@ def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
 
 def _said(field: str, value: Any, labels: dict[str, str]) -> str:
     if field == "lr_from":
+        if value == "study":
+            return ""
         other = str(value).partition(" of ")[2]
-        return (
-            ""
-            if value == "study"
-            else f"best lr of {labels.get(other, other)}"
-            if other
-            else "each net at its own best learning rate"
-        )
+        return f"best lr of {labels.get(other, other)}" if other else "each net at its own best learning rate"
     if (field, value) == ("lr", -1.0):
         return ""
     word = f"{value:g}" if isinstance(value, float) else str(value)
