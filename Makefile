@@ -151,7 +151,7 @@ reports-published: $(READY)  ### rebuild reports/published from results/publishe
 bench: $(READY)  ## benchmarks over depth: save a baseline, or compare with it
 	@$(PY) -m tests.regressions.gate $(call option,--device,DEVICE) $(call option,--json,JSON)
 
-bench-compare: $(READY)  ## fail if a benchmark is slower than BASE (run alternately)
+bench-compare: $(READY)  ## fail if a benchmark is slower than BASE
 	@[ -n $(call quoted,$(BASE)) ] || { echo "error: name a saved run, a checkout or an interpreter: make bench-compare BASE=..." >&2; exit 2; }
 	@$(PY) -m tests.regressions.gate $(if $(filter %.json,$(BASE)),--base,--against) $(call quoted,$(BASE)) $(call option,--device,DEVICE) $(call option,--json,JSON)
 
