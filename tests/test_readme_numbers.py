@@ -7,6 +7,7 @@ holds to the records (`tests/reports/test_found.py`).
 import json
 import re
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -119,7 +120,7 @@ def test_the_caption() -> None:
     at: dict[tuple[str, int], list[float | None]] = {(name, depth): seeds for (name, depth, _), seeds in found.items()}
     # "Plain nets get worse from 34 layers on": each depth's best seed is worse than the last one's worst.
     plain = [at["plain", depth] for depth in (18, 34, 66, 258)]
-    for shallow, deep in zip(plain, plain[1:], strict=False):
+    for shallow, deep in pairwise(plain):
         assert max(e for e in shallow if e is not None) < min(e for e in deep if e is not None)
     assert min(e for e in at["plain", 258] if e is not None) > 89
     assert abs(mean(at["preact", 1002]) - mean(at["preact", 18])) < 0.5
