@@ -1,7 +1,7 @@
 """The blocks: where the shortcut leaves, where it joins, what stands on it, and the order of operations.
 
 One class serves every placement and shortcut of He et al. 2015 and 2016: the row says the order, the class
-follows it. Initial values are `network`'s business.
+follows it. Initial values are the business of `initial`.
 """
 
 import math

@@ -23,7 +23,6 @@ class Layout:
         width: Channels of the first stage unless the study says otherwise.
         stem: "3x3", "7x7" (stride 2, then 3x3 max-pool of stride 2), "dense" or "patches".
         rule: The rule in words.
-        examples: Depths that are usual, for messages.
         placements: Keys of `PLACEMENTS` that an architecture must have one of; empty where any will do.
     """
 
@@ -34,7 +33,6 @@ class Layout:
     width: int
     stem: str
     rule: str
-    examples: tuple[int, ...]
     placements: tuple[str, ...] = ()
 
     @property
@@ -62,18 +60,16 @@ _IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 2
 LAYOUTS: dict[str, Layout] = {
     row.name: row
     for row in (
-        Layout("four-stage", _equal_stages(4, 2), lambda d: 2, lambda d: 1, 16, "3x3", "8n+2",
-               (18, 34, 66, 130, 258, 514, 1002)),
+        Layout("four-stage", _equal_stages(4, 2), lambda d: 2, lambda d: 1, 16, "3x3", "8n+2"),
         Layout("imagenet", lambda d: _IMAGENET.get(d, ()), lambda d: 2 if d < 50 else 3, lambda d: 1 if d < 50 else 4,
-               64, "7x7", "one of 18, 34, 50, 101, 152", (18, 34, 50, 101, 152)),
-        Layout("cifar", _equal_stages(3, 2), lambda d: 2, lambda d: 1, 16, "3x3", "6n+2", (20, 32, 44, 56, 110, 1202)),
-        Layout("cifar-bottleneck", _equal_stages(3, 3), lambda d: 3, lambda d: 4, 16, "3x3", "9n+2", (164, 1001)),
+               64, "7x7", "one of 18, 34, 50, 101, 152"),
+        Layout("cifar", _equal_stages(3, 2), lambda d: 2, lambda d: 1, 16, "3x3", "6n+2"),
+        Layout("cifar-bottleneck", _equal_stages(3, 3), lambda d: 3, lambda d: 4, 16, "3x3", "9n+2"),
         Layout("dense", lambda d: ((d - 1) // 2,) if d >= 3 else (), lambda d: 2, lambda d: 1, 32, "dense",
-               "3 or more (two-layer blocks; the last has one layer when odd)", (18, 34, 66, 130, 258, 514, 1002)),
-        Layout("dense-four", _equal_stages(1, 4), lambda d: 4, lambda d: 1, 32, "dense", "4n+2",
-               (18, 34, 66, 130, 258, 514, 1002)),
+               "3 or more (two-layer blocks; the last has one layer when odd)"),
+        Layout("dense-four", _equal_stages(1, 4), lambda d: 4, lambda d: 1, 32, "dense", "4n+2"),
         Layout("transformer", lambda d: (d - 2,) if d >= 4 and d % 2 == 0 else (), lambda d: 1, lambda d: 1, 16,
-               "patches", "2n+2 (n attention and n MLP sublayers)", (18, 34, 66, 130, 258, 514, 1002),
+               "patches", "2n+2 (n attention and n MLP sublayers)",
                ("post-norm", "pre-norm", "pre-norm-scaled")),
     )
 }  # fmt: skip

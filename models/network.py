@@ -1,8 +1,4 @@
-"""From a `ModelSpec` to a network: stem, blocks in stages, head, and initial values.
-
-Initial values come from (seed, the parameter's name), so twins that differ in their shortcut start from the
-same weights wherever names and shapes agree, whatever the order in which networks are built.
-"""
+"""From a `ModelSpec` to a network: stem, blocks in stages, head, and initial values (`initial`)."""
 
 import importlib
 import inspect
@@ -15,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models import settings
-from models.blocks import Block, Conv3x3, sequence, weighted
+from models.blocks import Block, Conv3x3, sequence
 from models.initial import initialize
 from models.joins import Highway, Merge, Spread, StreamBlock
 from models.layouts import LAYOUTS, blocks_per_stage, misfit, patches
@@ -221,13 +217,3 @@ def _build_own(spec: ModelSpec, seed: int) -> nn.Module:
                 made.eval()(torch.zeros(2, *spec.image))
             made.train()
     return made
-
-
-def depth_of(network: nn.Module) -> int:
-    """Counts the weighted layers on the main path of a built network; shortcuts and gates are not counted.
-
-    A transformer's sublayer is one layer, whatever it is made of.
-    """
-    if weighted(network):
-        return 1
-    return sum(depth_of(module) for name, module in network.named_children() if name not in ("shortcut", "gate"))

@@ -27,7 +27,7 @@ class Architecture:
         label: How plots and pages name it.
         shortcut: A key of `SHORTCUTS`; a plain net and its residual twin differ in this field only.
         placement: A key of `PLACEMENTS`: where normalisation and ReLU stand relative to the addition.
-        init: A key of `network.INITS`.
+        init: A key of `initial.INITS`.
         norm: "batch", "layer", "rms", "group", "bias" (Fixup's scalar) or "none".
         activation: "relu", "tanh", "swish" or "gelu".
         conv_bias: Whether convolutions before a normalisation keep a bias.

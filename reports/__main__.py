@@ -68,17 +68,7 @@ def report(
     if len(too_many := [name for name, given in asked.items() if given]) > 1:
         raise ValueError(f"{' and '.join(too_many)} do not go together: each is a task of its own")
     if published:
-        pages = published_pages()
-        if not pages:
-            raise ValueError(f"nothing is published in {PUBLISHED_RECORDS} here: call it in the project's folder")
-        patience("drawing every page: a minute each ...")
-        made = []
-        for name, machine, target in pages:
-            made.append((gather(name, PUBLISHED_RECORDS, machine), target.name))
-            write_page(made[-1][0], target)
-            print(f"report: {target}")
-        write_table(made)
-        write_picture(made)
+        publish()
         return
     if not study:
         raise ValueError("name a study, or say --published")
@@ -100,6 +90,21 @@ def report(
     if next_steps:
         for line in closing(study, target, started):
             print(line)
+
+
+def publish() -> None:
+    """Every published page, the table of all verdicts and README's picture, from the published records."""
+    pages = published_pages()
+    if not pages:
+        raise ValueError(f"nothing is published in {PUBLISHED_RECORDS} here: call it in the project's folder")
+    patience("drawing every page: a minute each ...")
+    made = []
+    for name, machine, target in pages:
+        made.append((gather(name, PUBLISHED_RECORDS, machine), target.name))
+        write_page(made[-1][0], target)
+        print(f"report: {target}")
+    write_table(made)
+    write_picture(made)
 
 
 def paged(study: str, records: Path, html: Path, out: Path) -> "tuple[Path, list[str]]":

@@ -1,8 +1,7 @@
 """The document's claims, and two questions of the suite's own, each with its source, its rule and its judge.
 
-The table is read top to bottom; the judges are in the modules beside this one (`errors`, `costs`, `compare`,
-`inside`, `growth`), their numbers in `protocol`. A claim is judged on the nets that the studies trained, never on
-fresh ones.
+The table is read top to bottom; the judges are in `judges/`, their numbers in `protocol`. A claim
+is judged on the nets that the studies trained, never on fresh ones.
 """
 
 from collections.abc import Callable

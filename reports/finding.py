@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from bench.plan import words
-from results.stats import Difference
+from results.stats import Difference, Estimate
 
 # Said of nets whose first gradient is no number; by these words a page knows them.
 OVERFLOWS = "exceeds float32's range in"
@@ -285,6 +285,10 @@ class Finding:
     def but(self, **changes: Any) -> "Finding":
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def measured(self, found: Estimate) -> "Finding":
+        """With this estimate and its interval; none where there is none."""
+        return self.but(effect=known(found.value), low=known(found.low), high=known(found.high))
 
     def unclear(self, reason: str) -> "Finding":
         """Inconclusive, since its interval reaches over a threshold: more seeds may decide it."""

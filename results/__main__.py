@@ -39,7 +39,7 @@ def results(
 
     column = inches(paper)
     asked = {"--json": as_json, "--plan": plan, "--tensorboard": tensorboard}
-    if as_json and len(too_many := [name for name, given in asked.items() if given]) > 1:
+    if (as_json or plan) and len(too_many := [name for name, given in asked.items() if given]) > 1:
         raise ValueError(f"{' and '.join(too_many)} do not go together: each is a task of its own")
     found = studies.load(study)
     folders = [Path(records) / name for name in found.parts]

@@ -159,7 +159,7 @@ def paired(a: Frames, b: Frames) -> pd.DataFrame:
     """
     names = ["digest", "status", "data", "own_reads", "n_train", "n_test", *_RESULTS]
     both = _used(a.trials)[[*RECIPE, *names]].merge(_used(b.trials)[names], on="digest", suffixes=("_a", "_b"))
-    # Records of before do not name their images.
+    # Older records do not name their images.
     both = both[both["own_reads_a"] == both["own_reads_b"]]
     both = both[(both["data_a"] == both["data_b"]) | (both["data_a"] == "") | (both["data_b"] == "")]
     same = both["status_a"] == both["status_b"]

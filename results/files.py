@@ -3,9 +3,10 @@
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,16 +48,15 @@ def save(frames: Frames, folder: Path) -> tuple[list[Path], str]:
     return paths, "" if parquet else "pyarrow is not installed: tables are written as CSV only, without parquet"
 
 
+def strict(row: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A row as strict JSON has it: a number that is not finite is None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
 def as_json(frames: Frames, study: str, title: str) -> str:
     """Study, every table row by row, and what was not read, as strict JSON: a number that is not known is null."""
 
-    def strict(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    tables = {
-        name: [{key: strict(value) for key, value in row.items()} for row in getattr(frames, name).to_dict("records")]
-        for name in NAMES
-    }
+    tables = {name: [strict(row) for row in getattr(frames, name).to_dict("records")] for name in NAMES}
     content = {
         "study": study,
         "title": title,

@@ -14,9 +14,9 @@ import pandas as pd
 FILE = Path(__file__).parent / "literature.toml"
 
 COLUMNS = {
-    **{"table": "str", "architecture": "str", "net": "str", "layout": "str", "dataset": "str", "depth": "int64"},
-    **{"test_error": "float64", "spread": "float64", "n": "float64", "statistic": "str", "read": "str", "note": "str"},
-    **{"source": "str", "title": "str", "protocol": "str", "steps": "float64"},
+    **{"architecture": "str", "net": "str", "layout": "str", "dataset": "str", "depth": "int64"},
+    **{"test_error": "float64", "spread": "float64", "statistic": "str", "read": "str"},
+    **{"source": "str", "protocol": "str"},
 }
 _DEFAULT: Mapping[str, str] = {"layout": "cifar", "dataset": "cifar10", "read": "there", "statistic": "one run"}
 
@@ -38,8 +38,7 @@ def points(unchecked: bool = False) -> pd.DataFrame:
         if "spread" in point:
             row["spread"] = point["spread"] / 100
         source = sources[point["source"]]
-        row |= {"source": source["name"], "title": source["title"], "protocol": source["protocol"]}
-        row["steps"] = source["steps"] or float("nan")
+        row |= {"source": source["name"], "protocol": source["protocol"]}
         if unchecked or row["read"] != "memory":
             found.append(row)
     blank = {"str": "", "float64": float("nan")}

@@ -7,6 +7,7 @@ from bench.plan.study import Study
 from bench.plan.words import counted
 from results import stats
 from results.columns import SETTING
+from results.convergence import MARGIN
 from results.tables import Frames
 
 # Standard deviation of an error between seeds, as fractions: a CIFAR ResNet's 0.14 to 0.20 points, 0.5 points for
@@ -32,7 +33,7 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
         return
     yield (
         f"smallest difference of error that {stats.look(seeds)} paired seeds see (one-sided level "
-        f"{stats.level(seeds):g}, power 0.9); the claims' margin is 2 points:"
+        f"{stats.level(seeds):g}, power 0.9); the claims' margin is {100 * MARGIN:g} points:"
     )
     for spread in SPREADS:
         seen = stats.visible_difference(seeds, spread)
@@ -41,10 +42,11 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
         yield from _measured(seeds, frames)
 
 
-def _needed(spread: float, margin: float = 0.02) -> str:
+def _needed(spread: float) -> str:
     """At which look the margin of the claims can be seen at this spread."""
-    needed = next((n for n in stats.LOOKS if stats.visible_difference(n, spread) <= margin), None)
-    return f"; {needed} seeds see 2 points" if needed else f"; not even {max(stats.LOOKS)} seeds see 2 points"
+    needed = next((n for n in stats.LOOKS if stats.visible_difference(n, spread) <= MARGIN), None)
+    points = f"{100 * MARGIN:g} points"
+    return f"; {needed} seeds see {points}" if needed else f"; not even {max(stats.LOOKS)} seeds see {points}"
 
 
 def _measured(seeds: int, frames: Frames) -> Iterator[str]:

@@ -107,7 +107,7 @@ class Priced(TypedDict):
 
 
 def number(value: float | None) -> float:
-    """A float, NaN where there is none. Takes no `object`: that is what mypy sees in a key that no record has."""
+    """A float, NaN where there is none. Takes no `object`, so that mypy refuses a key that no record has."""
     return any_number(value)
 
 
@@ -279,7 +279,7 @@ def priced(record: Record) -> Priced:
 def disturbed(record: Record) -> str:
     """Why the times of a record are not its network's alone, in words; empty where nothing speaks against them.
 
-    What was trained is not touched by it. Records of before these facts were kept say nothing. Whether the memory is
+    What was trained is not touched by it. Records older than these facts say nothing. Whether the memory is
     its network's alone shows only beside other records: `tables.floors_apart`.
     """
     cost, found = record.cost, record.result

@@ -1,7 +1,7 @@
 """From record files to tables: a row per trial, per epoch, per measured cost, per setting.
 
-The only reader of records in this half of the suite, and the only place that says which of them may be
-compared. It judges nothing. Every column is always there, with the same dtype, however few records there are.
+The only maker of tables from records, and the only place that says which records may be compared. It
+judges nothing. Every column is always there, with the same dtype, however few records there are.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -272,6 +272,11 @@ def _set_apart(lots: Lots, records: Sequence[Record], same: list[bool]) -> list[
             differ = [f"{name} {one or '-'!r} instead of {other!r}" for name, one, other in pairs if one != other]
             lines.append(f"{where[0]}: {len(members)} {where[1]} record(s) kept apart: {'; '.join(differ)}")
     return lines
+
+
+def with_random_labels(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows of `trials` or `cells` are of nets trained on random labels."""
+    return rows["dataset"].str.startswith("random-labels")
 
 
 def summarize(trials: pd.DataFrame) -> pd.DataFrame:

@@ -227,11 +227,6 @@ class Saved:
         return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
 
 
-def multiply_adds(spec: ModelSpec) -> int:
-    """Multiply-adds of one image's forward pass in training; see `counted`."""
-    return counted(spec)[0]
-
-
 def counted(spec: ModelSpec) -> tuple[int, list[str]]:
     """Multiply-adds of one image's forward pass in training: convolutions and products, padding counted, as is usual.
 

@@ -41,7 +41,6 @@ class Event:
     Attributes:
         name: Operator, kernel or mark.
         start, end: Nanoseconds.
-        thread: Of the CPU; 0 for a kernel.
         sequence: Number that a forward operator shares with its backward one; -1 without.
         correlation: Of an operator; of the operator that launched it, for a kernel.
         kernel: Whether it ran on the GPU.
@@ -50,7 +49,6 @@ class Event:
     name: str
     start: int
     end: int
-    thread: int = 0
     sequence: int = -1
     correlation: int = 0
     kernel: bool = False
@@ -91,7 +89,7 @@ def _event(raw: Any) -> Event:
     kernel = raw.device_type().name != "CPU"
     start = raw.start_ns()
     return Event(
-        raw.name(), start, start + raw.duration_ns(), 0 if kernel else raw.start_thread_id(), raw.sequence_nr(),
+        raw.name(), start, start + raw.duration_ns(), raw.sequence_nr(),
         raw.linked_correlation_id() if kernel else raw.correlation_id(), kernel,
     )  # fmt: skip
 

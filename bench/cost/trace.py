@@ -8,38 +8,38 @@ if __name__ == "__main__":
 
     first.begin()
 
-import argparse
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from bench.plan.machine import DEVICES
+from bench.asked import folder
+from bench.command import serve, typer
+from bench.options import DataRoot, Device
 from bench.store.parts import Operator
 
 # The profiler's log would stand before the table; it reads this when torch is loaded, which `write` does.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 
-def main() -> None:
-    """Writes the trace and says where and how to look at it; exit code 2 for a request that cannot be served."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cost.trace", description="One training step as a trace.")
-    parser.add_argument("depth", type=int, help="weighted layers")
-    parser.add_argument("--architecture", default="preact")
-    parser.add_argument("--layout", default="four-stage")
-    parser.add_argument("--width", type=int, default=8)
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--data-root", default="")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"))
-    parser.add_argument("--device", default="auto", choices=DEVICES)
-    parser.add_argument("--out", type=Path, default=Path("results/out/traces"))
-    try:
-        path, rows = write(vars(parser.parse_args()))
-    except (ValueError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help="One training step as a trace.")
+def trace(
+    depth: Annotated[int, typer.Argument(help="Weighted layers.")],
+    architecture: Annotated[str, typer.Option(help="As `bench list` names them.")] = "preact",
+    layout: Annotated[str, typer.Option(help="Stages and kinds of layer.")] = "four-stage",
+    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
+    dataset: Annotated[str, typer.Option(help="Where the images are from.")] = "digits",
+    data_root: DataRoot = "data",
+    batch_size: Annotated[int, typer.Option(help="Images of the step.")] = 128,
+    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
+    device: Device = "auto",
+    out: Annotated[str, typer.Option(callback=folder("--out"), help="Folder of the trace.")] = "results/out/traces",
+) -> None:
+    """Writes the trace and says where and how to look at it."""
+    path, rows = write(locals())
     for row in rows[:12]:
         what = ", ".join(filter(None, (row["kind"], row["stage"])))
         print(f"{row['self_time_s'] * 1e3:9.2f} ms {row['calls']:6}  {what}")
@@ -72,7 +72,7 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
     fields = {name: asked[name] for name in ("depth", "layout", "width", "dataset", "batch_size", "precision")}
     trial = Trial("trace", architecture(asked["architecture"]), seed=0, epochs=5, drop_last=False, **fields)
     check(trial)
-    path: Path = asked["out"] / f"{trial.architecture.name}-{trial.depth}-{where}.pt.trace.json.gz"
+    path = Path(asked["out"]) / f"{trial.architecture.name}-{trial.depth}-{where}.pt.trace.json.gz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,4 +100,4 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
 
 
 if __name__ == "__main__":
-    main()
+    serve(app)

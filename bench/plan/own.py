@@ -154,8 +154,7 @@ def uncovered(modules: Iterable[str], covered: set[Path]) -> str:
     for name in sorted(modules):
         file = getattr(sys.modules.get(name), "__file__", None) or ""
         # Modules that a package makes in memory call themselves by a bare name, such as torch's `_classes.py`.
-        at = Path(file)
-        if at.suffix == ".py" and at.is_absolute() and not foreign(at) and at.resolve() not in covered:
+        if (at := _theirs(file)) and at not in covered:
             return file
     return ""
 

@@ -27,7 +27,7 @@ def watched() -> Iterator[None]:
     """Within, notes who reads which variable."""
     kind: Any = os._Environ
     get, put, walk = kind.__getitem__, kind.__setitem__, kind.__iter__
-    walked: list[Any] = []  # names that were listed: who then reads one after the other makes a copy, and asks for none
+    walked: list[Any] = []  # names just listed: reading them in turn copies the environment, and asks for none
 
     def noted(self: Any, key: Any) -> Any:
         try:

@@ -5,7 +5,6 @@ each make a further product that overrides the fields above them. A trial is one
 which learning rates are searched (`search`).
 """
 
-import dataclasses
 import itertools
 import tomllib
 from collections.abc import Sequence
@@ -25,8 +24,8 @@ STUDIES = Path(__file__).parents[1] / "studies"
 # Images of a rehearsal: a few steps, or what there is of a smaller set.
 REHEARSED_IMAGES = 40
 _STUDY_KEYS = ("title", "description", "claims", "include", "seeds_at_once", "grid", "search")
-# What a study's trials are for unless it says; its search is a table of its own.
 _NOT_KEYS = ("study", "lr_from")
+# What a study's trials are for unless it says; its search is a table of its own.
 _USUAL_PURPOSES = ["train", "cost"]
 
 
@@ -282,9 +281,9 @@ def _product(study: str, values: dict[str, Any], seeds: Sequence[int] | None) ->
         trial = _trial(study, dict(zip(axes, point, strict=True)))
         # Cost does not depend on the seed: it is measured once, with the study's first.
         if trial.purpose == "cost":
-            trial = dataclasses.replace(trial, seed=int(axes["seed"][0]), probes=(), grow_to=(), epochs=0)
+            trial = replace(trial, seed=int(axes["seed"][0]), probes=(), grow_to=(), epochs=0)
             if not trial.lr:
-                trial = dataclasses.replace(trial, lr=tuned.COST_LR, lr_from="study")
+                trial = replace(trial, lr=tuned.COST_LR, lr_from="study")
         trials.append(trial)
     return sorted(trials, key=lambda t: t.seed)
 

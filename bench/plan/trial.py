@@ -54,7 +54,7 @@ class Trial:
         layout: Stages and kinds of layer: a key of `LAYOUTS`.
         width: Channels of the first stage.
         seed: Seed of initial weights, data order and augmentation, each with a stream of its own.
-        dataset: The data: a key of `data.DATASETS`, or "folder:PATH".
+        dataset: The data: a key of `datasets.DATASETS`, or "folder:PATH".
         resize: Side in pixels that images are resized to; 0 keeps their size.
         train_examples: Use only the first so many training images; 0 uses all.
         test_examples: Use only the first so many test images; 0 uses all.
@@ -79,8 +79,8 @@ class Trial:
         stop_at_train_error: End training once an epoch's running training error is at or under this; 0 never.
         test_each_epoch: Evaluate on the test set after each epoch, with running statistics as training left
             them (as the document does); never what claims judge.
-        grow_to: Depths to grow the trained net to, one after the other (see `probes.growth`).
-        probes: Keys of `probes.PROBES`, measured on the trained net.
+        grow_to: Depths to grow the trained net to, one after the other (see `bench.probes.growth`).
+        probes: Keys of `PROBES` in `bench.probes.table`, measured on the trained net.
     """
 
     study: str = field(metadata=affects("name"))

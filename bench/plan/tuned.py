@@ -31,7 +31,7 @@ class Rate:
         state: As `rates.Best` says it.
         tried: The rates that it was chosen from, rising.
         reads: Of a user's own block, the digest of the files and variables that it read in the search, empty where it
-            read none; None in files of before, and for the suite's own nets.
+            read none; None in older files, and for the suite's own nets.
     """
 
     net: str

@@ -1,7 +1,7 @@
 """What probes are made of: the interface, and ways to run a network in parts without touching it.
 
-The probes themselves are in `probes`, `lesions`, `paths` and `growth`. Nothing here changes a weight, a buffer or a
-random stream: a probe that did would change the training that it watches.
+The probes themselves are in `table`, `lesions`, `paths`, `growth` and `dead`. Nothing here changes a weight, a buffer
+or a random stream: a probe that did would change the training that it watches.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -28,7 +28,7 @@ SCHEMA = 1
 TIMES = ("train_seconds", "longest_gap_s", "cpu_share")
 
 # What must agree in two records' environments before one counts for the other or is compared with it. The last two
-# say which kernels the CPU ran: other ones round otherwise. They are absent on a GPU and in records of before.
+# say which kernels the CPU ran: other ones round otherwise. They are absent on a GPU and in older records.
 Compared = Literal["device", "device_name", "torch", "code", "data", "cpu_capability", "onednn_max_cpu_isa"]
 COMPARED: tuple[Compared, ...] = get_args(Compared)
 

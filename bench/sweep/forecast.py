@@ -59,7 +59,6 @@ class Prediction:
         memory_bytes: At its peak, the process's own floor included on a CPU.
         basis: Where the numbers come from, in words.
         measured_s: What it took, where there is a record; else None.
-        measured_bytes: Likewise; cost records only.
     """
 
     trial: Trial
@@ -67,7 +66,6 @@ class Prediction:
     memory_bytes: float
     basis: str
     measured_s: float | None = None
-    measured_bytes: float | None = None
 
     @property
     def error(self) -> float | None:
@@ -97,18 +95,18 @@ def family(trial: Trial) -> tuple[object, ...]:
     return values(trial, "cost", "time")
 
 
-def predict(study: Study, records: Iterable[Record], device_name: str = "") -> list[Prediction]:
+def predict(study: Study, records: Iterable[Record]) -> list[Prediction]:
     """Predicts each trial of a study.
 
     Args:
         study: What is asked.
-        records: Any; cost records that ended well are used, those of the trial itself left out of its own fit.
-        device_name: Only records of this device are used; empty takes the device that most cost records have.
+        records: Any; of cost records those that ended well are used, on the device that most of them have, those of the
+            trial itself left out of its own fit.
     """
     known = [r for r in records if r.status.final]
     costs = [r for r in known if _priced(r)]
     names = [str(r.environment.get("device_name", "")) for r in costs]
-    chosen = device_name or (statistics.mode(names) if names else "")
+    chosen = statistics.mode(names) if names else ""
     costs = [r for r, name in zip(costs, names, strict=True) if name == chosen]
     sizes = N_TRAIN | {
         r.trial.dataset: int(r.result["n_train"]) for r in known if 0 < r.result.get("n_train", 0) < 1e12
@@ -140,11 +138,8 @@ def _one(trial: Trial, costs: list[Record], sizes: dict[str, int], own: Record |
     seconds = step * _steps(trial, sizes)
     if not trial.trains and used:
         seconds = fit([(r.trial.depth, r.seconds) for r in used])(trial.depth)
-    measured_s = measured_bytes = None
-    if own is not None and own.status is Status.OK:
-        measured_s = share_s(own)
-        measured_bytes = own.cost.get("peak_memory_bytes")
-    return Prediction(trial, seconds, memory, basis, measured_s, measured_bytes)
+    measured_s = share_s(own) if own is not None and own.status is Status.OK else None
+    return Prediction(trial, seconds, memory, basis, measured_s)
 
 
 def share_s(record: Record) -> float:

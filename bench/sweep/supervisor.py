@@ -1,6 +1,6 @@
 """A worker process seen from the sweep: started, talked to, ended, and asked what it died of.
 
-Its far side is `worker.py`. Which worker gets which trial is the business of `executors.Process`.
+Its far side is `worker.py`. Which worker gets which trial is the business of `process.Process`.
 """
 
 import os
@@ -22,8 +22,8 @@ from bench.sweep.worker import Job
 # glibc returns large freed blocks to the system at once and faults them in again each step; kept, and on huge
 # pages, a step of 258 layers took 6 to 7 % less CPU time (three turns each), with the same numbers.
 MALLOC_SETTINGS = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
-# A thread pool that is larger than a worker's share slows everything 50-fold (docs/performance.md, 3b); these are read
-# when the libraries load, so they are set before the worker starts.
+# A thread pool that is larger than a worker's share slows everything more than 50-fold (docs/performance.md, 3b); these
+# are read when the libraries load, so they are set before the worker starts.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 

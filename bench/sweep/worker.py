@@ -98,7 +98,7 @@ def owns(arguments: Sequence[Any]) -> list[str]:
 
 
 def tried(arguments: Sequence[Any]) -> str:
-    """What a call was at that never came back, for the end of a message; empty where no user's code was in it."""
+    """What a call that never came back was doing, for the end of a message; empty where no user's code was in it."""
     names = owns(arguments)
     one = "one of the architectures" if len(names) > 1 else "architecture"
     return f"; it was looking at the data or trying {one} {', '.join(map(repr, names))}" if names else ""
@@ -149,7 +149,7 @@ def classify(error: BaseException) -> Status:
 
 
 def describe(error: BaseException) -> str:
-    """One line: type, first line of the message, and the innermost place in our own or the user's source."""
+    """One line: type, first line of the message, and the innermost place in the source."""
     line = first_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""

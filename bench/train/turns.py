@@ -55,7 +55,7 @@ def give_way() -> float:
 
 
 def begins_compiling() -> bool:
-    """Whether nobody else who has turns has compiled yet, so that torch's compiler may forget what it has."""
+    """Marks this ring as compiling; whether it is the first to, so that torch's compiler may forget what it has."""
     ring: _Ring | None = getattr(_here, "ring", None)
     begins = ring is None or not ring.compiled
     if ring is not None:

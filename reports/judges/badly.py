@@ -17,9 +17,9 @@ from results import stats
 Gap = Callable[[int], stats.Difference | None]
 
 
-def at_steps(ladder: Ladder) -> str:
+def at_steps(steps: int | None) -> str:
     """Every verdict on a training says after how many steps."""
-    return f"at {ladder.steps} steps" if ladder.steps else "at an unknown number of steps"
+    return f"at {steps} steps" if steps else "at an unknown number of steps"
 
 
 def decided(base: Finding, verdict: Verdict, told: str, ladder: Ladder, j: int, gap: Gap) -> Finding:
@@ -32,12 +32,13 @@ def decided(base: Finding, verdict: Verdict, told: str, ladder: Ladder, j: int, 
 def beyond_doubt(base: Finding, verdict: Verdict, told: str, ladder: Ladder, j: int) -> Finding:
     """The same where `doubt` is known to say nothing."""
     none = f" (no rate of {ladder.tried[j].rates} trains it)" if ladder.tried[j].untrained else ""
-    return base.but(verdict=verdict, reason=f"{told}{none}, {at_steps(ladder)}")
+    return base.but(verdict=verdict, reason=f"{told}{none}, {at_steps(ladder.steps)}")
 
 
 def in_doubt(told: str, ladder: Ladder, j: int, reason: str) -> str:
     """A reason that ends with why depth number `j` does not count; trials that failed are told in `told` already."""
-    return f"{told}, {at_steps(ladder)}" if ladder.broken[j] else f"{told}, {at_steps(ladder)}, but {reason}"
+    told = f"{told}, {at_steps(ladder.steps)}"
+    return told if ladder.broken[j] else f"{told}, but {reason}"
 
 
 def doubt(ladder: Ladder, j: int, gap: Gap) -> str:

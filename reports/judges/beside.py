@@ -36,7 +36,7 @@ def no_worse(claim: str, measure: str, arms: Sequence[tuple[Ladder, Ladder]]) ->
     for (mine, original), own, reason in zip(arms, pairs, reasons, strict=True):
         base = rules.start(claim, measure, mine).but(trials=(*mine.trials, *original.trials))
         if reason:
-            judged.append(base.but(reason=f"{reason} ({at_steps(mine)})"))
+            judged.append(base.but(reason=f"{reason} ({at_steps(mine.steps)})"))
             continue
         rows = [
             replace(row, holm_p=p, state=_state(mine, original, row.depth, found, p))
@@ -52,7 +52,7 @@ def _cannot(mine: Ladder, original: Ladder, depths: list[int]) -> str:
     if mine.seeds != original.seeds:
         return f"{mine.subject} has other seeds than {original.subject}"
     if len(mine.seeds) < 2:
-        return "one seed only: the spread between seeds is unknown"
+        return rules.ONE_SEED
     return "" if depths and depths[-1] >= DEEP else f"never tried together at {DEEP} layers or more"
 
 
@@ -73,7 +73,7 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
     worst = next(state for state in order if any(row.state == state for row in rows))
     row = max((r for r in rows if r.state == worst), key=lambda r: (r.failed, 0.0 if r.failed else r.effect, r.depth))
     base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
-    when, j = at_steps(mine), mine.depths.index(row.depth)
+    when, j = at_steps(mine.steps), mine.depths.index(row.depth)
     lost = mine.diverged[j] + mine.broken[j]
     theirs = failures(original, mine, row.depth) - lost
     size = f"{points(abs(row.effect))} {'above' if row.effect >= 0 else 'below'} that of {original.subject}"

@@ -7,15 +7,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-import pandas as pd
-
 from models.spec import ARCHITECTURES
 from reports.finding import Finding, PlacementRow, TwinRow, Verdict, known, percent, points
 from reports.judges import badly, rules
 from reports.judges.badly import at_steps
 from reports.judges.errors import (
     MEASURES,
-    RANDOM_LABELS,
     Deciding,
     apply,
     convolutional,
@@ -26,7 +23,7 @@ from reports.judges.ladders import Ladder, ladders, tuned
 from reports.judges.pairs import at_its_rate, ends, failures, pair, shown_error
 from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
 # Where the shortcut leaves and joins (He et al. 2016, figure 4) and what stands on it (their table 1).
 _ORIGINAL = ARCHITECTURES["resnet"]
@@ -56,7 +53,7 @@ def alike(claim: str, measure: str, original: Ladder, others: list[Ladder], kind
     names = {ladder.subject: ladder for ladder in others}
     depths = [d for d in original.depths if all(d in ladder.depths for ladder in others)]
     if reason := _unpaired(original, others, depths):
-        return base.but(reason=f"{reason} ({at_steps(original)})")
+        return base.but(reason=f"{reason} ({at_steps(original.steps)})")
     rows, differences = [], []
     for depth in depths:
         for other in others:
@@ -113,7 +110,7 @@ def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
         if ladder.seeds != original.seeds:
             return f"{ladder.subject} has other seeds than {original.subject}"
     if len(original.seeds) < 2:
-        return "one seed only: the spread between seeds is unknown"
+        return rules.ONE_SEED
     if not depths or depths[0] > REFERENCE:
         return "not all were tried at 18 layers"
     if depths[-1] < DEEP:
@@ -146,10 +143,10 @@ def _alike_verdict(
             for depth in (shallow, deep)
         )
         inter = stats.difference(at_last, at_first, resolution=2 * original.resolution)
-        base = base.but(effect=known(inter.value), low=known(inter.low), high=known(inter.high))
+        base = base.measured(inter)
     largest = f"{_largest(rows, shallow, f'{shallow} layers')} and {_largest(rows, deep, str(deep))}"
     told = f"{base.subject} differ from {original.subject!r} by up to {largest}"
-    when = at_steps(original)
+    when = at_steps(original.steps)
     failed = failures(original, other, row.depth)
     how = f"{failed} of {2 * row.n} trials failed" if failed else points(row.effect)
     which = f"{row.subject} at {row.depth} layers ({how})"
@@ -199,11 +196,11 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
 
     Supported: the residual net trains (as in `rules.trains`) and the plain twin is worse by more than `MARGIN`.
     Refuted: the residual net does not train in most seeds, nor by the bound of its mean, or the plain twin is worse
-    by less than the margin. What
-    rests on one of the two doing badly decides nothing where `badly.doubt` speaks against it.
+    by less than the margin. What rests on one of the two doing badly decides nothing where `badly.doubt` speaks
+    against it.
     """
     base = rules.start(claim, measure, ladder)
-    when = at_steps(ladder)
+    when = at_steps(ladder.steps)
     common = [d for d in ladder.depths if plain is not None and d in plain.depths]
     if plain is None or not common:
         return base.but(reason=f"no plain twin of the same depth ({when})")
@@ -222,7 +219,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     ]
     base = base.but(n=found.n, details=tuple(rows), trials=(*ladder.trials, *plain.trials))
     if not any(side.diverged[i] or side.broken[i] for side, i in ((ladder, j), (plain, k))):
-        base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
+        base = base.measured(found)
     if not found.estimable:
         return base.but(reason=f"{found.reason} ({when})")
     worse = rules.mostly_diverged(plain, k) or found.low > MARGIN
@@ -245,7 +242,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
 def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`conv-and-dense`: the benefit of the shortcut in fully connected nets, then the first claims on them."""
     claim = "conv-and-dense"
-    trials = frames.trials[(frames.trials["layout"] == "dense") & ~_random(frames.trials)]
+    trials = frames.trials[(frames.trials["layout"] == "dense") & ~with_random_labels(frames.trials)]
     trials = deciding.rows(trials)
     if trials.empty:
         return [nothing(claim, "resnet", deciding.study)]
@@ -262,7 +259,3 @@ def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
         words = "no harm" if rule is rules.no_harm else "degrades"
         found += [f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, trials, subjects)]
     return found
-
-
-def _random(trials: pd.DataFrame) -> pd.Series:
-    return trials["dataset"].str.startswith(RANDOM_LABELS)

@@ -15,9 +15,8 @@ from reports.judges import beside, rules
 from reports.judges import thousand as thousand_layers
 from reports.judges.ladders import LEAST_SEARCHED, Choice, Ladder, ladders, tuned
 from reports.judges.pairs import at_its_rate
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
-RANDOM_LABELS = "random-labels"
 MEASURES = ("train_error", "test_error")
 
 # The document's block first, pre-activation beside it; then what a user brings along.
@@ -69,7 +68,7 @@ def convolutional(trials: pd.DataFrame) -> pd.DataFrame:
 
 def usual(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials on true labels, without controls."""
-    random = trials["dataset"].str.startswith(RANDOM_LABELS)
+    random = with_random_labels(trials)
     return trials[~random & (trials["clip_norm"] == 0) & (trials["grow_to"] == "")]
 
 
@@ -210,7 +209,7 @@ def _search_cost(finding: Finding) -> str:
 
 def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:
     """Plain nets with gradient clipping, and with an initialisation that keeps signals as they are."""
-    usual = ~trials["dataset"].str.startswith(RANDOM_LABELS) & trials["layout"].isin(CONVOLUTIONAL)
+    usual = ~with_random_labels(trials) & trials["layout"].isin(CONVOLUTIONAL)
     found = []
     clipped = trials[usual & (trials["architecture"] == "plain") & (trials["clip_norm"] > 0)]
     for clip, rows in clipped.groupby("clip_norm"):

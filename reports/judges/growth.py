@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.finding import Finding, GrowthRow, Verdict, known, percent, points, shown
+from reports.finding import Finding, GrowthRow, Verdict, percent, points, shown
 from reports.judges.errors import Deciding, headline_first, nothing
 from reports.judges.ladders import recipes, steps_of, study_of
 from reports.judges.rules import ONE_RATE
@@ -51,7 +51,7 @@ def grown(
     base = base.but(n=len(error), details=tuple(_steps_of_growth(depths, change, compared, failed, unfit)))
     worst = max(compared, key=lambda f: f.high if f.estimable else math.inf)
     if not (failed.any() or unfit.any()):
-        base = _decided_by(base, worst)
+        base = base.measured(worst).but(n=worst.n)
     path = " to ".join(map(str, depths))
     if not np.isfinite(change).all():
         return base.but(reason=f"grown to {path} layers: the change of the outputs was not measured everywhere")
@@ -102,10 +102,6 @@ def _steps_of_growth(
     return rows
 
 
-def _decided_by(base: Finding, found: stats.Difference) -> Finding:
-    return base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
-
-
 def _after_growth(base: Finding, told: str, depths: list[int], compared: list[stats.Difference]) -> Finding:
     """The second half of `grown`: outputs are the same and all nets train; is a grown one worse in the end?"""
     adjusted = stats.holm([found.p_above(MARGIN) for found in compared])
@@ -113,7 +109,7 @@ def _after_growth(base: Finding, told: str, depths: list[int], compared: list[st
     if sure:
         j = max(sure, key=lambda i: compared[i].value)
         reason = f"{told}; trained on, it is {points(compared[j].value)} worse at {depths[j]} layers, {ONE_RATE}"
-        return _decided_by(base, compared[j]).but(reason=reason)
+        return base.measured(compared[j]).but(n=compared[j].n, reason=reason)
     if depths[-1] < DEEP:
         return base.but(reason=f"{told}, but never to {DEEP} layers or more")
     if all(f.estimable and f.high < MARGIN for f in compared):

@@ -46,7 +46,7 @@ def single(base: Finding, rise: NDArray[np.float64]) -> Finding:
             its share of the net's.
     """
     found = stats.bounds(rise, resolution=1e-4)
-    base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
+    base = base.measured(found).but(n=found.n)
     told = f"deleting one block raises the error by {points(found.value)} on average"
     return _side(base, found, MARGIN, told)
 
@@ -94,7 +94,7 @@ def _side(base: Finding, found: stats.Estimate, threshold: float, told: str) -> 
 def grows(base: Finding, first: NDArray[np.float64], last: NDArray[np.float64], words: str) -> Finding:
     """Whether a number of each seed rises from the first look to the end of training. Paired; any rise counts."""
     found = stats.difference(last, first)
-    base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high), n=found.n)
+    base = base.measured(found).but(n=found.n)
     if not found.estimable:
         return base.but(reason=f"{words.rstrip(',')}: {found.reason}")
     told = f"{words} goes from {float(np.mean(first)):.3g} to {float(np.mean(last)):.3g}"
@@ -222,7 +222,7 @@ def _paths(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> list
     tried = mine[(mine["probe"] == "path_gradients") & (mine["depth"] >= DEEP)]
     rows = tried[~tried["depth"].isin(lost)]
     if rows.empty and not tried.empty:
-        base = Finding(claim, subject, "path_length", INCONCLUSIVE, "", unit="block", n=int(tried["seed"].nunique()))
+        base = Finding(claim, subject, PATHS, INCONCLUSIVE, "", unit="block", n=int(tried["seed"].nunique()))
         reason = f"at no depth from {DEEP} layers did all seeds train to {percent(TRAINED)} training error"
         return [base.but(trials=tuple(sorted(tried["digest"].unique())), reason=f"gradient over paths: {reason}")]
     for depth in sorted(rows["depth"].unique(), reverse=True):
@@ -243,7 +243,7 @@ def _over_epochs(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -
     rows = lesions[lesions["depth"].isin(list(_trained(lesions, lost)))]
     if subject != "plain":
         rows = rows[rows["depth"] >= DEEP]
-    pairs = _first_and_last(rows, "by_epoch.effective_depth", "effective_depth_reestimated")
+    pairs = _first_and_last(rows)
     if pairs is None:
         return []
     depth, first, last, epoch = pairs
@@ -252,21 +252,17 @@ def _over_epochs(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -
     return [grows(base, first, last, f"effective depth at {depth} layers, from epoch {epoch:g} to the end,")]
 
 
-def _first_and_last(
-    rows: pd.DataFrame, early: str, late: str
-) -> tuple[int, NDArray[np.float64], NDArray[np.float64], float] | None:
-    """Depth, values by seed at the first epoch and at the end, and that epoch."""
+def _first_and_last(rows: pd.DataFrame) -> tuple[int, NDArray[np.float64], NDArray[np.float64], float] | None:
+    """Depth, effective depths by seed at the first epoch and at the end, and that epoch."""
     for depth in sorted(rows["depth"].unique(), reverse=True):
         at = rows[rows["depth"] == depth]
-        looked = at[(at["quantity"] == early) & at["epoch"].notna() & at["value"].notna()]
+        looked = at[(at["quantity"] == "by_epoch.effective_depth") & at["epoch"].notna() & at["value"].notna()]
         if looked.empty:
             continue
         first_epoch = looked["epoch"].min()
         first = looked[looked["epoch"] == first_epoch].groupby("seed")["value"].mean()
-        end = at[at["quantity"] == late]
-        end = end[end["epoch"] == end["epoch"].max()] if end["epoch"].notna().any() else end
-        last = end.groupby("seed")["value"].mean()
+        last = _by_seed(at, "effective_depth_reestimated")
         both = sorted(set(first.index) & set(last.dropna().index))
-        if len(both) >= 2 and not (early == late and first_epoch == looked["epoch"].max()):
+        if len(both) >= 2:
             return int(depth), first[both].to_numpy(), last[both].to_numpy(), float(first_epoch)
     return None

@@ -6,11 +6,11 @@ import numpy as np
 
 from reports.finding import Finding, FittingRow, Verdict, percent
 from reports.judges import rules
-from reports.judges.errors import RANDOM_LABELS, Deciding
+from reports.judges.errors import Deciding
 from reports.judges.ladders import recipes, study_of
 from reports.protocol import FITTED
 from results import stats
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
 
 def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
@@ -53,9 +53,9 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     return base.unclear(f"{told}; no trend")
 
 
-def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-better") -> list[Finding]:
+def random_labels(frames: Frames, deciding: Deciding) -> list[Finding]:
     """How many steps each family needs for random labels, against depth (Zhang et al. 2017); see `fitting`."""
-    random = frames.trials["dataset"].str.startswith(RANDOM_LABELS)
+    random = with_random_labels(frames.trials)
     trials = deciding.rows_aside(frames.trials[random & frames.trials["comparable"]])
     cells = [(s, a, rows) for s, recipe in recipes(trials) for a, rows in recipe.groupby("architecture", sort=True)]
     found = []
@@ -69,7 +69,9 @@ def random_labels(frames: Frames, deciding: Deciding, claim: str = "deeper-is-be
         for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
             steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)
         budget = rows["steps_planned"].max()
-        finding = fitting(claim, str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0)
+        finding = fitting(
+            "deeper-is-better", str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0
+        )
         digests = tuple(sorted(rows["digest"]))
         if rows["lr"].nunique() == 1 and rules.ONE_RATE not in finding.reason:
             finding = finding.but(reason=f"{finding.reason}, at one learning rate")

@@ -128,21 +128,6 @@ class Ladder:
         variances = stats.variances_apart(apart, self.resolution)
         return prior(variances, len(self.seeds) - 1) if min(variances, default=0.0) > 0 else None
 
-    def at(self, *depths: int) -> "Ladder":
-        """The same ladder with only these depths."""
-        keep = [j for j, depth in enumerate(self.depths) if depth in depths]
-        return dataclasses.replace(
-            self,
-            depths=tuple(self.depths[j] for j in keep),
-            errors=self.errors[:, keep],
-            convergence=tuple(self.convergence[j] for j in keep),
-            diverged=tuple(self.diverged[j] for j in keep),
-            broken=tuple(self.broken[j] for j in keep),
-            tried=tuple(self.tried[j] for j in keep),
-            losses=tuple(self.losses[j] for j in keep) if self.losses else (),
-            shorter=tuple(one.at(*depths) for one in self.shorter),
-        )
-
 
 # A search tries at least so many rates, however many they were.
 LEAST_SEARCHED = 2

@@ -6,6 +6,11 @@ point, or that misses a plain effect, fails the command. Truths are in `truths`,
 very ones that judge the records. No files are read.
 """
 
+if __name__ == "__main__":
+    from bench import first
+
+    first.begin()
+
 import json
 import sys
 from collections import Counter
@@ -15,8 +20,8 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 
 import numpy as np
-import typer
 
+from bench.command import serve, typer
 from bench.plan.machine import usable_cores
 from reports.finding import Verdict
 from reports.judges.draws import SEEDS
@@ -66,7 +71,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help="Runs every judge on made-up studies of known answer.")
 def planted(
-    draws: Annotated[int, typer.Option(min=1, help="Made-up studies a truth.")] = 10_000,
+    draws: Annotated[int, typer.Option(min=1, help="Made-up studies per truth.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Where the table is kept.")] = SAVED,
 ) -> None:
     """Prints a line per truth; exit code 1 when a promise is not kept."""
@@ -88,4 +93,4 @@ def planted(
 
 
 if __name__ == "__main__":
-    app()
+    serve(app)

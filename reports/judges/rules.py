@@ -51,7 +51,7 @@ def cannot(ladder: Ladder, deep: int = DEEP, floor_counts: bool = True) -> str:
     if ladder.depths[-1] < deep:
         return f"never tried at {deep} layers or more"
     if len(ladder.seeds) < 2:
-        return "one seed only: the spread between seeds is unknown"
+        return ONE_SEED
     if ladder.broken[0]:
         trials = f"{ladder.broken[0]} of {len(ladder.seeds)} trials of {ladder.depths[0]} layers"
         return f"{trials} failed: nothing to compare with"
@@ -70,18 +70,17 @@ def at_floor(ladder: Ladder) -> bool:
     return float(np.nanmax(ladder.errors, initial=0.0)) < MARGIN
 
 
-def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Difference, DepthRow]:
-    """Depth number `j` against depth number `reference`: the paired difference, and its row of details."""
-    beside = ladder.spread_beside(j) if reference == 0 else None
+def against(ladder: Ladder, j: int) -> tuple[stats.Difference, DepthRow]:
+    """Depth number `j` against the shallowest: the paired difference, and its row of details."""
     found = stats.difference(
         ladder.errors[:, j],
-        ladder.errors[:, reference],
+        ladder.errors[:, 0],
         images=ladder.images,
         resolution=ladder.resolution,
-        beside=beside,
+        beside=ladder.spread_beside(j),
     )
     # The worst rank of a diverged net serves the tests; as an effect it would be a made-up number.
-    failed = any(ladder.diverged[i] or ladder.broken[i] for i in (j, reference))
+    failed = any(ladder.diverged[i] or ladder.broken[i] for i in (0, j))
     effect, low, high = shown(found, failed)
     return found, DepthRow(
         depth=ladder.depths[j],
@@ -97,6 +96,7 @@ def against(ladder: Ladder, j: int, reference: int = 0) -> tuple[stats.Differenc
 
 # At one rate for all depths a ladder compares recipes, not depths.
 ONE_RATE = "but one learning rate was tried"
+ONE_SEED = "one seed only: the spread between seeds is unknown"
 
 
 def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
@@ -105,8 +105,8 @@ def refuted(base: Finding, ladder: Ladder, told: str) -> Finding:
     What rests on a net doing badly needs more: see `badly`.
     """
     if ladder.rates < 2:
-        return base.but(reason=f"{told}, {at_steps(ladder)}, {ONE_RATE}")
-    return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder)}")
+        return base.but(reason=f"{told}, {at_steps(ladder.steps)}, {ONE_RATE}")
+    return base.but(verdict=REFUTED, reason=f"{told}, {at_steps(ladder.steps)}")
 
 
 def mostly_diverged(ladder: Ladder, j: int) -> bool:
@@ -127,7 +127,7 @@ def _untrained(ladder: Ladder, measure: str) -> str:
     if error <= NOT_TRAINED and not failed:
         return ""
     how = f"{failed} of {len(ladder.seeds)} seeds diverged" if failed else f"{percent(error)} {measure_words(measure)}"
-    return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder)}"
+    return f"the net of {ladder.depths[0]} layers itself does not train: {how} {at_steps(ladder.steps)}"
 
 
 def told_apart(ladder: Ladder) -> bool:
@@ -161,7 +161,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] =
     if floor:
         base = base.but(beside=_losses(ladder))
     if reason := cannot(ladder, floor_counts=floor and any(told_apart(other) for other in others)):
-        return base.but(reason=f"{reason} ({at_steps(ladder)})")
+        return base.but(reason=f"{reason} ({at_steps(ladder.steps)})")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
@@ -177,7 +177,7 @@ def no_harm(claim: str, measure: str, ladder: Ladder, others: Sequence[Ladder] =
 
 
 def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Finding:
-    shallow, when = ladder.depths[0], at_steps(ladder)
+    shallow, when = ladder.depths[0], at_steps(ladder.steps)
     states = {row.state for row in rows}
     worst = next(state for state in ("worse", "in doubt", "unclear", "no harm") if state in states)
     row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
@@ -215,7 +215,7 @@ def _open(base: Finding, told: str, said: str, ladder: Ladder, row: DepthRow) ->
     j = ladder.depths.index(row.depth)
     if row.effect > MARGIN and (reason := badly.unfit(ladder, j)):
         return base.but(reason=badly.in_doubt(said, ladder, j, reason))
-    return base.unclear(f"{told}, {at_steps(ladder)}")
+    return base.unclear(f"{told}, {at_steps(ladder.steps)}")
 
 
 def measure_words(measure: str) -> str:
@@ -258,11 +258,11 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder, deep=0, floor_counts=False):
-        return base.but(reason=f"{reason} ({at_steps(ladder)})")
+        return base.but(reason=f"{reason} ({at_steps(ladder.steps)})")
     trend = stats.rising(ladder.errors, MARGIN)
     compared = [against(ladder, j) for j in range(1, len(ladder.depths))]
     last, row = compared[-1]
-    when = at_steps(ladder)
+    when = at_steps(ladder.steps)
     base = base.but(
         effect=known(row.effect),
         low=known(row.low),
@@ -300,7 +300,7 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder):
-        return base.but(reason=f"{reason} ({at_steps(ladder)})")
+        return base.but(reason=f"{reason} ({at_steps(ladder.steps)})")
     if reason := _untrained(ladder, measure):
         return base.but(reason=reason)
     last = len(ladder.depths) - 1
@@ -311,7 +311,7 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         resolution=ladder.resolution,
         beside=ladder.spread_beside(last),
     )
-    when = at_steps(ladder)
+    when = at_steps(ladder.steps)
     rows = tuple(row for _, row in (against(ladder, j) for j in range(1, last + 1)))
     base = base.but(n=found.n, details=rows)
     words = f"{ladder.diverged[last]} of {found.n} seeds diverged at {ladder.depths[-1]} layers"
@@ -320,7 +320,7 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
     elif not ladder.diverged[last]:
         gain = f"{abs(found.value) * 100:.1f} points {'lower' if found.value >= 0 else 'higher'}"
         words = f"{ladder.depths[-1]} layers end {gain} in {measure_words(measure)} than {ladder.depths[0]}"
-        base = base.but(effect=known(found.value), low=known(found.low), high=known(found.high))
+        base = base.measured(found)
     if found.estimable and found.low > MARGIN:
         told = f"{words} (at least {points(found.low)})"
         return badly.decided(base, SUPPORTED, told, ladder, 0, badly.rise(ladder, 0, last))

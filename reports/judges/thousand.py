@@ -8,7 +8,7 @@ from reports.finding import Finding, SeedRow, Verdict, counted, known, percent
 from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
-from reports.judges.rules import measure_words, mostly_diverged, refuted, start
+from reports.judges.rules import ONE_SEED, measure_words, mostly_diverged, refuted, start
 from reports.protocol import NOT_TRAINED, THOUSAND, TRAINED
 from results import stats
 
@@ -19,21 +19,21 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     Supported: the error is at most `TRAINED` in all seeds and so is the upper bound of its mean; the twin's is above
     `NOT_TRAINED` in all seeds and so is its lower bound (or most of its seeds diverged). Refuted: the net
     stays above `TRAINED` in most seeds and so does the lower bound of its mean, or most seeds diverge, or the twin
-    trains in all seeds as well. What rests on one of the two doing
-    badly decides nothing where `badly.doubt` speaks against it.
+    trains in all seeds as well. What rests on one of the two doing badly decides nothing where `badly.doubt` speaks
+    against it.
     """
     base = start(claim, measure, ladder).but(trials=(*ladder.trials, *(twin.trials if twin else ())))
     deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
     if not deep:
-        return base.but(reason=f"never tried at about 1000 layers ({at_steps(ladder)})")
+        return base.but(reason=f"never tried at about 1000 layers ({at_steps(ladder.steps)})")
     j = ladder.depths.index(deep[-1])
     errors = ladder.errors[:, j]
-    when = at_steps(ladder)
+    when = at_steps(ladder.steps)
     if np.isnan(errors).any():
         without = counted(int(np.isnan(errors).sum()), "seed")
         return base.but(reason=f"{without} no record yet at {deep[-1]} layers ({when})")
     if len(errors) < 2:
-        return base.but(reason=f"one seed only: the spread between seeds is unknown ({when})")
+        return base.but(reason=f"{ONE_SEED} ({when})")
     bound = stats.bounds(errors, ladder.resolution)
     worst = float(errors.max())
     base = base.but(n=bound.n, details=tuple(_seeds(ladder, j)))
@@ -66,7 +66,7 @@ def _seeds(ladder: Ladder, j: int) -> list[SeedRow]:
 
 def _twin(base: Finding, words: str, ladder: Ladder, depth: int, twin: Ladder | None) -> Finding:
     """The second half of `trains`: the residual net does; what of the plain one?"""
-    when = at_steps(ladder)
+    when = at_steps(ladder.steps)
     if twin is None or depth not in twin.depths:
         return base.but(reason=f"{words}, but no plain net of that depth and recipe was tried, {when}")
     j = twin.depths.index(depth)

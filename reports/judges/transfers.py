@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.finding import Finding, TransferRow, Verdict, known, points, shown
+from reports.judges.badly import at_steps
 from reports.judges.errors import Deciding, convolutional, headline_first
+from reports.judges.rules import ONE_SEED
 from reports.protocol import DEEP, MARGIN
 from results import search, stats
 from results.search import Net
@@ -38,7 +40,7 @@ def transfers(arm: Sequence[Net], setting: str = "") -> Finding:
         trials=tuple(digest for net in arm for digest in net.trials),
     )
     trained = [net for net in arm if net.best().state not in ("untrained", "hopeless")]
-    when = f"at {base.steps} steps" if base.steps else "at an unknown number of steps"
+    when = at_steps(base.steps)
     if reason := _cannot(trained, base.n):
         return base.but(reason=f"{reason} ({when})")
     common = sorted(set.intersection(*(set(net.rates) for net in trained)))
@@ -78,7 +80,7 @@ def _cannot(trained: Sequence[Net], seeds: int) -> str:
     if trained[-1].depth < DEEP:
         return f"no net of {DEEP} layers or more was tried that a rate trains"
     if seeds < 2:
-        return "one seed only: the spread between seeds is unknown"
+        return ONE_SEED
     for net in trained:
         if (state := net.best().state) in ("higher", "lower"):
             return f"the best rate of {net.depth} layers may be {state} than those tried"

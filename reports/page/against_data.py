@@ -4,7 +4,6 @@ Own file beside `against`, as `data` is beside the page. Judges nothing.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from reports.page import against, context
 from reports.page.against import Against, VerdictPair
 from results import against as pairing
 from results.against import CostPair, ErrorPair, Mean
+from results.files import strict
 from results.stats import Estimate
 
 _TEXT = ("part", "claim", "network", "study", "setting", "measure", "unit", "state", "a_said", "b_said")
@@ -144,9 +144,6 @@ def table(pair: Against) -> pd.DataFrame:
 def as_json(pair: Against) -> str:
     """Both sides and all rows as strict JSON."""
 
-    def strict(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     sides = {
         name: {"records": folder, "machine": context.machine(source.frames)}
         for name, folder, source in zip("ab", pair.folders, pair.sides, strict=True)
@@ -157,6 +154,6 @@ def as_json(pair: Against) -> str:
         "flips": len(against.flips(pair.verdicts)),
         "decided_on_both": sum(p.decided for p in pair.verdicts),
         "other_recipes": against.recipes(pair),
-        "rows": [{name: strict(value) for name, value in row.items()} for row in rows(pair)],
+        "rows": [strict(row) for row in rows(pair)],
     }
     return json.dumps(content, indent=1, allow_nan=False)

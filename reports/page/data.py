@@ -4,7 +4,6 @@ Own file because page, command line and notebook take the same rows. Judges noth
 """
 
 import json
-import math
 from pathlib import Path
 from typing import TypedDict
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from reports.page import verdicts
 from reports.page.context import Source, machine
-from results.files import as_csv, harmless, put
+from results.files import as_csv, harmless, put, strict
 
 
 class Said(TypedDict):
@@ -63,14 +62,11 @@ def table(source: Source) -> pd.DataFrame:
 def as_json(source: Source) -> str:
     """Study, machine and rows as strict JSON, which HTML may hold in a script element."""
 
-    def strict(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     content = {
         "study": source.study.name,
         "title": source.study.title,
         "machine": machine(source.frames),
-        "verdicts": [{name: strict(value) for name, value in row.items()} for row in rows(source)],
+        "verdicts": [strict(row) for row in rows(source)],
     }
     text = json.dumps(content, indent=1, allow_nan=False)
     # No text may end the element that holds it, or open a comment in it.

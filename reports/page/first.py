@@ -28,7 +28,7 @@ from reports.page.words import NOTHING, number, sentence, short_effect
 from reports.protocol import MARGIN, SAME_FUNCTION
 from results.figures import style
 from results.figures.panels import short
-from results.tables import Frames, summarize
+from results.tables import Frames, summarize, with_random_labels
 
 Judged = list[tuple[Claim, list[Finding]]]
 # Of the main figure: title, trials, cells.
@@ -324,7 +324,7 @@ def panels(frames: Frames, judged: Judged, labels: dict[str, str]) -> list[Panel
         ]  # fmt: skip
         trials = frames.trials[frames.trials["digest"].isin({digest for f in looked for digest in f.trials})]
         # More than one rate or length a net would draw two lines as one.
-        trials = trials[~trials["dataset"].str.startswith("random-labels")]
+        trials = trials[~with_random_labels(trials)]
         if len(trials) and not (trials.groupby(["architecture", "depth"])[["lr", "epochs"]].nunique() > 1).any(
             axis=None
         ):

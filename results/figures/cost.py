@@ -1,6 +1,6 @@
 """Figures of what depth costs: time, memory, energy, operations, and what a point of accuracy costs.
 
-Apart from `figures` for length only; `figures.FIGURES` lists them. Lines are fitted by `stats`, from the rows
+`table.FIGURES` lists them. Lines are fitted by `results.lines`, from the rows
 that the claim is judged on.
 """
 
@@ -15,6 +15,8 @@ from results import lines
 from results.columns import COST_SETTING
 from results.figures import reading, style
 from results.figures.panels import (
+    BAND,
+    LOST,
     MOST_PANELS,
     canvas,
     failures,
@@ -226,9 +228,9 @@ def accuracy_price(frames: Frames) -> "Figure | None":
     failed = timed[timed["n_failed"] > 0]
     place.set_ylim(-3, 101)
     if len(failed):
-        style.failure_band(place, 104, 122, "")  # the legend names the marks: they may stand anywhere
-        failures(place, failed.assign(x=failed["train_seconds_mean"].map(rounded), y=113.0), looks)
-        place.set_ylim(-3, 122)
+        style.failure_band(place, *BAND, "")  # the legend names the marks: they may stand anywhere
+        failures(place, failed.assign(x=failed["train_seconds_mean"].map(rounded), y=LOST), looks)
+        place.set_ylim(-3, BAND[1])
     place.set_yticks([0, 20, 40, 60, 80, 100])
     place.set_xscale("log")
     style.plain_log_ticks(place.xaxis)

@@ -1,6 +1,6 @@
 """Training curves, small multiples by depth.
 
-Apart from `figures` for length only; `figures.FIGURES` lists them.
+`table.FIGURES` lists them.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Figures of errors against depth: the hero figure, its like in a card's size, and every other setting of a study.
 
-Apart from `figures` for length only; `figures.FIGURES` lists them.
+`table.FIGURES` lists them.
 """
 
 import math
@@ -12,6 +12,8 @@ import pandas as pd
 
 from results.figures import reading, style
 from results.figures.panels import (
+    BAND,
+    LOST,
     MOST_PANELS,
     MOST_SEEDS,
     canvas,
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Where failures are drawn, above 100 %.
-BAND = (104.0, 122.0)
 # By what ratio of depths failures of one cell are moved apart, as a logarithm.
 SIDE_BY_SIDE = 0.045
 
@@ -80,7 +80,7 @@ def error_panel(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame, column:
     points = points.assign(x=dodged(points["depth"], points["architecture"], looks), y=100 * points[column].round(5))
     failed = points["status"] != "ok"
     marks(axes, points[~failed], looks, 12 if small else 26, alpha=0.75)
-    gone = points[failed].assign(y=113.0)
+    gone = points[failed].assign(y=LOST)
     # Failures of one cell side by side, so that three of three are three marks.
     cells_failed = gone.groupby(["architecture", "depth"])["y"]
     aside = cells_failed.cumcount() % 6 - (cells_failed.transform("size").clip(upper=6) - 1) / 2
@@ -109,7 +109,7 @@ def _to_the_band(axes: "Axes", cells: pd.DataFrame, looks: dict[str, Style], col
     any_drawn = False
     ordered = cells.assign(x=dodged(cells["depth"], cells["architecture"], looks)).sort_values("depth")
     for name, group in ordered.groupby("architecture", sort=True):
-        y = (100 * group[f"{column}_mean"].round(5)).fillna(113.0).to_numpy()
+        y = (100 * group[f"{column}_mean"].round(5)).fillna(LOST).to_numpy()
         x, gone = group["x"].to_numpy(), (group["n_ok"] == 0).to_numpy()
         for i in range(len(group) - 1):
             if gone[i] != gone[i + 1]:

@@ -1,6 +1,6 @@
 """Figures of what a judge looked at: the differences, intervals and bounds of its findings, as they were judged.
 
-Apart from `figures` since these draw the rows of findings, not frames; they know no claim. Each row is a
+They draw the rows of findings, not frames, and know no claim. Each row is a
 dict with the keys that the function names.
 """
 
@@ -11,7 +11,19 @@ import numpy as np
 import pandas as pd
 
 from results.figures import style
-from results.figures.panels import MOST_SEEDS, canvas, dodged, failures, legend, marks, rounded, styled, thin
+from results.figures.panels import (
+    BAND,
+    LOST,
+    MOST_SEEDS,
+    canvas,
+    dodged,
+    failures,
+    legend,
+    marks,
+    rounded,
+    styled,
+    thin,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,9 +138,9 @@ def levels(rows: Rows, lines: dict[str, float]) -> "Figure | None":
     marks(place, drawn[~missing], looks, 32)
     top = 101.0
     if missing.any():
-        top = 122.0
-        style.failure_band(place, 104, top, "no number: diverged or failed", right=True)
-        failures(place, drawn[missing].assign(y=113.0), looks)
+        top = BAND[1]
+        style.failure_band(place, *BAND, "no number: diverged or failed", right=True)
+        failures(place, drawn[missing].assign(y=LOST), looks)
     for words, bound in lines.items():
         place.axhline(100 * bound, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
         place.text(len(looks) - 0.52, 100 * bound + 1, words, ha="right", va="bottom", fontsize=7.5, color=style.MUTED)

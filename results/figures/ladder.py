@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.figures.errors import BAND, SIDE_BY_SIDE, error_panel
-from results.figures.panels import canvas, key, labels_of, looks_of, short, styled
+from results.figures.errors import SIDE_BY_SIDE, error_panel
+from results.figures.panels import BAND, LOST, canvas, key, labels_of, looks_of, short, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
             # "diverged" only where none of them failed in another way.
             own = trials[(trials["architecture"] == name) & (trials["depth"] == last["depth"])]
             word = "diverged" if (own["status"] == "diverged").all() else "failed"
-            ends.append((float(last["depth"]), sum(BAND) / 2, str(name), f"{short(labels[name])} {word}"))
+            ends.append((float(last["depth"]), LOST, str(name), f"{short(labels[name])} {word}"))
             gone = max(gone, min(6, len(own)))
         elif len(known):
             value = 100 * float(last["train_error_mean"])

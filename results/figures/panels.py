@@ -1,6 +1,6 @@
 """What the figures share: an empty canvas, parts that may be drawn together, thinning, failure marks, legend.
 
-Own file so that `figures` holds figures only. Plain matplotlib and pandas; draws no data of its own.
+Plain matplotlib and pandas; draws no data of its own.
 """
 
 import math
@@ -18,11 +18,15 @@ from results.columns import ARCHITECTURE, SETTING
 from results.figures import reading, style
 from results.figures.style import Style
 from results.search import recipe_rates
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Where failures are drawn, in percent: a band above all errors, its marks in the middle.
+BAND = (104.0, 122.0)
+LOST = 113.0
 
 # What is drawn is thinned, never what is judged: of more than these, evenly spaced ones are drawn, with the extremes.
 MOST_SEEDS = 12
@@ -108,7 +112,7 @@ def facets(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _rank(part: pd.DataFrame) -> tuple[bool, bool, int]:
-    aside = bool((~part["layout"].isin(CONVOLUTIONAL)).all() or part["dataset"].str.startswith("random-labels").all())
+    aside = bool((~part["layout"].isin(CONVOLUTIONAL)).all() or with_random_labels(part).all())
     return aside, part["residual"].nunique() < 2, -len(part.groupby(["architecture", "depth"]))
 
 
@@ -168,8 +172,8 @@ def error_line(axes: "Axes", cells: pd.DataFrame, look: Style, alpha: float = 1.
 
 def error_scale(axes: "Axes") -> None:
     """Errors in percent from bottom to top, and above them the band of nets without a number."""
-    style.failure_band(axes, 104, 122, "")
-    axes.set_ylim(-3, 122)
+    style.failure_band(axes, *BAND, "")
+    axes.set_ylim(-3, BAND[1])
     axes.set_yticks([0, 20, 40, 60, 80, 100])
 
 

@@ -1,6 +1,6 @@
 """Figures of what happens inside the networks: gradients by layer, branches by block and epoch, lesions.
 
-Apart from `figures` for length only; `figures.FIGURES` lists them. Drawn shallow and deep: the depths are
+`table.FIGURES` lists them. Drawn shallow and deep: the depths are
 thinned, the ends kept.
 """
 

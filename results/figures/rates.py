@@ -11,7 +11,7 @@ from results.figures import reading, style
 from results.figures.panels import canvas, dodged, failures, legend, looks_of, marks, note, short, styled
 from results.figures.style import Style
 from results.search import Net
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ ARROW = {"higher": "^", "lower": "v"}
 def best_rates(frames: Frames) -> "Figure | None":
     """Best learning rate against depth, a line an architecture: what the search found, and the power of depth."""
     rows = search.tried(frames)
-    rows = rows[~rows["dataset"].str.startswith("random-labels") & (rows["clip_norm"] == 0)]
+    rows = rows[~with_random_labels(rows) & (rows["clip_norm"] == 0)]
     arms = _main(search.ladders(search.nets(rows)))
     if not arms:
         return None

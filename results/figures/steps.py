@@ -7,6 +7,7 @@ import pandas as pd
 from results.columns import SETTING
 from results.figures import style
 from results.figures.panels import (
+    LOST,
     canvas,
     error_line,
     error_scale,
@@ -18,7 +19,7 @@ from results.figures.panels import (
     styled,
 )
 from results.search import recipe_rates
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def error_by_steps(frames: Frames) -> "Figure | None":
 
 def _of_several_lengths(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells of the study and recipe with the most nets that were trained for several lengths."""
-    cells = cells[~cells["dataset"].str.startswith("random-labels") & (cells["steps_planned"] > 0)]
+    cells = cells[~with_random_labels(cells) & (cells["steps_planned"] > 0)]
     cells = cells.assign(lr=recipe_rates(cells))
     alike = [name for name in SETTING if name not in ("architecture", "depth", *_LENGTH)]
     net = [*alike, "architecture", "depth", "lr"]
@@ -77,10 +78,10 @@ def _panel(axes: "Axes", cells: pd.DataFrame) -> None:
         _beside(axes, f"{depth} layers", line["x"].iloc[-1], line["y"].iloc[-1])
     marks(axes, known, looks, 24)
     error_scale(axes)
-    gone = drawn[drawn["n_failed"] > 0].assign(y=113.0)
+    gone = drawn[drawn["n_failed"] > 0].assign(y=LOST)
     failures(axes, gone, looks, 20)
     for x, of_length in gone.groupby("x"):
-        _beside(axes, ", ".join(map(str, sorted(of_length["depth"].unique()))), x, 113.0)
+        _beside(axes, ", ".join(map(str, sorted(of_length["depth"].unique()))), x, LOST)
     ticks = sorted(drawn["x"].unique())
     shown = style.spaced(ticks, 4)
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])

@@ -1,6 +1,6 @@
 """Figures of what single studies vary: learning rates, placements of the shortcut, random labels.
 
-Apart from `figures` for length only; `figures.FIGURES` lists them. Each returns None for a study that does not
+`table.FIGURES` lists them. Each returns None for a study that does not
 vary its field.
 """
 
@@ -25,20 +25,19 @@ from results.figures.panels import (
     thin,
 )
 from results.search import recipe_rates
-from results.tables import Frames
+from results.tables import Frames, with_random_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_PANELS = 6
-RANDOM = "random-labels"
 
 
 @styled
 def learning_rates(frames: Frames) -> "Figure | None":
     """Training error against learning rate, a panel per depth: where each network trains, and where none does."""
-    cells = frames.cells[~frames.cells["dataset"].str.startswith(RANDOM) & (frames.cells["clip_norm"] == 0)]
+    cells = frames.cells[~with_random_labels(frames.cells) & (frames.cells["clip_norm"] == 0)]
     cells = cells[cells["lr_from"] == "study"]
     tried = cells.groupby(["study", "architecture", "depth"])["lr"].transform("nunique")
     cells = cells[tried > 1]
@@ -83,7 +82,7 @@ def placements(frames: Frames) -> "Figure | None":
     """Error of every residual network by depth, as a heat map: where the shortcut stands matters only when deep."""
     import seaborn as sns
 
-    cells = frames.cells[frames.cells["residual"] & ~frames.cells["dataset"].str.startswith(RANDOM)]
+    cells = frames.cells[frames.cells["residual"] & ~with_random_labels(frames.cells)]
     cells = cells.assign(lr=recipe_rates(cells))
     counts = cells.groupby(["study", "lr"], sort=True)["architecture"].nunique()
     if counts.empty or counts.max() < 3:
@@ -133,7 +132,7 @@ def placements(frames: Frames) -> "Figure | None":
 @styled
 def steps_to_fit(frames: Frames) -> "Figure | None":
     """Steps that it took to fit random labels, against depth; a trial that never did is a failure mark."""
-    trials = frames.trials[frames.trials["dataset"].str.startswith(RANDOM) & frames.trials["comparable"]]
+    trials = frames.trials[with_random_labels(frames.trials) & frames.trials["comparable"]]
     trials = trials[trials["stop_at_train_error"] > 0]
     if trials.empty:
         return None

@@ -281,7 +281,7 @@ def svg(figure: "Figure", ground: str = "none") -> str:
 
 
 def _titled(text: str, group: str, words: list[str]) -> str:
-    """The SVG with a title in each mark of the group; as it was where it does not have one mark a text."""
+    """The SVG with a title in each mark of the group; unchanged unless it has one mark per text."""
     start = text.find(f'<g id="{group}">')
     end = text.find('<g id="', start + 1)
     body = text[start : end if end > 0 else len(text)]

@@ -9,7 +9,7 @@ import torch
 from made_own import PLAIN, folder, numbers, own, result
 from torch import nn
 
-from bench.cost.measure import multiply_adds
+from bench.cost.measure import counted
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.machine import Machine
@@ -142,7 +142,7 @@ def test_what_the_suite_changes_about_blocks_it_gives_back_as_it_was() -> None:
 )
 def test_a_net_that_needs_values_has_its_cost_all_the_same(text: str, folder: Path) -> None:
     def macs(trial: Trial) -> int:
-        return multiply_adds(spec_of(trial, (1, 8, 8), 4))
+        return counted(spec_of(trial, (1, 8, 8), 4))[0]
 
     assert macs(own(folder, text, "Odd")) == macs(own(folder, "", name="plain_block"))
 
@@ -212,7 +212,7 @@ def test_a_norm_that_refuses_one_vector_has_its_cost(folder: Path) -> None:
     trial = dataclasses.replace(own(folder, text, "Odd"), purpose="cost", epochs=0)
     record = result(trial)
     assert record.status == "ok", record.message
-    assert record.cost["macs_per_image"] == multiply_adds(spec_of(own(folder, "", name="plain_block"), (1, 8, 8), 4))
+    assert record.cost["macs_per_image"] == counted(spec_of(own(folder, "", name="plain_block"), (1, 8, 8), 4))[0]
 
 
 @pytest.mark.parametrize("kind", [*PREFLIGHT, *REFUSED])

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from torch import nn
 
-from models.blocks import Shortcut
+from models.blocks import Shortcut, weighted
 from models.layouts import LAYOUTS, blocks_per_stage, misfit, nearest_depths
-from models.network import build, depth_of
+from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 
 CIFAR = (3, 32, 32)
@@ -139,10 +139,16 @@ def test_transformer_counts_follow_the_formula(depth: int, w: int, image: tuple[
     assert parameters(made("post-norm", "transformer", depth, w, image)) == expected - 2 * w
 
 
+def depth_of(network: nn.Module) -> int:
+    """Weighted layers on the main path; shortcuts and gates are not counted, and a transformer's sublayer is one."""
+    if weighted(network):
+        return 1
+    return sum(depth_of(module) for name, module in network.named_children() if name not in ("shortcut", "gate"))
+
+
 @pytest.mark.parametrize(("name", "layout"), BUILT)
 def test_depth_is_the_number_of_weighted_layers(name: str, layout: str) -> None:
-    smallest = nearest_depths(layout, 1)[0]
-    for depth in {smallest, *(d for d in LAYOUTS[layout].examples if d <= 56)}:
+    for depth in {nearest_depths(layout, near)[0] for near in (1, 20, 34, 56)}:
         network = made(name, layout, depth, 4)
         assert depth_of(network) == depth, (name, layout, depth)
         main = [m for k, m in network.named_modules() if ".shortcut" not in k and not k.endswith(".gate")]

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.cost.measure import multiply_adds
+from bench.cost.measure import counted
 from bench.cost.products import Products
 from bench.cost.summary import image_size, rows, table
 from bench.plan.trial import architecture
@@ -276,7 +276,7 @@ def test_a_layer_that_is_used_twice_counts_its_parameters_once(
     stem, head = 9 * 1 * 2, 16 * 10
     assert flops == stem * 64 + head + sum((i * o + 2 * 9 * o * o) * area for i, o, area in shapes)
     assert parameters == stem + 2 * 2 + head + 10 + sum(i * o + 9 * o * o for i, o, _ in shapes)
-    assert multiply_adds(ModelSpec(architecture(f"{name}:block"), "four-stage", 10, 2, (1, 8, 8), 10)) == flops
+    assert counted(ModelSpec(architecture(f"{name}:block"), "four-stage", 10, 2, (1, 8, 8), 10))[0] == flops
 
 
 OWN = """

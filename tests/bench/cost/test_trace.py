@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.command import serve
 from bench.cost import trace
 from bench.train.device import ROOT
 
@@ -66,10 +67,10 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(sys, "argv", ["trace", "18", "--out", str(tmp_path / "file"), "--device=cpu"])
     with pytest.raises(SystemExit) as ended:
-        trace.main()
+        serve(trace.app)
     said = capsys.readouterr().err
     assert (ended.value.code, said.count("\n")) == (2, 1)
-    assert said.startswith("error: cannot make the folder")
+    assert said.startswith("error: --out")
 
 
 def test_depth_that_cannot_be_is_refused_in_one_line() -> None:
@@ -107,6 +108,6 @@ def test_what_cannot_be_traced_is_one_line(
     sys.modules.pop("traced_block", None)
     monkeypatch.setattr(sys, "argv", ["trace", "10", *options, "--device", "cpu", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
-        trace.main()
+        serve(trace.app)
     said = capsys.readouterr().err
     assert (ended.value.code, said.count("\n"), said.startswith("error: ")) == (2, 1, True)
