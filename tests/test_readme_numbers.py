@@ -1,7 +1,7 @@
 """README's numbers, computed again from the published files with nothing of the suite's own code.
 
-Means and extremes come from the records. Bounds come from the table in docs/what-was-found.md, which a test of its own
-holds to the records (`tests/reports/test_found.py`).
+Means and extremes come from the records. Bounds come from the data in the pages, and from the table in
+docs/what-was-found.md, which a test of its own holds to the records (`tests/reports/test_found.py`).
 """
 
 import json
@@ -68,9 +68,19 @@ def test_plain_nets() -> None:
 
 
 def test_harm() -> None:
-    for column, about, study in ((2, "post-activation", "digits-long"), (3, "pre-activation", "digits")):
-        symbol, words = verdict("residual-no-harm", about, study)
-        assert cell("residual-no-harm", column).startswith(f"{symbol} +{words}")
+    asked = ((2, "resnet", "digits-long", 660), (3, "preact", "digits", 154))
+    for column, subject, study, steps in asked:
+        page = (ROOT / "reports" / "published" / f"{study}.html").read_text(encoding="utf-8")
+        (data,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+        (bound,) = [
+            re.search(rf"largest upper bound (.*)\), at {steps} steps", row["reason"])
+            for row in json.loads(data)["verdicts"]
+            if (row["claim"], row["subject"], row["measure"]) == ("residual-no-harm", subject, "train_error")
+            and row["verdict"] == "supported"
+            and row["reason"].endswith(f"at {steps} steps")
+        ]
+        assert bound is not None
+        assert cell("residual-no-harm", column).startswith(f"✓ at most +{bound[1]}")
     assert verdict("residual-no-harm", "post-activation", "digits")[0] == "?"
 
 
