@@ -58,7 +58,7 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
             value = 100 * float(last["train_error_mean"])
             ends.append((float(last["depth"]), value, str(name), f"{short(labels[name])} {_percent(value)} %"))
     deepest = max((x for x, *_ in ends), default=0.0)
-    # Beyond the deepest depth is room for the words: they stand to the left of it, above their line.
+    # Beyond the deepest depth is no room for words: they stand to the left of it. Others stand to the right.
     per_point = (axes.get_ylim()[1] - axes.get_ylim()[0]) / (3.2 * 72)
     lowest, half = axes.get_ylim()[0], LEAST_GAP / 2 * per_point
     span = float(np.diff(np.log(axes.get_xlim()))[0])
@@ -70,15 +70,15 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
     taken: list[float] = []
     for x, y, name, words in sorted(ends, key=lambda end: end[1]):
         at_end = x == deepest
-        offsets = (OFF_LINE, -OFF_LINE, *range(int(OFF_LINE), MOST_OFF)) if y < BAND[0] else (0.0, *range(MOST_OFF))
+        near = (OFF_LINE, -OFF_LINE) if at_end else (0.0, -OFF_LINE)
+        offsets = (*near, *range(int(OFF_LINE), MOST_OFF)) if y < BAND[0] else (0.0, *range(MOST_OFF))
         places = [y + off * per_point for off in offsets]
-        place = places[0]
-        if at_end:
-            under = np.linspace(np.log(x) - LETTER * len(words) * per_point_x, np.log(x), 20)
-            crossing = lines if y < BAND[0] else []  # above them all no line is in the way
-            free = (p for p in places if p - half * INK > lowest and all(abs(p - other) >= 2 * half for other in taken))
-            place = next((p for p in free if not _crossed(crossing, under, p, half)), place)
-            taken.append(place)
+        wide = (-1 if at_end else 1) * LETTER * len(words) * per_point_x
+        under = np.linspace(np.log(x) + (0 if at_end else 7 * per_point_x), np.log(x) + wide, 20)
+        crossing = lines if y < BAND[0] else []  # above them all no line is in the way
+        free = (p for p in places if p - half * INK > lowest and all(abs(p - other) >= 2 * half for other in taken))
+        place = next((p for p in free if not _crossed(crossing, under, p, half)), places[0])
+        taken.append(place)
         # Crossed marks stand side by side, half of them on the side of the words.
         aside = SIDE_BY_SIDE / per_point_x * (gone / 2)
         shift = (-8 if y < BAND[0] else -10 - aside, 0) if at_end else (7, 0)
@@ -91,7 +91,8 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
 
 def _crossed(lines: list[tuple[Any, Any]], x: Any, middle: float, half: float) -> bool:
     """Whether a line runs through a label that is so high and stands over these places of the axis."""
-    return any(bool((np.abs(np.interp(x, depths, errors) - middle) < half).any()) for depths, errors in lines)
+    nowhere = {"left": np.nan, "right": np.nan}
+    return any(bool((np.abs(np.interp(x, *line, **nowhere) - middle) < half).any()) for line in lines)
 
 
 def _percent(value: float) -> str:

@@ -136,6 +136,14 @@ def _announced(names: Sequence[str]) -> Iterator[str]:
         yield name
 
 
+def _processes(count: int) -> Iterator[int]:
+    """Says each where there are several: all benchmarks are measured in each."""
+    for place in range(count):
+        if count > 1:
+            print(f"process {place + 1} of {count}", file=sys.stderr, flush=True)
+        yield place
+
+
 def by_turns(theirs: Sitting, ours: Sitting, names: Sequence[str]) -> dict[str, list[Pair]]:
     """Rounds of both sides in turns; who is first changes from pair to pair."""
     found: dict[str, list[Pair]] = {}
@@ -202,7 +210,7 @@ def against(theirs: Side, ours: Side, only: str, threshold: float) -> tuple[Comp
     def measured(names: Sequence[str], processes: int) -> Comparison:
         sittings: list[dict[str, list[Pair]]] = []
         faults: list[str] = []
-        for _ in range(processes):
+        for _ in _processes(processes):
             with theirs.sitting() as before, ours.sitting() as now:
                 machine.update(now.machine)
                 if faults := unlike(now.machine, before.machine):
@@ -222,7 +230,7 @@ def since(base: Saved, ours: Side, only: str, threshold: float) -> tuple[Compari
 
     def measured(names: Sequence[str], processes: int) -> Comparison:
         sittings = []
-        for _ in range(processes):
+        for _ in _processes(processes):
             with ours.sitting() as now:
                 if faults := unlike(now.machine, base.machine):
                     return Comparison(faults=faults)
@@ -259,7 +267,7 @@ def _confirmed(measured: Callable[[Sequence[str], int], Comparison], threshold: 
 def baseline(ours: Side) -> Saved:
     """Measures a baseline in several processes."""
     sittings = []
-    for _ in range(PLACES):
+    for _ in _processes(PLACES):
         with ours.sitting() as now:
             sittings.append(alone(now, now.names))
             machine = now.machine

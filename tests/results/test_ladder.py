@@ -18,6 +18,7 @@ CASES = (
     },
     {"plain": (0.003, 0.76, 0.9, None), "resnet": (0.0, 0.0, 0.01, 0.046), "preact": (0.001, 0.001, 0.002, 0.003)},
     {"resnet": (0.3, 0.31, 0.36, 0.42), "preact": (0.25, 0.27, 0.28, 0.30)},
+    {"resnet": (0.116, 0.125, 0.15, 0.198), "preact": (0.113, 0.115, 0.117)},  # ends before the other
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_no_line_runs_through_a_name(errors: dict[str, tuple[float | None, ...]]
     records = [
         made_up.train_record(made_up.trial(name, depth, seed), error)
         for name, values in errors.items()
-        for depth, error in zip((18, 66, 258, 1002), values, strict=True)
+        for depth, error in zip((18, 66, 258, 1002), values, strict=False)
         for seed in range(3)
     ]
     frames = made_up.frames(records)
