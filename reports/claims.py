@@ -67,8 +67,8 @@ _TRIED = f"Never tried at {DEEP} layers or more: inconclusive."
 _ONE_RATE = "A ladder tried at one learning rate refutes nothing: inconclusive."
 _BADLY = (
     "A net counts as bad only if three things hold. (1) Its best learning rate lies inside the range tried. A net that "
-    "only guesses even at its best rate has no best rate. That no rate trains it is concluded only if the search went "
-    f"down to its last rate above {LEAST:.5f} and the net guesses there without diverging. (2) It has converged: its "
+    'still guesses at the rate of its lowest loss has no best rate. "No rate trains it" needs a search that went '
+    f"down to its last rate above {LEAST:.5f}, where the net guesses without diverging. (2) It has converged: its "
     f"mean running error fell by less than {points(LEVEL)} in the last epoch, and in the last epoch that ends at "
     f"{100 * LEAST_RATE:.0f} % of the peak rate or more. It is unstable if a seed ends more than "
     f"{points(MOST_ABOVE_BEST)} above its best epoch. (3) The gap lasts: it was measured after N, 2N and 4N steps, its "
@@ -77,8 +77,8 @@ _BADLY = (
     "a rate at which the shallowest net surely does not train. So one number of steps can show that nets do well; that "
     "they do badly takes three."
 )
-_FAILS = f"do not train themselves (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
-_NO_REFERENCE = f"Where 18 layers {_FAILS}: inconclusive."
+_FAILS = f"do not train (above {percent(NOT_TRAINED)} on average, or a seed diverged or failed)"
+_NO_REFERENCE = f"If even 18 layers {_FAILS}: inconclusive."
 _BOUND = (
     "one-sided bound, seeds paired, at the level for this number of seeds; for test errors it includes the sampling of "
     "the test set"
@@ -107,8 +107,8 @@ CLAIMS: dict[str, Claim] = {
             "Supported: at every deeper depth, the upper bound of the error above 18 layers' is under "
             f"{points(MARGIN)} ({_BOUND}). Refuted: at some depth the error is more than this margin above "
             f"theirs (Holm over depths), or most seeds diverged. {_BADLY} {_ONE_RATE} {_NO_REFERENCE} {_TRIED} Where "
-            f"all errors are under {points(MARGIN)}, they support it only if another net of the study fails this test "
-            "after as many steps or more: the test could have failed.",
+            f"all errors are under {points(MARGIN)}, support also needs another net of the study that fails this test "
+            "after as many steps or more: then the test could have failed.",
             ("digits-long", "digits-lr", "digits"),
             errors.no_harm,
             figures=("train-error-by-depth", "test-error-by-depth"),
@@ -124,7 +124,7 @@ CLAIMS: dict[str, Claim] = {
             f"within {points(MARGIN)} of each other tied, failures tied at the worst rank), and the deepest is more "
             f"than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much "
             "worse, by the upper bound. Where learning rates were searched, each depth stands at its own best. "
-            f"{_BADLY} {_ONE_RATE} Where 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
+            f"{_BADLY} {_ONE_RATE} If even 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
             ("digits-plain", "digits-long", "digits-lr", "digits"),
             errors.degrades,
             figures=("train-error-by-depth", "learning-rates", "gradient-norms"),

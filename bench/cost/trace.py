@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command(help="One training step as a trace.")
 def trace(
     depth: Annotated[int, typer.Argument(help="Weighted layers.")],
-    architecture: Annotated[str, typer.Option(help="As `bench list` names them.")] = "preact",
+    architecture: Annotated[str, typer.Option(help="A row of models/spec.py, or MODULE:NAME of your own.")] = "preact",
     layout: Annotated[str, typer.Option(help="Stages and kinds of layer.")] = "four-stage",
     width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
     dataset: Annotated[str, typer.Option(help="Where the images are from.")] = "digits",

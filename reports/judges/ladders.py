@@ -238,7 +238,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[Choice]]:
             said = first[["best_inside", "untrained", "hopeless"]]
             told = Tried(int(max(LEAST_SEARCHED, np.nan_to_num(tried))), *said)
         else:
-            state = next((net.best().state for net in nets(rows)), "")
+            state = next((net.best().state for net in nets(rows)), "") if len(by_lr) > 1 else ""
             told = Tried(len(by_lr), *said_by(state)[:2], _hopeless(by_lr, trials))
         keep.append(by_lr[best].assign(**vars(told)))
         if len(by_lr) == 1 and not own:

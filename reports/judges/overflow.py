@@ -31,5 +31,5 @@ def told(finding: Finding, frames: Frames) -> str:
     counted = f"{most}" if fewest == most else f"{fewest} to {most}"
     return (
         f"before the first step the gradient of the {name} net of {depth} layers {OVERFLOWS} {counted} of {layers} "
-        "layers checked: no learning rate could train it"
+        "layers checked: from such a start no learning rate could train it"
     )

@@ -123,7 +123,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         return [("no", "records yet")]
     done = trials["status"].value_counts()
     ended = ", ".join(f"{done[s]} {s.replace('_', ' ')}" for s in sorted(done.index, key=lambda s: (s != "ok", s)))
-    seeds, depths = trials.groupby(["study"])["seed"].nunique(), sorted({*trials["depth"], *cost["depth"]})
+    seeds, depths = trials.groupby(["study"])["seed"].nunique(), sorted({*trials["depth"]} or {*cost["depth"]})
     few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
     lines = [
         (str(len(trials)) if len(trials) else "", f"trials: {ended}"),

@@ -90,8 +90,8 @@ _HEADS = {
     "best_lr": "best learning rate",
     "tried": "rates tried",
     "search_seconds": "search (s)",
-    "chosen_seconds": "of it at the best rate (s)",
-    "broken": "failed otherwise",
+    "chosen_seconds": "search at the best rate (s)",
+    "broken": "failed, not diverged",
     "n": "seeds",
     "r2": "R²",
 }

@@ -67,7 +67,7 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
         (np.log(group["depth"].to_numpy(dtype=float)), 100 * group["train_error_mean"].to_numpy(dtype=float))
         for _, group in cells[cells["n_ok"] > 0].sort_values("depth").groupby("architecture", sort=True)
     ]
-    taken: list[float] = []
+    taken: list[tuple[float, float, float]] = []
     for x, y, name, words in sorted(ends, key=lambda end: end[1]):
         at_end = x == deepest
         near = (OFF_LINE, -OFF_LINE) if at_end else (0.0, -OFF_LINE)
@@ -76,9 +76,11 @@ def _names(axes: "Axes", trials: pd.DataFrame, cells: pd.DataFrame) -> None:
         wide = (-1 if at_end else 1) * LETTER * len(words) * per_point_x
         under = np.linspace(np.log(x) + (0 if at_end else 7 * per_point_x), np.log(x) + wide, 20)
         crossing = lines if y < BAND[0] else []  # above them all no line is in the way
-        free = (p for p in places if p - half * INK > lowest and all(abs(p - other) >= 2 * half for other in taken))
+        left, right = float(under.min()), float(under.max())
+        beside = [height for start, end, height in taken if start < right and left < end]
+        free = (p for p in places if p - half * INK > lowest and all(abs(p - other) >= 2 * half for other in beside))
         place = next((p for p in free if not _crossed(crossing, under, p, half)), places[0])
-        taken.append(place)
+        taken.append((left, right, place))
         # Crossed marks stand side by side, half of them on the side of the words.
         aside = SIDE_BY_SIDE / per_point_x * (gone / 2)
         shift = (-8 if y < BAND[0] else -10 - aside, 0) if at_end else (7, 0)

@@ -78,7 +78,7 @@ FIGURES: dict[str, Chart] = {
     "test-error-by-depth": Chart(
         "errors",
         "Test error against depth",
-        "As training error, on images that were not trained on.",
+        "The same measure, on images kept out of training.",
         "training trials",
         "digits",
         error_chart("test_error"),
@@ -168,7 +168,7 @@ FIGURES: dict[str, Chart] = {
         "cost",
         "Peak memory",
         "Of the whole process on a CPU, of the device on CUDA, less what was in use before each net was built. Lines"
-        " are the straight ones that are judged.",
+        " are the straight fits that the verdict uses.",
         _COST,
         "digits",
         cost_chart("net_memory_bytes", 1 / 2**20, "peak memory of the net (MiB)"),

@@ -47,7 +47,7 @@ def test_a_folder_that_hides_a_package_is_named(tmp_path: Path) -> None:
     assert "numpy/__init__.py hides the package 'numpy'" in typed(tmp_path, "bench", "--version").stderr
 
 
-@pytest.mark.parametrize("command", ["reports.robustness", "bench.cost.trace"])
+@pytest.mark.parametrize("command", ["reports.robustness", "reports.judges.planted", "bench.cost.trace"])
 def test_the_other_commands_look_too(command: str, tmp_path: Path) -> None:
     (tmp_path / "torch.py").touch()
     done = typed(tmp_path, command, "66")

@@ -137,7 +137,7 @@ def _announced(names: Sequence[str]) -> Iterator[str]:
 
 
 def _processes(count: int) -> Iterator[int]:
-    """Says each where there are several: all benchmarks are measured in each."""
+    """Says each where there are several: what is measured is measured in each."""
     for place in range(count):
         if count > 1:
             print(f"process {place + 1} of {count}", file=sys.stderr, flush=True)

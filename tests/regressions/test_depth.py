@@ -12,7 +12,7 @@ import torch
 from bench.train import device
 from tests.regressions.benchmarks import BENCHMARKS
 
-# Deep nets take seconds per round; a page of 1,008 records takes ten.
+# Deep nets take seconds per round; so does a page of 252 records.
 SLOW, ROUNDS, SLOW_ROUNDS = ("1002", "page"), 10, 3
 
 

@@ -135,10 +135,11 @@ def test_tables_are_printed_as_strict_json_and_nothing_is_written(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_json_is_a_task_of_its_own(tmp_path: Path):
-    done = run("digits", "--json", "--plan")
+@pytest.mark.parametrize("two", [("--json", "--plan"), ("--plan", "--tensorboard"), ("--json", "--tensorboard")])
+def test_each_task_is_one_of_its_own(two: tuple[str, str]):
+    done = run("digits", *two)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --json and --plan do not go together: each is a task of its own\n"
+    assert done.stderr == f"error: {' and '.join(two)} do not go together: each is a task of its own\n"
 
 
 def test_one_of_a_kind_is_told_as_one(tmp_path: Path):

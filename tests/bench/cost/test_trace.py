@@ -61,16 +61,17 @@ def test_tensorboards_plug_in_lists_and_loads_it(written: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("out", "words"), [("file", "error: --out"), ("file/below", "error: ")])
 def test_a_file_in_the_place_of_the_folder_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    out: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(sys, "argv", ["trace", "18", "--out", str(tmp_path / "file"), "--device=cpu"])
+    monkeypatch.setattr(sys, "argv", ["trace", "18", "--out", str(tmp_path / out), "--device=cpu"])
     with pytest.raises(SystemExit) as ended:
         serve(trace.app)
     said = capsys.readouterr().err
     assert (ended.value.code, said.count("\n")) == (2, 1)
-    assert said.startswith("error: --out")
+    assert said.startswith(words)
 
 
 def test_depth_that_cannot_be_is_refused_in_one_line() -> None:
