@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # What each folder may import of ours: a folder's name allows its own modules, not those of its sub-folders.
 _PLAN, _STORE = "bench.plan", "bench.store"
 _ROWS = {"models.spec", "models.layouts"}  # without torch
-_REPORT_HALF = {"bench.first", "bench.command", "bench.asked", "bench.options", _PLAN, _STORE, *_ROWS}
+_SERVED = {"bench.first", "bench.command", "bench.asked", "bench.options"}  # how a command is served
+_REPORT_HALF = {*_SERVED, _PLAN, _STORE, *_ROWS}
 MAY_IMPORT = {
     "models": {"models"},
     "bench/plan": {_PLAN, *_ROWS, "bench.train.device"},  # device: for `default_study`, where a GPU is there
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "bench/data": {"bench.data", _STORE, _PLAN, *_ROWS},
     "bench/train": {"bench.train", "bench.data", _STORE, _PLAN, "models"},
     "bench/probes": {"bench.probes", "bench.train", "bench.data", _STORE, _PLAN, "models"},
-    "bench/cost": {"bench.cost", "bench.first", "bench.train", "bench.data", _STORE, _PLAN, "models"},
+    "bench/cost": {"bench.cost", "bench.train", "bench.data", _STORE, _PLAN, "models", *_SERVED},  # trace: a command
     "bench": {"bench", "bench.plan", "bench.store", "bench.sweep", "bench.data", "bench.train", "bench.probes",
               "bench.cost", "models"},
     "results": {"results", "results.figures", *_REPORT_HALF},

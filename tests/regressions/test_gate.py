@@ -46,7 +46,7 @@ def test_two_interpreters_take_turns_and_what_seems_slower_is_asked_of_both_agai
     said = capsys.readouterr()
     assert "step takes 1.20 times as long as it did (wall time)" in said.err
     assert "build takes" not in said.err
-    assert said.err.startswith("[1/2] step\n[2/2] build\n[1/1] step\n")
+    assert said.err.startswith("[1/2] step\n[2/2] build\nprocess 1 of 3\n[1/1] step\nprocess 2 of 3\n[1/1] step\n")
     assert (
         serve(monkeypatch, tmp_path, lambda p, t, n: (1.0, 1.0) if p == here else (1.2, 1.2), "--against", "other").code
         == 0
