@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOUND = (ROOT / "docs" / "what-was-found.md").read_text(encoding="utf-8")
+ABOUT = {"resnet": "post-activation", "preact": "pre-activation"}
 Cells = dict[tuple[str, int, int], list[float | None]]
 
 
@@ -55,8 +56,7 @@ def verdict(claim: str, about: str, study: str) -> tuple[str, str]:
 def test_a_thousand_layers() -> None:
     found = errors("digits")
     for column, name, steps in ((2, "resnet", 220), (3, "preact", 154)):
-        about = {"resnet": "post-activation", "preact": "pre-activation"}[name]
-        symbol, _ = verdict("thousand-layers", about, "digits")
+        symbol, _ = verdict("thousand-layers", ABOUT[name], "digits")
         error = f"{symbol} {mean(found[name, 1002, steps]):.1f} %"
         elsewhere = {"resnet": " ([elsewhere open](docs/what-was-found.md))", "preact": ""}[name]
         assert cell("thousand-layers", column) == error + elsewhere
@@ -107,9 +107,7 @@ def test_fully_connected_nets() -> None:
     assert set(found["plain", 1002, 220]) == {None}
     assert cell("conv-and-dense", 1) == "diverges"
     for column, name in ((2, "resnet"), (3, "preact")):
-        symbol, _ = verdict(
-            "conv-and-dense", {"resnet": "post-activation", "preact": "pre-activation"}[name], "digits-dense"
-        )
+        symbol, _ = verdict("conv-and-dense", ABOUT[name], "digits-dense")
         assert cell("conv-and-dense", column) == f"{symbol} {mean(found[name, 1002, 220]):.1f} %"
 
 
