@@ -108,10 +108,11 @@ def apply(
         one_depth: Whether the rule looks at one depth only; else ladders of one are left out where others have more.
     """
     best, searched = tuned(trials)
+    of_measure = {measure: ladders(best, measure, subjects) for measure in MEASURES}
     found = []
     for subject in subjects:
         for measure in MEASURES:
-            every = ladders(best, measure, [subject])
+            every = [ladder for ladder in of_measure[measure] if ladder.subject == subject]
             several = [ladder for ladder in every if one_depth or len(ladder.depths) > 1]
             for ladder in several or every:
                 finding = rule(claim, measure, ladder)

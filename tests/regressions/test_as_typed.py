@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-SHORT = ("-k", "build and 18 and plain and not page")
+SHORT = ("-k", "build and 18 and plain and not verdicts")
 
 
 def typed(*options: str, **more: str) -> "subprocess.CompletedProcess[str]":

@@ -12,8 +12,8 @@ import torch
 from bench.train import device
 from tests.regressions.benchmarks import BENCHMARKS
 
-# Deep nets take seconds per round; so does a page of 252 records.
-SLOW, ROUNDS, SLOW_ROUNDS = ("1002", "page"), 10, 3
+# Deep nets take seconds per round; so do the verdicts of 84 records.
+SLOW, ROUNDS, SLOW_ROUNDS = ("1002", "verdicts"), 10, 3
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

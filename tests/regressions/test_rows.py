@@ -60,9 +60,9 @@ def test_the_slope_over_depth_is_that_of_the_law_that_was_planted() -> None:
 
 def test_a_slope_needs_two_depths_and_ends_with_the_shortest() -> None:
     one = Round(1.0, 1.0)
-    single = {"step 18 plain": [(one, one)] * 12, "page of 252 records": [(one, one)] * 12}
+    single = {"step 18 plain": [(one, one)] * 12, "verdicts of 84 records": [(one, one)] * 12}
     names = {each.name for each in judge(single, calibrated=False)}
-    assert names == {"step 18 plain", "page of 252 records"}
+    assert names == {"step 18 plain", "verdicts of 84 records"}
     unlike_lengths = {
         "build 18 preact": [(one, one)] * 40,
         "build 130 preact": [(Round(2.0, 2.0), Round(2.0, 2.0))] * 12,
