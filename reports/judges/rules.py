@@ -245,7 +245,11 @@ def _trainable(ladder: Ladder) -> str:
     fail = [bool((errors > NOT_TRAINED).all()) for errors in ladder.errors.T]
     good = [depth for j, depth in enumerate(ladder.depths) if all(train[: j + 1])]
     bad = [depth for j, depth in enumerate(ladder.depths) if all(fail[j:])]
-    return f"; all seeds train up to {good[-1]} layers, none from {bad[0]} layers on" if good and bad else ""
+    if not (good and bad):
+        return ""
+    between = [str(depth) for depth in ladder.depths if good[-1] < depth < bad[0]]
+    partly = f"at {', '.join(between)} only in part, " if between else ""
+    return f"; all seeds train up to {good[-1]} layers, {partly}none from {bad[0]} layers on"
 
 
 def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
