@@ -62,6 +62,13 @@ def said_by(state: str) -> tuple[bool, bool, bool]:
     return state in ("inside", "untrained"), state == "untrained", state == "hopeless"
 
 
+# What must agree before the rates of two depths are compared.
+RECIPE = [name for name in CELL if name not in ("study", "architecture", "depth")]
+# What tells the nets of a search apart, and what `said_by` says of each.
+_NET = ["study", "architecture", "depth", *RECIPE]
+_SAID = ["best_inside", "untrained", "hopeless"]
+
+
 def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
     """The trials with what the records of the search for their own rates say, where these records are there.
 
@@ -71,12 +78,10 @@ def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
     known = trials[CELL].merge(lots.reset_index(), on=CELL, how="left", validate="many_to_one")
     own = (trials["lr_from"] == "search").to_numpy()
     told = trials.assign(search_seconds=known["search_seconds"].where(own).astype("float64").to_numpy())
-    found = {(net.study, net.architecture, net.depth, net.recipe): net for net in nets(search)}
-    for row in told.index[own]:
-        net = found.get((*told.loc[row, ["study", "architecture", "depth"]], tuple(told.loc[row, RECIPE])))
-        if net:
-            told.loc[row, ["best_inside", "untrained", "hopeless"]] = said_by(net.best().state)
-    return told
+    found = {(net.study, net.architecture, net.depth, *net.recipe): said_by(net.best().state) for net in nets(search)}
+    searched, columns = (told[names].itertuples(index=False, name=None) for names in (_NET, _SAID))
+    said = [found.get(net, old) if mine else old for net, old, mine in zip(searched, columns, own, strict=True)]
+    return told.assign(**pd.DataFrame(said, told.index, _SAID, dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,6 @@ def tried(frames: "Frames") -> pd.DataFrame:
     """Trials of several rates: the search's; of a study without one, those of its own grid of rates."""
     grid = frames.trials[(frames.trials["lr_from"] == "study") & ~frames.trials["study"].isin(frames.search["study"])]
     return pd.concat([frames.search, grid])
-
-
-# What must agree before the rates of two depths are compared.
-RECIPE = [name for name in CELL if name not in ("study", "architecture", "depth")]
 
 
 def nets(tried: pd.DataFrame) -> list[Net]:

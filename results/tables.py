@@ -172,11 +172,18 @@ def one_each(cost: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 _READING = ("probe", "quantity", "name", "index", "epoch", "value")
 
 
+# pandas 3 keeps texts in Arrow, where to take rows out costs more than all else that judges do.
+_TEXT = "str" if pd.Series(dtype="str").dtype == object else pd.StringDtype("python", na_value=np.nan)
+
+
 def _frame(dicts: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Column by column, so that a missing value is an empty text, False or NaN, and never an object column."""
     blank = {"str": "", "bool": False, "int64": 0, "float64": np.nan}
     return pd.DataFrame(
-        {name: pd.Series([row.get(name, blank[kind]) for row in dicts], dtype=kind) for name, kind in columns.items()}
+        {
+            name: pd.Series([row.get(name, blank[kind]) for row in dicts], dtype=_TEXT if kind == "str" else kind)
+            for name, kind in columns.items()
+        }
     )
 
 
@@ -188,7 +195,9 @@ def _probes(
     repeated = keys.take(places).reset_index(drop=True)
     return pd.DataFrame(
         {
-            name: pd.Series(readings[name], dtype=kind) if name in _READING else repeated[name]
+            name: pd.Series(readings[name], dtype=_TEXT if kind == "str" else kind)
+            if name in _READING
+            else repeated[name]
             for name, kind in PROBES.items()
         }
     )

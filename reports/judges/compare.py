@@ -246,8 +246,8 @@ def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
     trials = deciding.rows(trials)
     if trials.empty:
         return [nothing(claim, "resnet", deciding.study)]
-    best, _ = tuned(trials)
-    found = []
+    at_best = tuned(trials)
+    best, found = at_best[0], []
     for subject in ("resnet", "preact"):
         for measure in MEASURES:
             for ladder in ladders(best, measure, [subject]):
@@ -257,5 +257,7 @@ def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
     found = headline_first(claim, found, deciding, "resnet")
     for rule, subjects in ((rules.no_harm, ["resnet", "preact"]), (rules.degrades, ["plain"])):
         words = "no harm" if rule is rules.no_harm else "degrades"
-        found += [f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, trials, subjects)]
+        found += [
+            f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, at_best, subjects)
+        ]
     return found

@@ -100,14 +100,19 @@ def nothing(claim: str, subject: str, study: str, others: bool = False, measure:
 
 
 def apply(
-    claim: str, rule: Rule, trials: pd.DataFrame, subjects: Sequence[str], one_depth: bool = False
+    claim: str,
+    rule: Rule,
+    at_best: tuple[pd.DataFrame, list[Choice]],
+    subjects: Sequence[str],
+    one_depth: bool = False,
 ) -> list[Finding]:
     """A rule on every ladder of these subjects, training and test error apart.
 
     Args:
+        at_best: What `tuned` says of the trials.
         one_depth: Whether the rule looks at one depth only; else ladders of one are left out where others have more.
     """
-    best, searched = tuned(trials)
+    best, searched = at_best
     of_measure = {measure: ladders(best, measure, subjects) for measure in MEASURES}
     found = []
     for subject in subjects:
@@ -146,7 +151,8 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`residual-no-harm`: see `rules.no_harm`."""
     claim = "residual-no-harm"
     trials = deciding.rows(convolutional(frames.trials))
-    every = ladders(tuned(trials)[0], "train_error")
+    at_best = tuned(trials)
+    every = ladders(at_best[0], "train_error")
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
         # Of as many steps at least: what fails after more of them fails after fewer.
@@ -156,17 +162,17 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
         ]  # fmt: skip
         return rules.no_harm(name, measure, ladder, others)
 
-    found = apply(claim, rule, trials, residual(trials))
-    found += _against_resnet(claim, trials)
+    found = apply(claim, rule, at_best, residual(trials))
+    found += _against_resnet(claim, at_best[0])
     return headline_first(claim, found, deciding, "resnet")
 
 
-def _against_resnet(claim: str, trials: pd.DataFrame) -> list[Finding]:
+def _against_resnet(claim: str, best: pd.DataFrame) -> list[Finding]:
     """Every other residual net beside the document's, of the same study and recipe, at equal depth; see `beside`."""
-    best, found = tuned(trials)[0], []
+    found = []
     for measure in MEASURES:
         originals = ladders(best, measure, ["resnet"])
-        for mine in ladders(best, measure, [name for name in residual(trials) if name != "resnet"]):
+        for mine in ladders(best, measure, [name for name in residual(best) if name != "resnet"]):
             for original in originals:
                 if (original.study, original.setting) == (mine.study, mine.setting):
                     finding = beside.no_worse(claim, measure, [(mine, original)])[0]
@@ -182,7 +188,7 @@ def degrades(frames: Frames, deciding: Deciding) -> list[Finding]:
     """
     claim = "plain-degrades"
     trials = deciding.rows(convolutional(frames.trials))
-    found = headline_first(claim, apply(claim, rules.degrades, trials, ["plain"]), deciding, "plain")
+    found = headline_first(claim, apply(claim, rules.degrades, tuned(trials), ["plain"]), deciding, "plain")
     controls = _controls(claim, frames.trials)
     told = [f"{f.subject}: {f.verdict}" for f in controls]
     if told:
@@ -215,10 +221,11 @@ def _controls(claim: str, trials: pd.DataFrame) -> list[Finding]:
     clipped = trials[usual & (trials["architecture"] == "plain") & (trials["clip_norm"] > 0)]
     for clip, rows in clipped.groupby("clip_norm"):
         name = f"plain, clipped at {clip:g}"
-        found += [f.but(subject=name) for f in apply(claim, rules.degrades, rows, ["plain"])]
+        found += [f.but(subject=name) for f in apply(claim, rules.degrades, tuned(rows), ["plain"])]
     for name in sorted(trials.loc[usual & ~trials["residual"], "architecture"].unique()):
         if name != "plain":
-            found += apply(claim, rules.degrades, trials[usual & (trials["architecture"] == name)], [name])
+            rows = trials[usual & (trials["architecture"] == name)]
+            found += apply(claim, rules.degrades, tuned(rows), [name])
     return [f for f in found if f.measure == "train_error"]
 
 
@@ -226,14 +233,15 @@ def thousand(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`thousand-layers`: see `thousand.trains`; the plain twin is the one of the same study and recipe."""
     claim = "thousand-layers"
     trials = deciding.rows(convolutional(frames.trials))
-    plain = ladders(tuned(trials)[0], "train_error", ["plain"])
+    at_best = tuned(trials)
+    plain = ladders(at_best[0], "train_error", ["plain"])
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
         same = [p for p in plain if (p.study, p.setting) == (ladder.study, ladder.setting)]
         found = thousand_layers.trains(name, measure, ladder, next(iter(same), None))
         return found.but(beside=at_its_rate(ladder, plain))
 
-    found = apply(claim, rule, trials, residual(trials), one_depth=True)
+    found = apply(claim, rule, at_best, residual(trials), one_depth=True)
     # The claim is about training only: "easy to train".
     return headline_first(claim, [f for f in found if f.measure == "train_error"], deciding, "resnet")
 
@@ -242,5 +250,5 @@ def better(frames: Frames, deciding: Deciding) -> list[Finding]:
     """`deeper-is-better`: see `rules.better`, for each family; and how fast random labels are fitted."""
     claim = "deeper-is-better"
     trials = deciding.rows(convolutional(frames.trials))
-    found = apply(claim, rules.better, trials, [*residual(trials), "plain"])
+    found = apply(claim, rules.better, tuned(trials), [*residual(trials), "plain"])
     return headline_first(claim, found, deciding, "resnet")

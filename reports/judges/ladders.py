@@ -227,20 +227,25 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[Choice]]:
         The rows kept, with the columns of `Tried`; and the choice of each cell that had one.
     """
     cell = [name for name in SETTING if name != "lr"]
-    keep, chosen = [], []
+    keep: list[pd.DataFrame] = []
+    said: list[Tried] = []
+    chosen = []
     for _, rows in trials[trials["comparable"]].groupby(cell, sort=True):
-        by_lr = dict(iter(rows.groupby("lr", sort=True)))
-        best = min(by_lr, key=lambda lr: _preference(by_lr[lr]))
         first = rows.iloc[0]
+        by_lr = dict(iter(rows.groupby("lr", sort=True))) if rows["lr"].nunique() > 1 else {first["lr"]: rows}
+        best = min(by_lr, key=lambda lr: _preference(by_lr[lr]))
         own = first["lr_from"] == "search"
         tried = first["rates_tried"] if own else len(by_lr)
         if own:
-            said = first[["best_inside", "untrained", "hopeless"]]
-            told = Tried(int(max(LEAST_SEARCHED, np.nan_to_num(tried))), *said)
+            told = Tried(
+                int(max(LEAST_SEARCHED, np.nan_to_num(tried))),
+                *(bool(first[name]) for name in ("best_inside", "untrained", "hopeless")),
+            )
         else:
             state = next((net.best().state for net in nets(rows)), "") if len(by_lr) > 1 else ""
             told = Tried(len(by_lr), *said_by(state)[:2], _hopeless(by_lr, trials))
-        keep.append(by_lr[best].assign(**vars(told)))
+        keep.append(by_lr[best])
+        said += [told] * len(by_lr[best])
         if len(by_lr) == 1 and not own:
             continue
         chosen.append(
@@ -260,7 +265,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[Choice]]:
         )
     if not chosen:
         return trials[trials["comparable"]].assign(**_TRIED), []
-    kept = pd.concat(keep)
+    kept = pd.concat(keep).assign(**{name: [getattr(told, name) for told in said] for name in _TRIED})
     # One recipe again, so that the depths of an arm stand in one ladder; -1 is no learning rate.
     searched = {one.study for one in chosen if one.lr_from == "study"}
     return kept.assign(lr=kept["lr"].where(~kept["study"].isin(searched), -1.0)), chosen
@@ -312,6 +317,8 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
     counted = rows["n_test" if measure == "test_error" else "n_train"].max()
     images = float(counted) if counted > 0 else float("nan")
     planned = rows[["steps_planned", "steps"]].max().max()
+    first = rows.drop_duplicates("depth")[["depth", *_TRIED]]
+    tried = {depth: Tried(*said) for depth, *said in first.itertuples(index=False, name=None)}
     depth_of, told = rows["depth"].to_numpy(), [rows[name].to_numpy() for name in tables.CONVERGING]
     return Ladder(
         subject=subject,
@@ -326,7 +333,7 @@ def ladder(rows: pd.DataFrame, measure: str, subject: str, setting: str = "") ->
         steps=int(planned) if planned > 0 else 0,
         lr_from=str(rows["lr_from"].iloc[0]),
         epochs=int(rows["epochs"].max()),
-        tried=tuple(Tried(*rows.loc[rows["depth"] == depth, list(_TRIED)].iloc[0]) for depth in depths),
+        tried=tuple(tried[depth] for depth in depths),
         losses=tuple(float(rows.loc[rows["depth"] == depth, _loss(measure)].mean()) for depth in depths),
         study=str(rows["study"].iloc[0]),
         setting=setting,

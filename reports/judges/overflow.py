@@ -12,6 +12,8 @@ from results.tables import Frames
 def told(finding: Finding, frames: Frames) -> str:
     """What the gradients before the first step say of the deepest nets that diverged in every seed; often empty."""
     rows = frames.trials[frames.trials["digest"].isin(finding.trials)]
+    if not (rows["status"] == "diverged").any():
+        return ""
     lost = rows.groupby(["architecture", "depth"]).filter(lambda net: (net["status"] == "diverged").all())
     if lost.empty:
         return ""
