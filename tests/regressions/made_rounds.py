@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.regressions import gate, picture
-from tests.regressions.gate import Side
 from tests.regressions.rounds import Round
+from tests.regressions.sitting import Side
 
 MACHINE = {
     "device": "cuda", "device_name": "NVIDIA H200", "cores": 16, "calibration": "5f3c", "torch": "2.15.0",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bench.train import device
-from tests.regressions import gate
-from tests.regressions.gate import Side, interpreter_and_checkout
+from tests.regressions.gate import interpreter_and_checkout
 from tests.regressions.made_rounds import MACHINE, Measure, noisy, serve, steady
 from tests.regressions.rounds import Round, Saved, file_name, noise, read, unlike
+from tests.regressions.sitting import ROOT, Side
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,11 @@ def test_named_baseline_that_is_missing_is_refused_before_any_run(
 def test_folder_is_another_checkout_if_it_has_the_benchmarks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no tests/regressions"):
         interpreter_and_checkout(str(tmp_path))
-    assert interpreter_and_checkout(str(gate.ROOT)) == (sys.executable, gate.ROOT)
+    assert interpreter_and_checkout(str(ROOT)) == (sys.executable, ROOT)
 
 
 def test_a_side_runs_rounds_by_both_clocks_and_says_why_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Side(sys.executable, gate.ROOT, "cpu").sitting() as side:
+    with Side(sys.executable, ROOT, "cpu").sitting() as side:
         assert side.machine["device"] == "cpu"
         side.hold("build 18 plain")
         found = side.round(calibrated=True)
@@ -270,13 +270,13 @@ def test_command_helps_without_torch() -> None:
         "assert 'torch' not in sys.modules",
     )
     command = [sys.executable, "-c", "\n".join(lines)]
-    assert subprocess.run(command, capture_output=True, cwd=gate.ROOT, check=False).returncode == 0
+    assert subprocess.run(command, capture_output=True, cwd=ROOT, check=False).returncode == 0
 
 
 def test_what_is_no_interpreter_and_no_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (["--against", "/no/such/dir"], ["--dir", str(tmp_path / "file")]):
         command = [sys.executable, "-m", "tests.regressions.gate", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=gate.ROOT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert done.stderr.startswith("error: ")

@@ -15,9 +15,9 @@ import torch
 
 from tests.regressions import tries
 from tests.regressions.benchmarks import Call
-from tests.regressions.gate import Side
 from tests.regressions.made_rounds import Planted, noisy
 from tests.regressions.side import clocked
+from tests.regressions.sitting import Side
 from tests.regressions.slowed import slowed
 
 

@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.regressions.gate import BY_TURNS, ROOT, Side, against
+from tests.regressions.gate import BY_TURNS, against
+from tests.regressions.sitting import ROOT, Side
 
 # Variables of the environment that tell the slowed side by how much, and whether by waiting.
 FACTOR, WAITING = "SLOWED_BY", "SLOWED_BY_WAITING"
