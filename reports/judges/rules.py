@@ -248,7 +248,8 @@ def _trainable(ladder: Ladder) -> str:
     if not (good and bad):
         return ""
     between = [str(depth) for depth in ladder.depths if good[-1] < depth < bad[0]]
-    partly = f"at {', '.join(between)} only in part, " if between else ""
+    named = " and ".join(filter(None, (", ".join(between[:-1]), *between[-1:])))
+    partly = f"at {named} only in part, " if between else ""
     return f"; all seeds train up to {good[-1]} layers, {partly}none from {bad[0]} layers on"
 
 

@@ -131,9 +131,9 @@ def _row(axes: "Axes", figure: "Figure", network: str, drawn: str, x: float | st
     y_is = y_is or figure.axes[0].get_ylabel()  # panels side by side share it
     if isinstance(x, float):
         x = style.undodged(axes, x)
-        ticks = [label.get_text() for label in axes.get_xticklabels()]
-        # An axis of kinds, not of numbers: the kind that stands nearest.
-        if any(ticks) and not any(re.search(r"\d", tick) for tick in ticks) and not x_is:
+        # An axis of kinds, not of numbers, has no label: the kind that stands nearest.
+        ticks = [] if x_is else [label.get_text() for label in axes.get_xticklabels()]
+        if any(ticks) and not any(re.search(r"\d", tick) for tick in ticks):
             x = ticks[min(max(round(x), 0), len(ticks) - 1)]
     return Row(axes.get_title(loc="left"), network, drawn, x, y, x_is, y_is)
 
