@@ -172,8 +172,8 @@ def one_each(cost: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 _READING = ("probe", "quantity", "name", "index", "epoch", "value")
 
 
-# pandas 3 keeps texts in Arrow, where to take rows out costs more than all else that judges do.
-_TEXT = "str" if pd.Series(dtype="str").dtype == object else pd.StringDtype("python", na_value=np.nan)
+# As pandas keeps texts by itself, in Arrow, taking rows out is slow, and judges do little else.
+_TEXT = pd.StringDtype("python", na_value=np.nan)
 
 
 def _frame(dicts: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
