@@ -89,7 +89,7 @@ warmup_epochs = 1.0
 
 @contextmanager
 def verdicts(device: str) -> Iterator[Call]:
-    """Three seeds of three arms at seven depths, and their costs: read and judged. Not drawn: that is matplotlib's time."""
+    """Three seeds of three arms at seven depths, and their costs: read and judged, not drawn."""
     from reports import __main__ as reports
 
     records = made_up.study_records(seeds=[0, 1, 2], study="made")
