@@ -87,30 +87,40 @@ def pictures(n: int, side: int, classes: int = 10) -> Data:
     return Data(images, labels, images[:classes], labels[:classes], classes, 255)
 
 
-def epochs_32(options: argparse.Namespace) -> list[Row]:
-    """A whole epoch of 32x32 colour images, width 16, depth 20, crops and flips, against the reference loop."""
+def epochs_32(options: argparse.Namespace) -> Iterator[Row]:
+    """A whole epoch of 32x32 colour images, width 16, crops and flips, against the reference loop."""
     n, side, width, batch = (32, 8, 2, 16) if options.rehearse else (640, 32, 16, 128)
-    fp32 = Trial("table", ARCHITECTURES["resnet"], 20, 0, layout="cifar", width=width, batch_size=batch, lr=0.01,
-                 epochs=1, schedule="constant", augment="crop-flip")  # fmt: skip
+    shallow = Trial("table", ARCHITECTURES["resnet"], 20, 0, layout="cifar", width=width, batch_size=batch, lr=0.01,
+                    epochs=1, schedule="constant", augment="crop-flip")  # fmt: skip
     stored = pictures(n, side)
-    reference = Reference(fp32, stored, "cpu")
-    calls: dict[str, Callable[[], object]] = {"reference": reference.epoch}
-    for precision in ("bf16", "fp32"):
-        calls[precision] = _epoch(dataclasses.replace(fp32, precision=precision), stored)
-    cpu = interleaved(calls, options.rounds, "cpu", time.process_time)
+    for fp32 in (shallow, dataclasses.replace(shallow, depth=56)):
+        calls: dict[str, Callable[[], object]] = {"reference": Reference(fp32, stored, "cpu").epoch}
+        for precision in ("bf16", "fp32"):
+            calls[precision] = _epoch(dataclasses.replace(fp32, precision=precision), stored)
+        on_all = {f"{name} on all": _on_all(call) for name, call in calls.items()}
+        cpu = interleaved(calls, options.rounds, "cpu", time.process_time) if fp32 is shallow else {}
+        alone = calls if fp32 is shallow else {}
+        wall = {} if options.busy else interleaved({**alone, **on_all}, options.rounds, "cpu")
+        for precision, words in (("bf16", "bf16"), ("fp32", "fp32 (stated apart)")):
+            what = f"epoch 32x32, width {width}, depth {fp32.depth}, {words}: "
+            if cpu:
+                yield ratio(what + "CPU time, one thread each", cpu["reference"], cpu[precision], (2.0, 2.5))
+            if precision in wall:
+                one = wall["reference on all"], wall[precision]
+                yield ratio(what + "wall, 1 thread against all", *one, (2.0, 2.5))
+            if wall:
+                both = wall["reference on all"], wall[f"{precision} on all"]
+                yield ratio(what + "wall, all threads each", *both, (2.2, 3.0) if precision == "bf16" else (1.3, 1.6))
 
-    def all_threads() -> None:
+
+def _on_all(call: Callable[[], object]) -> Callable[[], None]:
+    """The call with a thread per core."""
+
+    def on_all() -> None:
         with threads(0):
-            reference.epoch()
+            call()
 
-    wall = {} if options.busy else interleaved({**calls, "reference": all_threads}, options.rounds, "cpu")
-    rows = []
-    for precision, words in (("bf16", "bf16"), ("fp32", "fp32 (stated apart)")):
-        what = f"epoch 32x32, width 16, depth 20, {words}: "
-        rows.append(ratio(what + "CPU time, one thread each", cpu["reference"], cpu[precision], (2.0, 2.5)))
-        if wall:
-            rows.append(ratio(what + "wall, 1 thread against all", wall["reference"], wall[precision], (2.0, 2.5)))
-    return rows
+    return on_all
 
 
 def one_net(options: argparse.Namespace) -> Iterator[Row]:
@@ -129,12 +139,7 @@ def one_net(options: argparse.Namespace) -> Iterator[Row]:
             "whole": Step(whole, images, trial, "cpu"),
         }
         first = {name: seam.timed(step, "cpu") for name, step in steps.items()}
-
-        def all_cores(step: Step = steps["eager"]) -> None:
-            with threads(0):
-                step()
-
-        calls: dict[str, Callable[[], object]] = {**steps, "cores": all_cores}
+        calls: dict[str, Callable[[], object]] = {**steps, "cores": _on_all(steps["eager"])}
         times = interleaved(calls, 4 * options.rounds, "cpu")
         for name, words in (("blocks", "blocks compiled"), ("whole", "whole net compiled"), ("cores", "all cores")):
             what = f"step 32x32, width {width}, depth {depth}, {precision}: {words} against eager on one"
@@ -182,11 +187,6 @@ def ladder(options: argparse.Namespace) -> list[Row]:
                 if outcome.record is None or outcome.record.status is not Status.OK:
                     raise RuntimeError(f"ladder: {outcome.record}")
 
-    def one_by_one() -> None:
-        with threads(0):
-            for trial in trials:
-                Reference(trial, stored, "cpu").epoch()
-
     def single(make: Callable[[Trial], Callable[[], object]]) -> Callable[[], None]:
         def call() -> None:
             for trial in trials:
@@ -203,7 +203,7 @@ def ladder(options: argparse.Namespace) -> list[Row]:
     rows = [ratio(what + "CPU time, one thread each", cpu["reference"], cpu["ours"], (1.5, 2.0))]
     if not options.busy:
         try:
-            wall = interleaved({"reference": one_by_one, "ours": side_by_side}, options.rounds, "cpu")
+            wall = interleaved({"reference": _on_all(alone["reference"]), "ours": side_by_side}, options.rounds, "cpu")
         finally:
             executor.close()
         words = f"wall, {cores} processes against torch's threads"
