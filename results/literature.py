@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from results.frame import frame
+
 FILE = Path(__file__).parent / "literature.toml"
 
 COLUMNS = {
@@ -41,10 +43,7 @@ def points(unchecked: bool = False) -> pd.DataFrame:
         row |= {"source": source["name"], "protocol": source["protocol"]}
         if unchecked or row["read"] != "memory":
             found.append(row)
-    blank = {"str": "", "float64": float("nan")}
-    return pd.DataFrame(
-        {name: pd.Series([r.get(name, blank.get(kind)) for r in found], dtype=kind) for name, kind in COLUMNS.items()}
-    )
+    return frame(found, COLUMNS)
 
 
 def distance(trials: pd.DataFrame) -> str:

@@ -66,7 +66,7 @@ def said_by(state: str) -> tuple[bool, bool, bool]:
 RECIPE = [name for name in CELL if name not in ("study", "architecture", "depth")]
 # What tells the nets of a search apart, and what `said_by` says of each.
 _NET = ["study", "architecture", "depth", *RECIPE]
-_SAID = ["best_inside", "untrained", "hopeless"]
+SAID = ["best_inside", "untrained", "hopeless"]
 
 
 def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
@@ -79,9 +79,9 @@ def with_search(trials: pd.DataFrame, search: pd.DataFrame) -> pd.DataFrame:
     own = (trials["lr_from"] == "search").to_numpy()
     told = trials.assign(search_seconds=known["search_seconds"].where(own).astype("float64").to_numpy())
     found = {(net.study, net.architecture, net.depth, *net.recipe): said_by(net.best().state) for net in nets(search)}
-    searched, columns = (told[names].itertuples(index=False, name=None) for names in (_NET, _SAID))
+    searched, columns = (told[names].itertuples(index=False, name=None) for names in (_NET, SAID))
     said = [found.get(net, old) if mine else old for net, old, mine in zip(searched, columns, own, strict=True)]
-    return told.assign(**pd.DataFrame(said, told.index, _SAID, dtype=bool))
+    return told.assign(**pd.DataFrame(said, told.index, SAID, dtype=bool))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from results.columns import (
     Cell,
 )
 from results.convergence import convergence
+from results.frame import column, frame
 from results.readings import readings
 from results.search import of_record, with_search
 
@@ -128,15 +129,15 @@ def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple
             for name, value in zip(_READING, (probe, *reading), strict=True):
                 probes[name].append(value)
         named.append(keys)
-    search = _frame(lots["search"], TRIALS)
-    trials = with_search(_frame(lots["train"], TRIALS), search)
+    search = frame(lots["search"], TRIALS)
+    trials = with_search(frame(lots["train"], TRIALS), search)
     return Frames(
         trials=trials,
         search=search,
-        epochs=_frame(epochs, EPOCHS),
-        cost=floors_apart(_frame(lots["cost"], COST)),
+        epochs=frame(epochs, EPOCHS),
+        cost=floors_apart(frame(lots["cost"], COST)),
         cells=summarize(trials),
-        operators=_frame(operators, OPERATORS),
+        operators=frame(operators, OPERATORS),
         probes=_probes(probes, places, named),
         damaged=tuple(damaged),
         warnings=(*doubled, *apart),
@@ -172,34 +173,14 @@ def one_each(cost: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 _READING = ("probe", "quantity", "name", "index", "epoch", "value")
 
 
-# As pandas keeps texts by itself, in Arrow, taking rows out is slow, and judges do little else.
-_TEXT = pd.StringDtype("python", na_value=np.nan)
-
-
-def _frame(dicts: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Column by column, so that a missing value is an empty text, False or NaN, and never an object column."""
-    blank = {"str": "", "bool": False, "int64": 0, "float64": np.nan}
-    return pd.DataFrame(
-        {
-            name: pd.Series([row.get(name, blank[kind]) for row in dicts], dtype=_TEXT if kind == "str" else kind)
-            for name, kind in columns.items()
-        }
-    )
-
-
 def _probes(
     readings: Mapping[str, list[object]], places: list[int], named: Sequence[Mapping[str, object]]
 ) -> pd.DataFrame:
-    """As `_frame`, with the keys of each trial repeated by position: a deep net leaves thousands of readings."""
-    keys = _frame(named, {name: kind for name, kind in PROBES.items() if name not in _READING})
+    """As `frame`, with the keys of each trial repeated by position: a deep net leaves thousands of readings."""
+    keys = frame(named, {name: kind for name, kind in PROBES.items() if name not in _READING})
     repeated = keys.take(places).reset_index(drop=True)
     return pd.DataFrame(
-        {
-            name: pd.Series(readings[name], dtype=_TEXT if kind == "str" else kind)
-            if name in _READING
-            else repeated[name]
-            for name, kind in PROBES.items()
-        }
+        {name: column(readings[name], kind) if name in _READING else repeated[name] for name, kind in PROBES.items()}
     )
 
 
@@ -292,7 +273,7 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
     """A row per setting over its comparable seeds, in the order of `SETTING`; see `Frames.cells`."""
     used = trials[trials["comparable"]]
     if used.empty:
-        return _frame([], CELLS)
+        return frame([], CELLS)
     cell = used.groupby(list(SETTING), sort=True).ngroup().to_numpy()
     order = np.argsort(cell, kind="stable")
     used = used.iloc[order]
@@ -301,7 +282,7 @@ def summarize(trials: pd.DataFrame) -> pd.DataFrame:
     ends = [*starts[1:], len(used)]
     cells = [_cell({name: v[a:b] for name, v in columns.items()}) for a, b in zip(starts, ends, strict=True)]
     settings = used.iloc[starts][list(SETTING)].reset_index(drop=True)
-    return pd.concat([settings, _frame(cells, CELL)], axis="columns").astype(CELLS)
+    return pd.concat([settings, frame(cells, CELL)], axis="columns").astype(CELLS)
 
 
 # What `convergence.convergence` looks at, in its order.

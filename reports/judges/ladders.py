@@ -20,7 +20,7 @@ from results import stats, tables
 from results.columns import ARCHITECTURE, SETTING
 from results.convergence import CONVERGED, convergence
 from results.moderated import Prior, prior
-from results.search import nets, recipe_rates, said_by
+from results.search import SAID, nets, recipe_rates, said_by
 
 # What may differ within a ladder, or is told by another column.
 _WITHIN = ("architecture", "depth", *ARCHITECTURE)
@@ -239,7 +239,7 @@ def tuned(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[Choice]]:
         if own:
             told = Tried(
                 int(max(LEAST_SEARCHED, np.nan_to_num(tried))),
-                *(bool(first[name]) for name in ("best_inside", "untrained", "hopeless")),
+                *(bool(first[name]) for name in SAID),
             )
         else:
             state = next((net.best().state for net in nets(rows)), "") if len(by_lr) > 1 else ""
