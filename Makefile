@@ -120,7 +120,7 @@ ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	$(OURS) -m results "$$study" && $(OURS) -m reports "$$study" --next --started "$$started" && exit $$code
 
 taste: STUDY = taste
-taste: ablation  ## a small default study: a minute, up to 130 layers
+taste: ablation  ## a small default study: a minute or two, to 130 layers
 
 list: $(READY)  ## the built-in studies
 	@$(OURS) -m bench list
