@@ -38,10 +38,10 @@ def document(frames: Frames) -> Table:
     ours = trials[(trials["architecture"] == "document") & trials["dataset"].str.startswith("fashion-mnist")]
     ours = ours[(ours["status"] == "ok") & ours["comparable"]]
     rows = []
-    for (study, part), seeds in ours.groupby(["study", "train_examples"], sort=True):
+    for (study, part, precision), seeds in ours.groupby(["study", "train_examples", "precision"], sort=True):
         mine = epochs[epochs["digest"].isin(seeds["digest"])].sort_values("epoch")
         last = mine.groupby("digest").tail(1)
-        what = f"{study}, {part:,} images only" if part else str(study)
+        what = ", ".join(filter(None, (str(study), f"{part:,} images only" if part else "", str(precision))))
         measured = {
             "loss": seeds["train_loss_running"],
             "training accuracy": 1 - seeds["train_error_running"],

@@ -49,6 +49,11 @@ def test_the_document_stands_beside_its_own_network() -> None:
     assert shapes[1] == shapes[2], "the trained network has the shapes that the document prints"
     assert "Beside the document" in text
     assert 'id="figure-document-curve"' in text
+    assert {row[5] for row in rows.values()} == {"made-up, fp32"}
+    once = [r for r in records if r.trial.seed == 0]
+    other = [dataclasses.replace(r, trial=dataclasses.replace(r.trial, precision="tf32")) for r in once]
+    apart = [row for row in beside.document(source([*records, *other]).frames).rows if row[0] == "loss"]
+    assert [row[4:6] for row in apart] == [["3", "made-up, fp32"], ["1", "made-up, tf32"]], "precisions stand apart"
     assert beside.document(source([train_record(trial())]).frames).rows == []
 
 
