@@ -121,7 +121,7 @@ def _train(
     # Probes compare small differences: IEEE arithmetic, whatever the training's.
     with numerics("fp32"):
         for probe in probes:
-            probe.progress = progress
+            probe.progress, probe.micro_batches = progress, micro_batches
             probe.at_start()
 
     def on_epoch(_: nn.Module, epoch: int) -> None:

@@ -35,7 +35,7 @@ def _next(source: Source, finding: Finding) -> tuple[int, list[Trial]]:
     at = next((look for look in stats.LOOKS if look > have), 0)
     if not have or not at:
         return 0, []
-    recorded = source.frames.trials
+    recorded = source.frames.trials[source.frames.trials["comparable"]]
     seeds = _seeds(sorted({int(seed) for seed in recorded.loc[recorded["study"] == finding.study, "seed"]}), at)
     nets = {dataclasses.replace(trial, seed=0) for trial in source.study.trials if trial.purpose == "train"}
     # By digest: two nets of one name may differ.

@@ -231,12 +231,12 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
         if trial.purpose == "cost":
             # On a GPU each precision is executed in a way of its own.
             where, machine["execution"] = (*where, trial.precision), str(environment.get("execution", ""))
-        if any(machine.values()):
-            machines.setdefault(where, {}).setdefault(tuple(machine.items()), []).append(i)
         micro = found.result.get("micro_batch", trial.batch_size)
         if isinstance(micro, int) and micro < trial.batch_size:
             same[i] = False
             lines.append(f"{trial.digest}: ran with a micro-batch of {micro} instead of {trial.batch_size}: kept apart")
+        elif any(machine.values()):
+            machines.setdefault(where, {}).setdefault(tuple(machine.items()), []).append(i)
     lines += _set_apart(machines, records, same)
     for i, found in enumerate(records):
         trial, environment = found.trial, found.environment

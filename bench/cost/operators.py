@@ -27,8 +27,9 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("BatchNorm", ("batch_norm",)),
     ("optimizer", ("_fused_sgd", "_foreach", "optimizer")),
     ("attention", ("scaled_dot_product", "fmha", "flash")),
-    ("matrix product", ("linear", "addmm", "aten::mm", "matmul", "aten::bmm")),
+    # Before the products: bilinear resizing is no linear layer.
     ("data", ("randperm", "index_select", "gather", "upsample", "randint")),
+    ("matrix product", ("linear", "addmm", "aten::mm", "matmul", "aten::bmm")),
     ("loss", ("cross_entropy", "nll_loss", "log_softmax", "argmax")),
 )
 _GRADIENTS = (("input gradient", ("dgrad", "bwd_data", "backward_data")), ("weight gradient", ("wgrad", "bwd_filter")))

@@ -14,6 +14,8 @@ NOTHING = 0.95
 LEAST, MOST = 1e-5, 100.0
 # How far beyond a grid of one rate the next one is.
 USUAL_STEP = math.sqrt(10)
+# And at least, so that rates of two digits always go on.
+LEAST_STEP = 1.25
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _vertex(points: Sequence[tuple[float, float]]) -> float:
 def _beyond(lr: float, side: Literal["higher", "lower"], grid: Sequence[Tried]) -> Best:
     """The best may be beyond an edge: extends the grid by its own step there."""
     ends = grid[-2:] if side == "higher" else grid[:2]
-    step = ends[1].lr / ends[0].lr if len(ends) > 1 else USUAL_STEP
+    step = max(LEAST_STEP, ends[1].lr / ends[0].lr) if len(ends) > 1 else USUAL_STEP
     following = rounded(grid[-1].lr * step if side == "higher" else grid[0].lr / step)
     return Best(lr, side, following if LEAST <= following <= MOST else None)
 

@@ -10,7 +10,7 @@ rates = [0.01, 0.0032]
 """
 
 import itertools
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,7 +96,7 @@ def _rates(value: object, where: str, key: str) -> tuple[float, ...]:
 
 
 def _is_rate(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 def trials(searches: Mapping[str, Search], judged: Sequence[Trial], seeds: Sequence[int] | None = None) -> list[Trial]:

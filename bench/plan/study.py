@@ -38,7 +38,7 @@ class Study:
         title: A line for the page.
         description: A few sentences for the page.
         claims: Ids of the claims that this study decides; empty means every claim that its records can feed.
-        trials: Sorted by seed; within a seed as the file gives them. What runs first is `order` in `bench.sweep.run`.
+        trials: Sorted by seed; within a seed as the file gives them. What runs first is `order` in `bench.sweep.queue`.
         include: Names of studies whose trials are part of this one (each keeps its own records folder).
         varied: Names of the trial fields that differ between trials.
         search: Trials that a learning rate is chosen by; never among `trials`, and run only when asked for.
@@ -148,11 +148,10 @@ def _small(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     # Wide enough to have channels, long enough for a few steps.
     small = (
         replace(
-            trial, width=2, batch_size=8, train_examples=REHEARSED_IMAGES, test_examples=REHEARSED_IMAGES,
-            epochs=min(1, trial.epochs), warmup_epochs=0.0,
+            trial, seed=first, width=2, batch_size=8, train_examples=REHEARSED_IMAGES,
+            test_examples=REHEARSED_IMAGES, epochs=min(1, trial.epochs), warmup_epochs=0.0,
         )
         for trial in trials
-        if trial.seed == first
     )  # fmt: skip
     return tuple(dict.fromkeys(small))
 
@@ -239,8 +238,8 @@ def parse(
         trials=unique,
         include=include,
         varied=tuple(fields),
-        search=tuple(searched),
-        untuned=tuple(untuned),
+        search=tuple(dict.fromkeys(searched)),
+        untuned=tuple(dict.fromkeys(untuned)),
         rates=tuple(rates),
         seeds_at_once=head.get("seeds_at_once", 1),
     )
@@ -260,6 +259,7 @@ def _check_head(head: dict[str, Any]) -> None:
 
 def _product(study: str, values: dict[str, Any], seeds: Sequence[int] | None) -> list[Trial]:
     values = {"purpose": _USUAL_PURPOSES, **values}
+    own = values.get("seed")
     if seeds is not None:
         values["seed"] = list(seeds)
     for key in ("architecture", "depth", "seed"):
@@ -279,9 +279,10 @@ def _product(study: str, values: dict[str, Any], seeds: Sequence[int] | None) ->
     trials = []
     for point in itertools.product(*axes.values()):
         trial = _trial(study, dict(zip(axes, point, strict=True)))
-        # Cost does not depend on the seed: it is measured once, with the study's first.
+        # Cost does not depend on the seed: it is measured once, with the study's first, whatever seeds are asked for.
         if trial.purpose == "cost":
-            trial = replace(trial, seed=int(axes["seed"][0]), probes=(), grow_to=(), epochs=0)
+            first = axes["seed"][0] if own is None else own[0] if isinstance(own, list) else own
+            trial = replace(trial, seed=int(first), probes=(), grow_to=(), epochs=0)
             if not trial.lr:
                 trial = replace(trial, lr=tuned.COST_LR, lr_from="study")
         trials.append(trial)

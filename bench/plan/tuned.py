@@ -142,7 +142,7 @@ def read(path: Path) -> Rates:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         rows = tuple(_rate(row) for row in table["net"])
         return Rates(str(table["search"]), rows)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"cannot read the rates in {str(path)!r}: {error}; `make tune` writes them anew") from None
 
 

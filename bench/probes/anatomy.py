@@ -33,6 +33,7 @@ class Probe:
         found: What it measured, as plain data of the form in bench/store/parts.py; {"skipped": reason} where it could
             not.
         progress: Told how far a long probe is; may raise to stop. The runner sets it.
+        micro_batches: Parts that each batch of the training is run in. The runner sets it.
     """
 
     found: Mapping[str, object]
@@ -41,6 +42,7 @@ class Probe:
         self.network, self.images, self.trial = network, images, trial
         self.found = {}
         self.progress: Callable[[Mapping[str, object]], None] = _silent
+        self.micro_batches = 1
 
     def at_start(self) -> None:
         """Before the first step."""
@@ -56,6 +58,11 @@ def blocks_of(network: nn.Module) -> list[Block]:
     """The blocks of a network of ours; none when the network or its blocks are a user's own."""
     blocks = list(network.blocks) if isinstance(network, Network) else []
     return [b for b in blocks if isinstance(b, Block)] if all(isinstance(b, Block) for b in blocks) else []
+
+
+def blockless(trial: Trial) -> str:
+    """Why `blocks_of` gives none, in words."""
+    return "the blocks are a user's own" if trial.architecture.factory else "the blocks do not add branch and shortcut"
 
 
 @contextmanager
@@ -89,8 +96,9 @@ def deletable(blocks: Sequence[Block]) -> list[int]:
     found = []
     for i, block in enumerate(blocks):
         layers = [m for m in block.branch if isinstance(m, nn.Conv2d | nn.Linear)]
-        first, last = layers[0].weight.shape[1], layers[-1].weight.shape[0]
-        if first == last and all(m.stride == (1, 1) for m in layers if isinstance(m, nn.Conv2d)):
+        # A transformer's sublayer has its layers within it, and keeps the shape.
+        alike = not layers or layers[0].weight.shape[1] == layers[-1].weight.shape[0]
+        if alike and all(m.stride == (1, 1) for m in layers if isinstance(m, nn.Conv2d)):
             found.append(i)
     return found
 

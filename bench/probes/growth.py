@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.data.images import Images
 from bench.plan.trial import Trial, spec_of
-from bench.probes.anatomy import Probe, blocks_of, rounded
+from bench.probes.anatomy import Probe, blockless, blocks_of, rounded
 from bench.store import parts
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
 from models.blocks import Block, weighted, zero_branch
@@ -111,7 +111,8 @@ class Growth(Probe):
         def progress(message: Mapping[str, object]) -> None:
             self.progress({**message, "phase": f"{depth} to {to}, {name}"})
 
-        run = train(network, self.images, trial, str(self.images.scale.device.type), progress)
+        where = str(self.images.scale.device.type)
+        run = train(network, self.images, trial, where, progress, micro_batches=self.micro_batches)
         if run.diverged_step is not None:
             return Trained(diverged_step=run.diverged_step, steps=run.steps)
         data = self.images.data
@@ -125,13 +126,20 @@ def _refusal(network: nn.Module, trial: Trial, to: int) -> str:
     """Why this net cannot be grown so; empty when it can."""
     blocks = blocks_of(network)
     if not blocks:
-        return "the blocks are a user's own"
+        return blockless(trial)
+    row = trial.architecture
+    if row.shortcut in ("C", "half"):
+        return "a shortcut that is no identity changes what passes"
+    if row.scale in ("1/sqrt(blocks)", "base/blocks", "survival"):
+        return "more blocks would change the factors of the old ones"
+    if row.residual and row.placement == "relu-before-add" and row.scale == "none" and row.activation == "relu":
+        return "a branch that ends in ReLU learns nothing from zero"
     layers = {sum(weighted(m) for m in b.branch) for b in blocks}
     if len(layers) > 1 or (to - trial.depth) % layers.pop():
         return "the blocks of the two depths differ"
     if blocks[0].shortcut is None and len(blocks[0].branch) and _squeezes(blocks[-1]):
         return "a plain bottleneck cannot be an identity: its middle is narrower"
-    if blocks[0].shortcut is None and trial.architecture.activation != "relu":
+    if blocks[0].shortcut is None and row.activation != "relu":
         return "a plain block with tanh cannot be an identity"
     undone = [m for b in blocks[:2] for m in _undone(b)]
     if any(isinstance(m, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm | RMSNorm | Attention) for m in undone):

@@ -11,7 +11,18 @@ from torch import Tensor, nn
 
 from bench.data.images import Images
 from bench.plan.trial import Trial
-from bench.probes.anatomy import IMAGES, Probe, batch_statistics, blocks_of, deletable, error_of, evenly, rounded, walk
+from bench.probes.anatomy import (
+    IMAGES,
+    Probe,
+    batch_statistics,
+    blockless,
+    blocks_of,
+    deletable,
+    error_of,
+    evenly,
+    rounded,
+    walk,
+)
 from bench.store import parts
 from bench.train.loop import mode
 from models.blocks import weighted
@@ -93,7 +104,7 @@ class Lesions(Probe):
     @torch.no_grad()
     def at_end(self) -> None:
         if not self.can_go:
-            self.found = {"skipped": "no block can be deleted" if self.blocks else "the blocks are a user's own"}
+            self.found = {"skipped": "no block can be deleted" if self.blocks else blockless(self.trial)}
             return
         with mode(self.network, training=False):
             intact = self._error()

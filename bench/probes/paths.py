@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bench.data.images import Images
 from bench.plan.trial import Trial
-from bench.probes.anatomy import Probe, batch_statistics, blocks_of, rounded
+from bench.probes.anatomy import Probe, batch_statistics, blockless, blocks_of, rounded
 from bench.store import parts
 from models.blocks import Block
 from models.network import Network
@@ -45,7 +45,7 @@ class PathGradients(Probe):
 
     def at_end(self) -> None:
         if not self.blocks:
-            self.found = {"skipped": "the blocks are a user's own"}
+            self.found = {"skipped": blockless(self.trial)}
             return
         if self.blocks[0].shortcut is None:
             self.found = {"skipped": "a plain net has one path only"}

@@ -6,10 +6,10 @@ Gradient norms and branch ratios are here; lesions, path gradients and growth in
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.probes.anatomy import Probe, batch_statistics, blocks_of, evenly, rounded
+from bench.probes.anatomy import Probe, batch_statistics, blockless, blocks_of, evenly, rounded
 from bench.probes.dead import DeadUnits
 from bench.probes.growth import Growth
 from bench.probes.lesions import Lesions
@@ -31,7 +31,8 @@ class GradientNorms(Probe):
     theory of batch normalization): at some depth a first step of any usual size destroys the net.
 
     Found: "layers" (names; of deep nets `MOST_LAYERS`, evenly spread, with both ends), "position" (1-based, of each
-    on the main path), "norms", "first" and "last" (the first layer's, the last layer's before the head).
+    on the main path; the linear maps within a transformer's sublayer share one), "norms", "first" and "last" (the first
+    layer's, the last layer's before the head).
     """
 
     found: form.GradientNorms
@@ -39,8 +40,8 @@ class GradientNorms(Probe):
     def at_start(self) -> None:
         data = self.images.data
         n = min(self.trial.batch_size, len(data.train_labels))
-        layers = [(k, m) for k, m in self.network.named_modules() if weighted(m) and "shortcut" not in k.split(".")]
-        weights: list[Any] = [m.weight for _, m in layers]
+        layers = positioned(self.network)
+        weights: list[Any] = [m.weight for _, m, _ in layers]
         with batch_statistics(self.network):
             logits = self.network(self.images.prepare(data.train_images[:n])).float()
             loss = F.cross_entropy(logits, data.train_labels[:n])
@@ -49,10 +50,24 @@ class GradientNorms(Probe):
         norms = [0.0 if g is None else rounded(float(g.double().norm())) for g in gradients]
         kept = evenly(range(len(layers)), MOST_LAYERS)
         self.found = {
-            "layers": [layers[i][0] for i in kept], "position": [i + 1 for i in kept],
+            "layers": [layers[i][0] for i in kept], "position": [layers[i][2] for i in kept],
             "norms": [norms[i] for i in kept], "first": norms[0],
             "last": norms[-2] if len(norms) > 1 else norms[0],
         }  # fmt: skip
+
+
+def positioned(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear, int]]:
+    """Name, convolution or linear map, and 1-based position of everything on the main path that has a weight."""
+    found: list[tuple[str, nn.Conv2d | nn.Linear, int]] = []
+    position, outer = 0, ""
+    for name, module in network.named_modules():
+        if not weighted(module) or "shortcut" in name.split("."):
+            continue
+        if not (outer and name.startswith(f"{outer}.")):
+            position, outer = position + 1, name
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            found.append((name, module, position))
+    return found
 
 
 class BranchRatio(Probe):
@@ -74,7 +89,7 @@ class BranchRatio(Probe):
     def at_start(self) -> None:
         blocks = blocks_of(self.network)
         if not blocks:
-            self.found = {"skipped": "the blocks are a user's own"}
+            self.found = {"skipped": blockless(self.trial)}
             return
         self.found = {"block": evenly(range(len(blocks)), MOST_BLOCKS), "epoch": [], "response_std_by_block": []}
         if blocks[0].shortcut is None:

@@ -71,7 +71,7 @@ class Folder:
             _unmake(made)
             raise ValueError(f"cannot write to {path}: {error.strerror}") from None
         try:
-            for leftover in path.glob(".*.tmp"):
+            for leftover in (*path.glob(".*.tmp"), *path.glob("checkpoints/.*.tmp")):
                 leftover.unlink(missing_ok=True)
             # Held open by the lock, so no other file can get its number meanwhile.
             self._locked = os.stat(path / ".lock")
@@ -113,7 +113,7 @@ class Folder:
             if isinstance(reason, CannotOpen):
                 raise ValueError(f"cannot read the record {path}: {reason}")
             aside = _free(path, "corrupt")
-            path.rename(aside)
+            _move(path, aside)
             self.notes.append(f"{path.name}: {reason}; set aside as {aside.name}")
         asked = {plain(t): t for t in trials}
         possible = {_any_repeat(t) for t in [*whole, *trials]}
@@ -137,18 +137,24 @@ class Folder:
             self._paths[trial] = path
             if trial in asked and record.status.final:
                 done.append(record)
-        return done + self._taken_back(asked, environments)
+        return done + self._taken_back(set(asked) - {plain(record.trial) for record in done}, environments)
 
-    def _taken_back(self, asked: Iterable[Trial], environments: Mapping[str, Today]) -> list[Record]:
-        """Records kept apart that count again: a study, code or device that was changed and changed back."""
+    def _taken_back(self, missing: set[Trial], environments: Mapping[str, Today]) -> list[Record]:
+        """Records kept apart that count again: a study, code or device that was changed and changed back.
+
+        One takes the place of a failed record of its trial, as a new one would.
+        """
         found = sorted(load(self.path / APART, "*.json*")[0], key=lambda pair: pair[1].started, reverse=True)
         done = []
         for path, record in found:
-            trial, target = plain(record.trial), self.path / (path.name.partition(".json")[0] + ".json")
-            if trial not in asked or trial in self._paths or not record.status.final or target.exists():
+            trial = plain(record.trial)
+            failed = self._paths.get(trial)
+            target = failed or self.path / (path.name.partition(".json")[0] + ".json")
+            if trial not in missing or not record.status.final or (target.exists() and not failed):
                 continue
             if not _changed(record, environments):
-                path.rename(target)
+                _move(path, target)
+                missing.discard(trial)
                 self.notes.append(f"{path.name}: counts again; taken back from {self.path.name}/{APART}")
                 self._paths[trial] = target
                 done.append(record)
@@ -165,7 +171,7 @@ class Folder:
         target = folder / path.name
         if target.exists():
             target = _free(target, "apart")
-        path.rename(target)
+        _move(path, target)
         self.notes.append(f"{path.name}: {reason}; kept apart in {self.path.name}/{APART}")
 
     def save(self, record: Record, varied: Sequence[str]) -> Path:
@@ -221,6 +227,13 @@ def _free(path: Path, word: str) -> Path:
     while (candidate := path.with_name(f"{path.name}.{word}-{number}")).exists():
         number += 1
     return candidate
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise ValueError(f"cannot move {path} to {target}: {error.strerror}") from None
 
 
 def _make(path: Path) -> list[Path]:

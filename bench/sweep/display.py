@@ -9,7 +9,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 from bench.plan.errors import one_line
@@ -214,17 +215,28 @@ class Live(State):
         self._panel = Panel(console=self._console, auto_refresh=False, transient=True)
         self._panel.start()
 
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Within, a terminal that is gone is no fault; from then on nothing is drawn."""
+        try:
+            yield
+        except OSError:
+            self._console.quiet = True
+
     def say(self, line: str) -> None:
-        self._console.print(one_line(line), markup=False)
+        with self._drawing():
+            self._console.print(one_line(line), markup=False)
 
     def tick(self) -> None:
         from rich.text import Text
 
         head = f"{self.done} of {self.total} trials done{self.time_left(', ')}"
-        self._panel.update(Text("\n".join([head, *("  " + line for line in self.current())])), refresh=True)
+        with self._drawing():
+            self._panel.update(Text("\n".join([head, *("  " + line for line in self.current())])), refresh=True)
 
     def close(self) -> None:
-        self._panel.stop()
+        with self._drawing():
+            self._panel.stop()
 
 
 def choose(live: bool) -> Callable[[Sequence[str]], Display]:

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plan.machine import GPUS, KINDS, usable_cores, usable_memory, within_reason
+from bench.plan.machine import GPUS, KINDS, Machine, usable_memory, within_reason
 from bench.plan.study import Study
 from bench.plan.trial import Trial, spec_of, values
 from bench.plan.words import counted
 from bench.store import record
 from bench.store.record import Record, Status
+from bench.sweep.size import size
 from models.layouts import LAYOUTS, blocks_per_stage, stage_shapes
 
 # Training images of data sets whose size is fixed; others are looked up in their records.
@@ -175,17 +176,19 @@ def rule_of_thumb(trial: Trial) -> tuple[float, float]:
 def _steps(trial: Trial, sizes: dict[str, int]) -> float:
     """Steps of the trial's net: training, and what comes after it; a cost trial takes about twelve.
 
-    After each growth the grown net and the one before it are trained on, their steps as many times longer as they are
-    deeper.
+    Those of deeper nets that it is grown to count as many times as these are deeper.
     """
     if not trial.trains:
         return 12.0
     inner = trial.dataset.removeprefix("random-labels:")
     n = trial.train_examples or sizes.get(trial.dataset, sizes.get(inner, 50_000))
     each = n // trial.batch_size if trial.drop_last else -(-n // trial.batch_size)
-    depths = (trial.depth, *trial.grow_to)
-    layers = trial.depth + sum(map(sum, itertools.pairwise(depths)))
-    return each * (trial.epochs + PASSES_AFTER) * layers / trial.depth
+    return each * (trial.epochs + PASSES_AFTER) * _layers(trial) / trial.depth
+
+
+def _layers(trial: Trial) -> int:
+    """Of all nets that the trial trains: after each growth the grown one, and the one before it once more."""
+    return trial.depth + sum(map(sum, itertools.pairwise((trial.depth, *trial.grow_to))))
 
 
 def memory_here(device: str = "cpu") -> float:
@@ -208,7 +211,7 @@ def lines(
     Args:
         study: What is asked.
         folder: Of the studies' folders of records.
-        workers: Trials at a time; 0 is as a sweep has them: one on a GPU, else one a core.
+        workers: Trials at a time, as far as the machine has cores; 0 is as a sweep has them (see `size`).
         memory_bytes: What a trial may use; None asks the machine.
     """
     within_reason(workers=workers)
@@ -216,7 +219,7 @@ def lines(
     found = predict(study, records)
     kinds = [r.device or "cpu" for r in records]
     kind = statistics.mode(kinds) if kinds else "cpu"
-    workers = workers or (1 if kind in GPUS else usable_cores())
+    workers = size(Machine(device=kind if kind in KINDS else "cpu"), "process", workers).workers
     at_once = study.seeds_at_once if kind in GPUS else 1
     most = memory_here(kind) if memory_bytes is None else memory_bytes
     text = []
@@ -272,10 +275,10 @@ def work(trial: Trial) -> float:
 
     Measured on two cores at width 8, a step's time grows with depth and hardly with anything else.
     """
-    examples = trial.train_examples or 1000
     if not trial.trains:
         return float(trial.depth)
-    return trial.depth * trial.epochs * examples / 1000
+    examples = trial.train_examples or N_TRAIN.get(trial.dataset.removeprefix("random-labels:"), 50_000)
+    return _layers(trial) * trial.epochs * examples / 1000
 
 
 class Forecast:
@@ -289,7 +292,8 @@ class Forecast:
         """From the same setting to the merely similar."""
         alike = (trial.trains, *values(trial, "scale"))
         network = (*alike, trial.architecture)
-        return [(*network, trial.depth, trial.epochs), network, alike, (trial.trains,)]
+        extent = trial.depth, trial.epochs, trial.grow_to, trial.train_examples
+        return [(*network, *extent), network, alike, (trial.trains,)]
 
     def learn(self, record: Record) -> None:
         """Takes in a record. One that diverged ended early: it tells about its own setting only."""

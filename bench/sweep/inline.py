@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
-from bench.sweep.worker import Job, Message, Stop, TimeUp, answer_of, run
+from bench.sweep.worker import Job, Message, Stop, TimeUp, answer_of, describe, run
 
 
 class Inline:
@@ -19,7 +19,12 @@ class Inline:
         return 1
 
     def call(self, name: str, *arguments: Any) -> Any:
-        return answer_of(name, arguments)
+        try:
+            return answer_of(name, arguments)
+        except (ValueError, Stop):
+            raise
+        except Exception as error:  # as from another process: one line
+            raise ValueError(describe(error)) from None
 
     def submit(self, *jobs: Job) -> None:
         self._waiting += jobs

@@ -1,7 +1,8 @@
 """The Ray executor: the same trials as tasks on a local Ray, or on the cluster that RAY_ADDRESS names.
 
 A trial that fails by itself is a record, as anywhere; one whose node died is run again. Records come back to the
-sweep, which writes them; nothing is written on the nodes. An optional extra, imported only when asked for.
+sweep, which writes them; on the nodes only epoch checkpoints of long trials are written, where the sweep's folder is
+shared with them. An optional extra, imported only when asked for.
 """
 
 import logging

@@ -94,7 +94,10 @@ class Summary:
 
 
 class Signals:
-    """Turns SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process at once."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process at once.
+
+    Not a second SIGHUP: a terminal that is closed sends two, the shell's and its own.
+    """
 
     def __init__(self, display: Display) -> None:
         self.reason = ""
@@ -118,6 +121,8 @@ class Signals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.reason and number == signal.SIGHUP:
+            return
         if self.reason:
             with suppress(Exception):  # whatever the first one interrupted may be half done
                 self.display.close()
@@ -145,10 +150,10 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
     """
     begin = time.monotonic()
     display = display or Silent()
-    within_reason(workers=options.workers, threads=options.machine.threads)
-    check_at_once("--seeds-at-once", options.seeds_at_once, 0)
     with Signals(display) as signals, ExitStack() as opened:
         opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
+        within_reason(workers=options.workers, threads=options.machine.threads)
+        check_at_once("--seeds-at-once", options.seeds_at_once, 0)
         for what, name, known in (
             ("executor", options.executor, EXECUTORS),
             ("device", options.machine.device, DEVICES),

@@ -2,7 +2,8 @@
 
 Runs as `supervisor.START` in a session of its own, and dies with its parent: by PR_SET_PDEATHSIG
 where Linux has it, else when the lifeline pipe closes. It loads torch only through the trial function
-that it is told to call, and writes no file: what it finds goes back through a pipe.
+that it is told to call. What it finds goes back through a pipe; of files it writes only the epoch checkpoints of long
+trials.
 """
 
 import contextlib

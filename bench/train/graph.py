@@ -280,8 +280,12 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-def checkpoint_blocks(network: nn.Module) -> None:
+def checkpoint_blocks(network: nn.Module, draws: bool = False) -> None:
     """Makes each block drop its activations and compute them again in backward; statistics are updated once.
+
+    Args:
+        network: Changed in place.
+        draws: Whether blocks may draw random numbers in training: then a recomputation draws the same.
 
     Raises:
         ValueError: The network has no list of blocks.
@@ -290,7 +294,7 @@ def checkpoint_blocks(network: nn.Module) -> None:
         raise ValueError("checkpoint_blocks needs a network with a list of blocks")
     for block in cast(nn.ModuleList, network.blocks):
         if not isinstance(vars(block).get("forward"), _Recomputed):  # one block may stand in several places
-            block.forward = _Recomputed(block)
+            block.forward = _Recomputed(block, draws)
 
 
 def uncheckpoint(network: nn.Module) -> None:
@@ -303,16 +307,11 @@ def uncheckpoint(network: nn.Module) -> None:
                 block.forward = repeated.own
 
 
-def draws(module: nn.Module) -> bool:
-    """Whether a module draws random numbers in training: then a recomputation must draw the same."""
-    return any(getattr(m, "dropout", 0.0) or isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules())
-
-
 class _Recomputed:
     """A block's forward pass under checkpointing."""
 
-    def __init__(self, block: nn.Module) -> None:
-        self.block, self.draws = block, draws(block)
+    def __init__(self, block: nn.Module, draws: bool) -> None:
+        self.block, self.draws = block, draws
         # What a block sets on itself is called without it.
         self.own: Callable[..., Any] | None = vars(block).get("forward")
         own = self.own

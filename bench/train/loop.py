@@ -64,7 +64,8 @@ def train(
         micro_batches: Parts that each batch is run in.
 
     Returns:
-        The run. A loss that is not finite ends it at once: the step is kept, no epoch is made up.
+        The run. A loss that is not finite ends it at once: the step is kept, no epoch is made up. Weights that are
+        not finite after the last step, whose loss nobody sees any more, are a divergence at that step.
     """
     network.train()
     execution = replace(usual(trial, device), micro_batches=micro_batches)
@@ -124,6 +125,8 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
             break
         if keeper and epoch < trial.epochs:
             keeper.after_epoch(step, run.epochs, trial.epochs, time.perf_counter() - start)
+    if run.diverged_step is None and not torch.stack([p.isfinite().all() for p in step.parameters]).all():
+        run.diverged_step = run.steps
     ended = time.perf_counter()
     run.seconds, run.cpu_share = ended - start, (time.process_time() - processor) / (ended - begun)
     return run

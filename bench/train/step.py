@@ -120,7 +120,8 @@ class Step:
         self.lr.fill_(self.rates[0])
         self.optimizer = OPTIMIZERS[trial.optimizer](self.parameters, trial)
         if trial.checkpoint_blocks:
-            checkpoint_blocks(network)
+            row = trial.architecture
+            checkpoint_blocks(network, row.draws or bool(row.factory))
         self._cast = CastWeights(network) if self.execution.cast_once else None
         self._capture: Capture | None = capture
         self._replays: dict[int, Body] = {}

@@ -13,7 +13,7 @@ from reports.judges.ladders import Ladder
 from reports.protocol import LASTS, MARGIN
 from results import stats
 
-# By the number of steps, how much worse the net is than what it is held against; None where that was not tried.
+# By the number of steps, how much worse the net is than what it is held against; None where that is not known.
 Gap = Callable[[int], stats.Difference | None]
 
 
@@ -71,6 +71,8 @@ def _fleeting(ladder: Ladder, gap: Gap) -> str:
     if now is None or half is None or quarter is None:
         first = ladder.epochs // 2 if half is not None and ladder.epochs % 2 == 0 else ladder.epochs
         epochs = ", ".join(str(first * k) for k in (1, 2, 4))
+        if {ladder.steps / 2, ladder.steps / 4} <= {one.steps for one in ladder.shorter}:
+            return "more steps may close the gap: not every seed has an error at fewer, so nothing says how it goes"
         return f"more steps may close the gap: a study with epochs = [{epochs}] would tell"
     if not (now.estimable and now.low > MARGIN):
         return f"the gap is not above {points(MARGIN)} for sure"
@@ -102,7 +104,7 @@ def error(ladder: Ladder, j: int) -> Gap:
 
 def _apart(one: Ladder, depth: int, other: Ladder, reference: int) -> Gap:
     def at(steps: int) -> stats.Difference | None:
-        worse, better = _errors(one, depth, steps), _errors(other, reference, steps)
+        worse, better = _errors(one, depth, steps), _errors(other, reference, steps, diverged=False)
         if worse is None or better is None:
             return None
         return stats.difference(worse, better, images=one.images, resolution=one.resolution)
@@ -110,10 +112,18 @@ def _apart(one: Ladder, depth: int, other: Ladder, reference: int) -> Gap:
     return at
 
 
-def _errors(ladder: Ladder, depth: int, steps: int) -> np.ndarray | None:
-    """Errors by seed of this depth after so many steps; None where not every seed was tried."""
+def _errors(ladder: Ladder, depth: int, steps: int, diverged: bool = True) -> np.ndarray | None:
+    """Errors by seed of this depth after so many steps; None where not every seed has one.
+
+    Args:
+        diverged: Whether a seed that diverged counts, as the worst error. In the net that a gap is counted from, it
+            would make the gap small, and an earlier gap that is small makes the later one look lasting.
+    """
     same = next((one for one in (ladder, *ladder.shorter) if one.steps == steps), None)
     if same is None or depth not in same.depths or same.seeds != ladder.seeds:
         return None
-    errors: np.ndarray = same.errors[:, same.depths.index(depth)]
-    return None if np.isnan(errors).any() else errors
+    j = same.depths.index(depth)
+    errors: np.ndarray = same.errors[:, j]
+    if same.broken[j] or (same.diverged[j] and not diverged) or np.isnan(errors).any():
+        return None
+    return errors

@@ -60,7 +60,9 @@ def _state(mine: Ladder, original: Ladder, depth: int, found: stats.Difference, 
     j, k = mine.depths.index(depth), original.depths.index(depth)
     if p < stats.level(found.n) or (rules.mostly_diverged(mine, j) and not rules.mostly_diverged(original, k)):
         return "in doubt" if badly.doubt(mine, j, badly.above(mine, original, depth)) else "worse"
-    lost = original.diverged[k] or original.broken[k] or original.errors[:, k].mean() > NOT_TRAINED
+    if original.broken[k]:
+        return "nothing beside"
+    lost = original.diverged[k] or original.errors[:, k].mean() > NOT_TRAINED
     if lost and not (mine.errors[:, j] <= TRAINED).all():
         return "neither trains"
     if -found.high > MARGIN and not badly.doubt(original, k, badly.above(original, mine, depth)):
@@ -69,7 +71,7 @@ def _state(mine: Ladder, original: Ladder, depth: int, found: stats.Difference, 
 
 
 def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: Ladder) -> Finding:
-    order = ("worse", "in doubt", "neither trains", "unclear", "no worse", "better")
+    order = ("worse", "in doubt", "nothing beside", "neither trains", "unclear", "no worse", "better")
     worst = next(state for state in order if any(row.state == state for row in rows))
     row = max((r for r in rows if r.state == worst), key=lambda r: (r.failed, 0.0 if r.failed else r.effect, r.depth))
     base = base.but(effect=known(row.effect), low=known(row.low), high=known(row.high), n=row.n)
@@ -87,6 +89,8 @@ def _verdict(base: Finding, rows: list[PlacementRow], mine: Ladder, original: La
     if worst == "in doubt":
         reason = badly.doubt(mine, j, badly.above(mine, original, row.depth))
         return base.but(reason=badly.in_doubt(told, mine, j, reason))
+    if worst == "nothing beside":
+        return base.but(reason=f"{told}: nothing to compare with, {when}")
     if worst == "neither trains":
         return base.but(reason=f"{told}, where {original.subject} does not train (to {percent(NOT_TRAINED)}), {when}")
     if worst == "unclear" and row.low > MARGIN:

@@ -235,7 +235,12 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if worse:
         return badly.decided(base, Verdict.SUPPORTED, told, plain, k, badly.above(plain, ladder, common[-1]))
     if found.high < MARGIN:
-        return rules.refuted(base, plain, f"{told}: no worse than the margin")
+        told = f"{told}: no worse than the margin"
+        # A residual net that leaves something to gain may do better at a rate that was not tried.
+        reason = badly.unfit(ladder, j) if mine.mean() >= MARGIN else ""
+        if reason:
+            return base.but(reason=badly.in_doubt(told, ladder, j, reason))
+        return rules.refuted(base, plain, told)
     return base.unclear(f"{told}: the interval reaches over the margin, {when}")
 
 

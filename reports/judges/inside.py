@@ -253,16 +253,17 @@ def _over_epochs(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -
 
 
 def _first_and_last(rows: pd.DataFrame) -> tuple[int, NDArray[np.float64], NDArray[np.float64], float] | None:
-    """Depth, effective depths by seed at the first epoch and at the end, and that epoch."""
+    """Depth, effective depths by seed at the first epoch and at the end, and that epoch: the first that all seeds have.
+
+    A net that errs too much has none. No seed is left out: the level of the test is that of their number.
+    """
     for depth in sorted(rows["depth"].unique(), reverse=True):
         at = rows[rows["depth"] == depth]
         looked = at[(at["quantity"] == "by_epoch.effective_depth") & at["epoch"].notna() & at["value"].notna()]
-        if looked.empty:
-            continue
-        first_epoch = looked["epoch"].min()
-        first = looked[looked["epoch"] == first_epoch].groupby("seed")["value"].mean()
-        last = _by_seed(at, "effective_depth_reestimated")
-        both = sorted(set(first.index) & set(last.dropna().index))
-        if len(both) >= 2:
-            return int(depth), first[both].to_numpy(), last[both].to_numpy(), float(first_epoch)
+        seeds = sorted(at["seed"].unique())
+        last = _by_seed(at, "effective_depth_reestimated").reindex(seeds)
+        by_epoch = looked.groupby(["epoch", "seed"])["value"].mean().unstack("seed")
+        whole = by_epoch.reindex(columns=seeds).dropna()
+        if len(seeds) >= 2 and len(whole) and last.notna().all():
+            return int(depth), whole.iloc[0].to_numpy(), last.to_numpy(), float(str(whole.index[0]))
     return None

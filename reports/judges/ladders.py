@@ -275,7 +275,8 @@ def _hopeless(by_lr: dict[Any, pd.DataFrame], trials: pd.DataFrame) -> bool:
     """See `Tried`. Whether the lowest rate trains anything is told by the shallowest nets of the same recipe at it.
 
     They must fail for sure, by the lower bound of their mean: a mean near the threshold is on the other side on the
-    next processor, whose rounding is another seed.
+    next processor, whose rounding is another seed. Most of them must have an error: one that diverges, as the net in
+    question does, says that the rate is too high, not that it is too low.
     """
     if len(by_lr) < 2 or any(2 * (rows["status"] == "diverged").sum() <= len(rows) for rows in by_lr.values()):
         return False
@@ -283,6 +284,8 @@ def _hopeless(by_lr: dict[Any, pd.DataFrame], trials: pd.DataFrame) -> bool:
     same = [name for name in SETTING if name != "depth"]
     alike = trials[trials["comparable"] & (trials[same] == own[same]).all(axis=1)]
     shallowest = alike[alike["depth"] == alike["depth"].min()]
+    if 2 * (shallowest["status"] == "ok").sum() <= len(shallowest):
+        return False
     errors = shallowest["train_error"].where(shallowest["status"] == "ok").fillna(1.0)
     return stats.bounds(errors, resolution=LEAST_STEP).low > NOT_TRAINED
 

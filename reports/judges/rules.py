@@ -131,12 +131,17 @@ def _untrained(ladder: Ladder, measure: str) -> str:
 
 
 def told_apart(ladder: Ladder) -> bool:
-    """Whether some depth of these nets is surely worse than the shallowest: the test can fail on nets like these."""
+    """Whether some depth of these nets is surely worse than the shallowest: the test can fail on nets like these.
+
+    By the test of `no_harm` itself (Holm over the depths). A depth of which a trial ended without a result says
+    nothing: a time limit is no error.
+    """
     if cannot(ladder, ladder.depths[-1]) or _untrained(ladder, "train_error"):
         return False
-    deeper = range(1, len(ladder.depths))
+    deeper = [j for j in range(1, len(ladder.depths)) if not ladder.broken[j]]
+    adjusted = stats.holm([against(ladder, j)[0].p_above(MARGIN) for j in deeper])
     level = stats.level(len(ladder.seeds))
-    return any(mostly_diverged(ladder, j) or against(ladder, j)[0].p_above(MARGIN) < level for j in deeper)
+    return any(mostly_diverged(ladder, j) or p < level for j, p in zip(deeper, adjusted, strict=True))
 
 
 def _losses(ladder: Ladder) -> str:
@@ -213,7 +218,8 @@ def _open(base: Finding, told: str, said: str, ladder: Ladder, row: DepthRow) ->
         told: Why it is open; `said`: what there is to say of the depth, in doubt or not.
     """
     j = ladder.depths.index(row.depth)
-    if row.effect > MARGIN and (reason := badly.unfit(ladder, j)):
+    # A depth of which a seed failed has no effect (NaN): its nets do badly, too.
+    if not row.effect <= MARGIN and (reason := badly.unfit(ladder, j)):
         return base.but(reason=badly.in_doubt(said, ladder, j, reason))
     return base.unclear(f"{told}, {at_steps(ladder.steps)}")
 
@@ -259,7 +265,8 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     In the trend, errors of a seed within the margin of each other tie: a rise that no verdict counts as one is none.
     Supported: both (the intersection needs no correction), and nothing of `badly.doubt` speaks against the deepest.
     Refuted: no depth, tried up to `DEEP` layers or more, is worse than the shallowest by the margin (as `no_harm`), and
-    the shallowest trains itself. A rise may be shown by shallower nets alone.
+    the shallowest trains itself, at its best rate and converged where it errs by the margin or more. A rise may be
+    shown by shallower nets alone.
     """
     base = start(claim, measure, ladder)
     if reason := cannot(ladder, deep=0, floor_counts=False):
@@ -291,7 +298,11 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
     if all(found.estimable and found.high < MARGIN for found, _ in compared):
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
-        return refuted(base, ladder, f"{told}, trend test p = {trend.p:.2g}")
+        told = f"{told}, trend test p = {trend.p:.2g}"
+        # A shallowest net that errs by more than the margin may do better than it did, and the deeper ones not.
+        if ladder.errors[:, 0].mean() >= MARGIN and (reason := badly.unfit(ladder, 0)):
+            return base.but(reason=badly.in_doubt(told, ladder, 0, reason))
+        return refuted(base, ladder, told)
     return _open(base, f"neither shown nor excluded: {said}", said, ladder, row)
 
 

@@ -62,3 +62,12 @@ def test_the_options_name_each_trial_and_its_seed():
     seeds, *only = options(trials).split()
     assert seeds == "--seeds=3,4,"
     assert sorted(only) == sorted(f"--only={trial.digest}" for trial in trials)
+
+
+def test_seeds_of_another_machine_do_not_count_as_there():
+    records = [
+        dataclasses.replace(r, environment={**r.environment, "device_name": "another"}) if r.trial.seed > 2 else r
+        for r in nets(OPEN[:5])
+    ]
+    trials, _ = wanted(judged(records))
+    assert {trial.seed for trial in trials} == {3, 4}

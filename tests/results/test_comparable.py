@@ -155,3 +155,12 @@ def test_another_label_is_no_other_architecture():
     assert set(found.trials["architecture"]) == {"resnet"}
     assert set(found.trials["label"]) == {"residual (post-activation)"}  # whichever came first
     assert found.cells["n"].tolist() == [2]
+
+
+def test_records_with_a_smaller_micro_batch_do_not_choose_the_machine():
+    there, here = (
+        [train_record(trial(seed=s), 0.1, environment={"device_name": name}, **more) for s in range(n)]
+        for name, n, more in (("small", 5, {"micro_batch": 32}), ("large", 3, {}))
+    )
+    found = frames([*there, *here])
+    assert found.trials.loc[found.trials["comparable"], "device_name"].tolist() == ["large"] * 3

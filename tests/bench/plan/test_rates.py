@@ -145,6 +145,16 @@ def test_a_search_without_end_ends() -> None:
         assert len(tried) < 20
 
 
+@pytest.mark.parametrize("grid", [(0.12, 0.118), (0.12, 0.1), (1.02, 1.0), (0.0101, 0.01)])
+def test_a_search_whose_rates_are_close_goes_on_and_ends(grid: tuple[float, ...]) -> None:
+    for at in (lambda lr: Tried(lr, (1 / lr,), (0.1,)), lambda lr: Tried(lr, (lr,), (0.1,))):
+        tried = [at(lr) for lr in grid]
+        while (found := best(tried, CHANCE)).next is not None:
+            assert found.next not in [each.lr for each in tried]
+            tried.append(at(found.next))
+            assert len(tried) < 100
+
+
 def test_a_net_whose_outputs_overflow_guesses_and_did_not_diverge() -> None:
     """258 plain layers on Fashion-MNIST: each step's loss is finite, that of the finished net is not a number."""
     found, _ = searched(lambda lr: Tried(lr, (math.inf,), (0.907,)))

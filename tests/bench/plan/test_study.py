@@ -79,6 +79,8 @@ def test_cost_is_measured_once_a_setting_and_without_training() -> None:
     found = parse(seed=[3, 4], epochs=5, probes=["lesions"])
     costs = [trial for trial in found.trials if trial.purpose == "cost"]
     assert [(trial.seed, trial.epochs, trial.probes) for trial in costs] == [(3, 0, ())]
+    more = study.parse("s", {**GRID, "seed": [3, 4], "epochs": 5}, seeds=[7, 8])
+    assert [trial.seed for trial in more.trials if trial.purpose == "cost"] == [3], "not measured again for other seeds"
 
 
 def test_include_brings_the_other_studys_trials_with_their_own_name(tmp_path: Path) -> None:
@@ -120,6 +122,18 @@ def test_a_rehearsal_has_everything_that_could_fail_and_no_size(name: str) -> No
     assert not {t.digest for t in small.trials} & {t.digest for t in whole.trials}
     for trial in small.trials:
         trials.check(trial)
+
+
+def test_a_rehearsal_leaves_out_no_net_whatever_seeds_it_has() -> None:
+    whole = parse(grid=[{"depth": 18, "seed": [1, 0]}, {"depth": 34, "seed": 3}], epochs=1)
+    small = study.rehearsed(whole)
+    assert {(t.depth, t.purpose) for t in small.trials} == {(d, p) for d in (18, 34) for p in ("train", "cost")}
+
+
+def test_what_two_included_studies_share_is_searched_once(tmp_path: Path) -> None:
+    (tmp_path / "both.toml").write_text('include = ["digits-all", "digits"]')
+    found = study.load(str(tmp_path / "both.toml"))
+    assert len(found.search) == len(set(found.search)) > 0
 
 
 NOT_WHOLE = [True, "18", "18.5", 18.5, math.nan, None, [[18]], {"a": 1}]
@@ -174,7 +188,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"search": {"seeds": "x" * 5000}}, "how many"),
     ({"search": {"rate": [0.1]}}, "'rates'"),
     ({"search": {"rates": [0.1, 0.1]}}, "each once"),
-    ({"search": {"rates": [0.0]}}, "above zero"),
+    *[({"search": {"rates": [rate]}}, "above zero") for rate in (0.0, 10**400, math.inf)],
     ({"search": {"rates": [math.nan]}}, "above zero"),
     ({"search": {"rates": 0.1}}, "must list"),
     ({"search": {"seeds": [100]}}, "how many"),

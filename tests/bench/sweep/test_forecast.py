@@ -58,6 +58,19 @@ def test_a_growing_net_is_trained_at_each_of_its_depths_beside_its_ungrown_copy(
     assert grown[0].seconds == pytest.approx(one[0].seconds * (18 + (18 + 34) + (34 + 66)) / 18)
 
 
+def test_while_a_study_runs_growth_and_all_images_count_for_what_they_are() -> None:
+    short, grown, more, every = (
+        made_up.trial("preact", 18, epochs=5, train_examples=examples, grow_to=to)
+        for examples, to in ((1000, ()), (1000, (34, 66)), (1437, ()), (0, ()))
+    )
+    assert prediction.work(grown) == pytest.approx(prediction.work(short) * (18 + (18 + 34) + (34 + 66)) / 18)
+    assert prediction.work(every) == prediction.work(more), "digits has 1437"
+    seen = prediction.Forecast()
+    seen.learn(dataclasses.replace(made_up.train_record(grown), seconds=100.0))
+    seen.learn(dataclasses.replace(made_up.train_record(short), seconds=1.0))
+    assert (seen.seconds(grown), seen.seconds(short)) == (pytest.approx(100.0), pytest.approx(1.0))
+
+
 def test_other_families_and_failed_records_say_nothing() -> None:
     costs = [
         made_up.cost_record(made_up.trial("plain", 18)),

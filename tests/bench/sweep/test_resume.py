@@ -96,6 +96,18 @@ def test_a_device_that_is_changed_to_and_fro_costs_nothing(finished: Path) -> No
     assert record.read(path.parent / "apart" / path.name) == theirs
 
 
+def test_a_failure_on_another_device_does_not_keep_the_old_record_from_counting(finished: Path) -> None:
+    path = files(finished)[0]
+    ours = record.read(path)
+    failed = dataclasses.replace(ours, status=Status.OUT_OF_MEMORY, result={}, cost={}, started="2099-01-01T00:00:00Z")
+    (path.parent / "apart").mkdir()
+    path.rename(path.parent / "apart" / path.name)
+    path.write_bytes(record.encode(failed))
+    assert run(finished).ended == {}
+    assert record.read(path) == ours
+    assert list((path.parent / "apart").iterdir()) == []
+
+
 def test_a_record_that_cannot_be_opened_is_left_alone(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = files(finished)[0]
     read = Path.read_bytes
@@ -176,10 +188,12 @@ def test_a_record_of_a_later_version_is_not_written_over(finished: Path) -> None
 
 
 def test_leftovers_of_an_interrupted_write_are_swept_up(finished: Path) -> None:
-    leftover = finished / "rehearsal" / ".abc.tmp"
-    leftover.write_bytes(b'{"schema": 1')
+    (finished / "rehearsal" / "checkpoints").mkdir()
+    leftovers = [finished / "rehearsal" / name for name in (".abc.tmp", "checkpoints/.abc.tmp")]
+    for leftover in leftovers:
+        leftover.write_bytes(b'{"schema": 1')
     run(finished)
-    assert not leftover.exists()
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_a_moved_folder_goes_on(finished: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A sweep: the same table whatever runs the trials, in its order, within its time limit."""
 
 import dataclasses
+import errno
+import io
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from made_sweep import DONE, ROOT, STUDY, Told, run
 from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import Record, Status
+from bench.sweep import display as progress
 from bench.sweep import run as sweep
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.forecast import Forecast
@@ -114,12 +117,54 @@ def test_inline_keeps_a_trials_time_limit_at_its_steps(tmp_path: Path) -> None:
 
 def test_bad_requests_are_refused_before_any_work(tmp_path: Path) -> None:
     fault = rehearsal.faults.Fault
-    for changes in ({"executor": "rya"}, {"faults": (fault("kill", 1, 1),)}, {"faults": (fault("raise", 99, 1),)}):
+    for changes in (
+        {"executor": "rya"}, {"faults": (fault("kill", 1, 1),)}, {"faults": (fault("raise", 99, 1),)},
+        {"workers": 10**6}, {"seeds_at_once": 10**6},
+    ):  # fmt: skip
         told = Told()
-        with pytest.raises(ValueError, match=r"ray|inline|trial 99"):
+        with pytest.raises(ValueError, match=r"ray|inline|trial 99|workers|seeds-at-once"):
             run(tmp_path / "new", told=told, **changes)
         assert told.closed, "the terminal gets its cursor back"
     assert list(tmp_path.iterdir()) == []
+
+
+def breaks(machine: Any, *looks: Any) -> dict[str, dict[str, Any]]:
+    raise RuntimeError("CUDA error: no card")
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_a_look_at_the_device_that_fails_is_one_line(executor: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="CUDA error: no card"):
+        run(tmp_path, executor=executor, probe=f"{__name__}:breaks")
+
+
+class Terminal(io.StringIO):
+    """One that is hung up at some time."""
+
+    gone = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
+
+
+def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    shown = progress.Live()
+    shown.say("one")
+    shown.tick()
+    assert "one" in terminal.getvalue()
+    terminal.gone = True
+    for _ in range(2):
+        shown.say("two")
+        shown.tick()
+    shown.close()
+    assert "two" not in terminal.getvalue()
 
 
 def left_out(machine: Any, trials: Any) -> dict[str, dict[str, Any]]:

@@ -236,11 +236,13 @@ def test_checkpointed_blocks_give_the_same_training_and_update_statistics_once()
     assert not any("forward" in vars(m) for m in saved.network.modules())
 
 
-def test_dropout_draws_alike_under_checkpointing_and_whatever_ran_before() -> None:
+@pytest.mark.parametrize("row", ["resnet-dropout", "stochastic-depth"])
+def test_a_net_that_draws_does_so_alike_under_checkpointing_and_whatever_ran_before(row: str) -> None:
+    assert trial(row).architecture.draws
     ends = []
     for checkpointed in (False, True):
         torch.rand(17)
-        step = step_of(trial("resnet-dropout", checkpoint_blocks=checkpointed))
+        step = step_of(trial(row, checkpoint_blocks=checkpointed))
         for _ in range(4):
             step()
         ends.append([p.detach().clone() for p in step.network.parameters()])

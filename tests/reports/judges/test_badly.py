@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from made_cases import FLAT, headline, study, thorough
+from made_cases import FLAT, dense, failing, headline, study, thorough
 from made_up import frames, train_record
 
 from bench.store.record import Record, Status
@@ -130,3 +130,45 @@ def test_other_recipes_are_no_shorter_training_of_this_one():
     ]
     found = judge(frames(records), ("residual-no-harm",))["residual-no-harm"]
     assert all(f.verdict != "refuted" for f in found)
+
+
+def test_a_net_that_diverges_is_no_witness_that_a_rate_trains_nothing():
+    """At the lower rates nothing but the deep net was tried: whether one of them is low enough, nobody knows."""
+    records = [r for r in thorough(study({"resnet": DIVERGES})) if r.trial.epochs == 5]
+    finding = no_harm([r for r in records if r.trial.depth == 258 or r.trial.lr > 0.01])
+    assert finding.verdict == "inconclusive"
+    assert "resnet of 258 layers may train at a lower learning rate than the 3 tried" in finding.reason
+
+
+@pytest.mark.parametrize("status", [Status.TIMEOUT, Status.DIVERGED])
+def test_a_failure_of_the_shallow_net_after_fewer_steps_makes_no_gap_last(status: Status):
+    """Its worst rank there would make the gap small, and the gap after more steps look as large as ever."""
+    bad = thorough(study({"resnet": BAD}))
+    finding = no_harm(failing(bad, lambda t: (t.depth, t.epochs, t.seed) == (18, 5, 0), status))
+    assert finding.verdict == "inconclusive"
+    assert "not every seed has an error at fewer" in finding.reason
+
+
+def test_no_seeds_are_asked_for_where_the_rate_is_in_doubt():
+    finding = no_harm(failing(study({"resnet": FLAT}), lambda t: (t.depth, t.seed) == (1002, 0)))
+    assert (finding.verdict, finding.more_seeds) == ("inconclusive", False)
+    assert "one learning rate was tried for resnet of 1002 layers" in finding.reason
+
+
+def test_plain_nets_do_not_degrade_only_where_the_shallow_one_is_at_its_best():
+    """All err by 12 %: at a rate that was not tried 18 layers may err less, and the deep ones not."""
+    records = thorough(study({"plain": dict.fromkeys(FLAT, 0.12)}))
+    assert headline("plain-degrades", records).verdict == "refuted"
+    finding = headline("plain-degrades", without(records, lr=0.005))
+    assert finding.verdict == "inconclusive"
+    assert "the best learning rate of plain of 18 layers may lie beyond the 2 tried" in finding.reason
+
+
+def test_a_shortcut_is_of_no_use_only_at_the_residual_nets_own_best_rate():
+    records = dense(0.1, 0.1)
+    assert headline("conv-and-dense", thorough(records)).verdict == "refuted"
+    once = [r for r in records if r.trial.architecture.residual]
+    plain = thorough([r for r in records if not r.trial.architecture.residual])
+    finding = headline("conv-and-dense", [*once, *plain])
+    assert finding.verdict == "inconclusive"
+    assert "one learning rate was tried for resnet of 258 layers" in finding.reason

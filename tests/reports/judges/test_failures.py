@@ -17,7 +17,7 @@ from made_cases import (
     thorough,
     wobble,
 )
-from made_up import frames, train_record
+from made_up import frames, study_records, train_record
 
 from bench.store.record import Record, Status
 from reports.claims import Finding, judge
@@ -275,3 +275,24 @@ def test_a_depth_of_which_one_seed_diverged_is_marked_in_the_figure_and_not_drop
     assert figure is not None
     words = [text.get_text() for text in figure.axes[0].texts]
     assert any("no number" in word for word in words)
+
+
+@pytest.mark.parametrize("status", FAILED[1:])
+def test_a_plain_net_that_broke_off_does_not_show_that_the_test_can_fail(status: Status):
+    records = failing(
+        study_records(["resnet", "plain"], error=lambda *_: 0.0, study="digits"),
+        lambda t: (t.architecture.name, t.depth) == ("plain", 1002), status,
+    )  # fmt: skip
+    finding = headline("residual-no-harm", records)
+    assert finding.verdict == "inconclusive"
+    assert "nor shows that it could" in finding.reason
+
+
+@pytest.mark.parametrize("status", FAILED[1:])
+def test_no_worse_than_an_original_that_broke_off_is_not_said(status: Status):
+    records = study({"resnet": FLAT, "preact": {**FLAT, 1002: 0.14}}, "mine")
+    records = failing(records, lambda t: (t.architecture.name, t.depth) == ("resnet", 1002), status)
+    found = judge(frames(records), ("residual-no-harm",))["residual-no-harm"]
+    finding = next(f for f in found if (f.subject, f.measure) == ("preact, against resnet", "train_error"))
+    assert finding.verdict == "inconclusive"
+    assert "3 of 3 of resnet failed: nothing to compare with" in finding.reason

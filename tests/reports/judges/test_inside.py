@@ -11,6 +11,7 @@ from made_up import frames
 from bench.store.record import Record
 from reports.claims import judge
 from reports.finding import Finding, GrowthRow
+from reports.judges.inside import GROWTH
 from results.stats import LOOKS, quantile
 
 
@@ -178,3 +179,18 @@ def test_gradient_through_short_paths():
         finding = next(f for f in found if f.measure == "path_length")
         assert finding.verdict == verdict
         assert finding.effect == pytest.approx(high, abs=0.1)
+
+
+def test_effective_depth_grows_from_the_first_epoch_that_all_seeds_have():
+    """A net that still errs too much has none: of three seeds two would be judged at the level of three."""
+
+    def late(record: Record) -> dict[str, Any]:
+        found = record.probes["lesions"]
+        depth = found["effective_depth"]
+        first = {"epoch": 1, "intact_error": 0.6} | ({} if record.trial.seed == 2 else {"effective_depth": depth / 4})
+        second = {"epoch": 2, "intact_error": 0.3, "effective_depth": depth / (3 + record.trial.seed / 10)}
+        return {**found, "by_epoch": [first, second]}
+
+    finding = part(with_probe(lesions(0.2, 0.002), "lesions", late), GROWTH)
+    assert finding.n == 3
+    assert "from epoch 2 to the end" in finding.reason
