@@ -229,12 +229,11 @@ def headline(source: Source, judged: Judged, labels: dict[str, str]) -> str:
 
 def _beside_the_document(source: Source) -> str:
     """The test accuracy of the document's own network on all of its data, and the document's; else empty."""
-    rows = beside.document(source.frames).rows
-    found = next((row for row in rows if row[0] == "test accuracy" and row[5] == source.study.name), None)
-    if found is None:
+    ours = beside.test_accuracy(source.frames, source.study.name)
+    if not ours:
         return ""
-    _, theirs, ours, *_ = found
-    return f"The document's network reaches a test accuracy of {ours}; the document says {theirs}"
+    theirs = beside.DOCUMENT_TEST_ACCURACY
+    return f"The document's network reaches a test accuracy of {ours}; the document says {number(theirs, 5)}"
 
 
 def message_claim(judged: Judged) -> tuple[Claim, list[Finding]] | None:
