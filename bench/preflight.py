@@ -52,7 +52,8 @@ def environments(machine: Machine, trials: Sequence[Trial], nets: Sequence[Trial
             own architecture that cannot be built.
     """
     chosen = device.choose(machine.device)
-    threads = device.threads_that_help(machine.threads)
+    threads = machine.threads
+    helped = device.threads_help(threads)
     found: dict[str, Environment] = {}
     files: dict[str, set[Path]] = {}
     variables: dict[str, dict[str, str]] = {}
@@ -74,8 +75,8 @@ def environments(machine: Machine, trials: Sequence[Trial], nets: Sequence[Trial
         stored = data.for_trial(trial, machine.data_root, machine.download)
         note(trial, *_try_own(trial, stored, chosen, threads))
         found[trial.dataset] = {**device.describe(chosen), "data": stored.digest, "workers": machine.workers}
-        if threads != machine.threads:
-            found[trial.dataset]["threads_note"] = f"one thread, not {machine.threads}, which took longer here than one"
+        if not helped:
+            found[trial.dataset]["threads_note"] = f"--threads {threads}: just now one thread took less time here"
         if stored.left_out:
             found[trial.dataset]["data_left_out"] = stored.left_out
         if stored.repeated:

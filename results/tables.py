@@ -227,7 +227,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[bool], list[str]]:
     for i, found in enumerate(records):
         trial, environment = found.trial, found.environment
         where = (trial.study, trial.purpose, *values(trial, "data"))
-        machine: dict[str, str] = {name: str(environment.get(name, "")) for name in record.COMPARED}
+        machine = agree.compared(environment)
         if trial.purpose == "cost":
             # On a GPU each precision is executed in a way of its own.
             where, machine["execution"] = (*where, trial.precision), str(environment.get("execution", ""))

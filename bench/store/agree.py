@@ -17,7 +17,17 @@ from bench.store.record import COMPARED
 
 def agreed(environment: Environment) -> dict[str, str]:
     """By name, in words, all that must agree; empty where the environment does not say."""
-    return {**{name: _text(environment.get(name)) for name in COMPARED}, **own_reads(environment)}
+    return {**compared(environment), **own_reads(environment)}
+
+
+def compared(environment: Environment) -> dict[str, str]:
+    """The part of `agreed` that is of the machine, the code and the data.
+
+    Threads count on a CPU alone, where records of the first version, which do not name them, had one.
+    """
+    found: dict[str, str] = {name: _text(environment.get(name)) for name in COMPARED}
+    on_cpu = environment.get("device") == "cpu"
+    return {**found, "threads": str(environment.get("threads", 1)) if on_cpu else ""}
 
 
 def own_reads(environment: Environment) -> dict[str, str]:

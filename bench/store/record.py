@@ -27,9 +27,9 @@ SCHEMA = 1
 # What of a result is time: everything else is the same whenever and wherever a trial is run again.
 TIMES = ("train_seconds", "longest_gap_s", "cpu_share")
 
-# What must agree in two records' environments before one counts for the other or is compared with it. The last two
-# say which kernels the CPU ran: other ones round otherwise. They are absent on a GPU and in older records.
-Compared = Literal["device", "device_name", "torch", "code", "data", "cpu_capability", "onednn_max_cpu_isa"]
+# What must agree in two records' environments before one counts for the other or is compared with it. The last three
+# are of a CPU alone: other kernels, and another number of threads, round otherwise.
+Compared = Literal["device", "device_name", "torch", "code", "data", "cpu_capability", "onednn_max_cpu_isa", "threads"]
 COMPARED: tuple[Compared, ...] = get_args(Compared)
 
 

@@ -236,8 +236,7 @@ class _Sweep:
             if note := first.get("threads_note"):
                 self._display.say(note)
             workers = executor.capacity(asked, first["device"])
-            threads = first.get("threads", machine.threads)
-            machine = dataclasses.replace(machine, device=first["device"], workers=workers, threads=threads)
+            machine = dataclasses.replace(machine, device=first["device"], workers=workers)
             jobs, at_once = self._plan(machine), self._seeds_at_once(machine.device)
             self._display.begin(self.summary.done, jobs, workers, self._forecast)
             self._queue = Queue(order(jobs, self._options.time_limit_s > 0), self._forecast, at_once)

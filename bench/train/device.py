@@ -123,8 +123,8 @@ def check_threads(threads: int) -> None:
         raise ValueError(f"the network set torch's threads to {found}, a trial has {threads}: use --threads instead")
 
 
-def threads_that_help(asked: int) -> int:
-    """So many threads, or one where a fixed piece of work then takes longer than with one.
+def threads_help(asked: int) -> bool:
+    """Whether a fixed piece of work takes less time with so many threads than with one.
 
     Threads wait for each other after each operator: with a neighbour on a core two took 10 to 15 times as long as one.
     """
@@ -140,7 +140,7 @@ def threads_that_help(asked: int) -> int:
             times.append(time.perf_counter() - began)
         return statistics.median(times)
 
-    return asked if asked == 1 or seconds(asked) < seconds(1) else 1
+    return asked == 1 or seconds(asked) < seconds(1)
 
 
 def reset_peak_memory(device: str) -> int:

@@ -416,13 +416,18 @@ def test_memory_that_cannot_be_read_is_left_out_of_record_tables_and_page(
     assert not re.search(r"(?<![\d.,])0 MiB", page)
 
 
-def test_where_more_threads_take_longer_one_is_used_said_and_recorded(
+def test_where_more_threads_take_longer_that_is_said_and_recorded_and_the_threads_stay(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(device, "threads_that_help", lambda asked: 1)
+    monkeypatch.setattr(device, "threads_help", lambda asked: False)
     places = ["--records", str(tmp_path / "records"), "--executor", "inline", "--no-live"]
     assert bench("run", str(tiny), *places, "--threads", "2", "--depths", "18", monkeypatch=monkeypatch) == 0
-    assert "one thread, not 2, which took longer here than one\n" in capsys.readouterr().out
+    said = "--threads 2: just now one thread took less time here"
+    assert f"{said}\n" in capsys.readouterr().out
     kept = [found.environment for _, found in record.load(tmp_path / "records" / "tiny")[0]]
-    assert [each["threads"] for each in kept] == [1, 1]
-    assert {each["threads_note"] for each in kept} == {"one thread, not 2, which took longer here than one"}
+    assert [each["threads"] for each in kept] == [2, 2]
+    assert {each["threads_note"] for each in kept} == {said}
+    assert bench("run", str(tiny), *places, "--threads", "1", "--depths", "18", monkeypatch=monkeypatch) == 0
+    assert "made with another threads" in capsys.readouterr().out, "sums round otherwise"
+    assert bench("run", str(tiny), *places, "--threads", "2", "--depths", "18", monkeypatch=monkeypatch) == 0
+    assert "counts again" in capsys.readouterr().out, "an answer that is there is not computed again"

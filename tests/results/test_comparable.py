@@ -46,6 +46,14 @@ def test_records_of_another_machine_or_version_are_kept_apart(other):
     assert all(value in found.warnings[0] for value in other.values())
 
 
+@pytest.mark.parametrize(("device", "kept"), [("cpu", [True, True, False]), ("cuda", [True, True, True])])
+def test_another_number_of_threads_is_another_rounding_on_a_cpu_alone(device, kept):
+    several = [train_record(trial(seed=s), 0.1, environment={"device": device, "threads": s}) for s in (1, 1, 2)]
+    several[0].environment.pop("threads")  # as a record of the first version, which had one
+    found = frames([dataclasses.replace(r, trial=trial(seed=i)) for i, r in enumerate(several)])
+    assert found.trials["comparable"].tolist() == kept
+
+
 def test_two_data_sets_in_one_study_are_no_mixture():
     a = train_record(trial(), 0.1, environment={"data": "one"})
     b = train_record(trial(dataset="random-labels:digits"), 0.1, environment={"data": "two"})

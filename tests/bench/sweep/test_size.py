@@ -59,11 +59,11 @@ def test_more_workers_than_cores_are_said_and_not_started(tmp_path: Path, monkey
     assert not any(not found.status.final for _, found in record.load(tmp_path / "rehearsal")[0])
 
 
-@pytest.mark.parametrize(("slower", "helps"), [(0.6, 2), (1.1, 1), (12.0, 1)])
-def test_threads_that_take_longer_than_one_are_not_used(
-    slower: float, helps: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("slower", "helps"), [(0.6, True), (1.1, False), (12.0, False)])
+def test_threads_that_take_longer_than_one_are_told(
+    slower: float, helps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a neighbour on a core: the clock is made up, the choice is real."""
+    """With a neighbour on a core: the clock is made up, the comparison is real."""
     now, threads = [0.0], [1]
     monkeypatch.setattr(device.torch, "set_num_threads", lambda count: threads.__setitem__(0, count))
 
@@ -72,5 +72,5 @@ def test_threads_that_take_longer_than_one_are_not_used(
         return now[0]
 
     monkeypatch.setattr(device.time, "perf_counter", clock)
-    assert device.threads_that_help(2) == helps
-    assert device.threads_that_help(1) == 1
+    assert device.threads_help(2) is helps
+    assert device.threads_help(1)
