@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench import first
+from bench.plan.checkout import ROOT
 from bench.plan.errors import one_line
 
 MISSING = f"packages of requirements.lock are missing in {sys.executable}; run `make setup`"
-
-# Of a checkout; an installed suite is where its packages are.
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def environment(project: Path, here: str) -> str:
@@ -44,7 +42,7 @@ def version() -> str:
     import tomllib
 
     try:
-        return str(tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+        return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
     except OSError:
         return importlib.metadata.version("depth-ablation")
 
@@ -55,7 +53,7 @@ try:
     import typer as typer
 except ModuleNotFoundError as absent:
     # `python -m bench list` right after `make ablation` is asked of the Python that `make` has set up.
-    if own := environment(PROJECT, sys.executable):
+    if own := environment(ROOT, sys.executable):
         os.execv(own, [own, *sys.orig_argv[1:]])
     print(f"error: {MISSING} ({absent.name})", file=sys.stderr)
     raise SystemExit(2) from None

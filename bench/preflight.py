@@ -22,6 +22,7 @@ from bench.store.parts import Environment, Today
 from bench.train import device
 from bench.train.execution import Execution
 from bench.train.lagging import lagging
+from bench.train.network import network_of
 from bench.train.step import Step
 from models.layouts import nearest_depths
 from models.network import build
@@ -102,19 +103,18 @@ def _try_own(trial: Trial, stored: data.Data, chosen: str, threads: int) -> tupl
         return set(), {}
     trial = replace(trial, depth=nearest_depths(trial.layout, 1)[0], epochs=2, warmup_epochs=0.0)
     images = Images(stored.to(chosen), trial)
-    spec = spec_of(trial, images.shape, stored.classes)
     try:
         covered, before = own.check(trial.architecture), set(sys.modules)
         with own_variables.watched(), own_reads.watched() as read:
-            network = build(spec, trial.seed, chosen)
+            network = network_of(trial, images)
             if covered and (file := own.uncovered(set(sys.modules) - before, covered)):
                 raise ValueError(own.UNSEEN.format(file))
             if trial.checkpoint_blocks and not hasattr(network, "blocks"):
                 raise ValueError(
                     "checkpoint_blocks = true needs the suite's blocks; a whole network of one's own has none"
                 )
-            _steps(network.to(memory_format=images.layout), images, trial, chosen)
-            if name := lagging(lambda: build(spec, trial.seed, chosen), images.prepare(images.data.train_images[:2])):
+            _steps(network, images, trial, chosen)
+            if name := lagging(lambda: network_of(trial, images), images.prepare(images.data.train_images[:2])):
                 raise ValueError(LAGGING.format(name))
         device.check_threads(threads)
         files = own_reads.theirs(read, covered)

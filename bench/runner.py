@@ -14,7 +14,7 @@ from bench.data.images import Images
 from bench.plan import own
 from bench.plan.errors import first_line
 from bench.plan.machine import Machine
-from bench.plan.trial import Trial, spec_of
+from bench.plan.trial import Trial
 from bench.probes.table import PROBES
 from bench.store.agree import agreed
 from bench.store.parts import Cost, Environment, Epoch, Probes, Result
@@ -23,7 +23,7 @@ from bench.train import device
 from bench.train.checkpoint import Keeper
 from bench.train.execution import numerics
 from bench.train.loop import Progress, evaluate, reestimate, train
-from models.network import build
+from bench.train.network import network_of
 
 # Of fewer images BatchNorm's statistics say little; a batch that does not fit even so is out of memory. Assumed.
 LEAST_MICRO_BATCH = 8
@@ -114,9 +114,7 @@ def _train(
 ) -> Measured:
     where = machine.device
     images = Images(stored, trial)
-    network: nn.Module = build(spec_of(trial, images.shape, images.data.classes), trial.seed, where).to(
-        memory_format=images.layout
-    )
+    network = network_of(trial, images)
     probes = [PROBES[name](network, images, trial) for name in trial.probes]
     # Probes compare small differences: IEEE arithmetic, whatever the training's.
     with numerics("fp32"):

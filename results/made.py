@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from bench.plan.checkout import ROOT
 from bench.plan.study import Study
 from bench.store.record import write
 
-ROOT = Path(__file__).resolve().parents[1]
 _SOURCES = ("bench", "models", "results", "reports")
 # Below these folders lies what is read or made, not what makes it.
 _NO_SOURCES = ("records", "published", "out", "html", "robustness", "rehearsal", "__pycache__")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.plan import study as studies
+from bench.plan.checkout import ROOT
 from bench.plan.words import counted
 from models.spec import unknown
 from reports.__main__ import PUBLISHED_RECORDS
@@ -25,7 +26,6 @@ from results.tables import Frames
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parents[1]
 RECORDS = "results/records"
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from bench.plan import study
+from bench.plan.checkout import ROOT
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial, architecture
 from bench.runner import run_trial
 from bench.store.record import Record
 
-ROOT = Path(study.__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
 HEAD = """

@@ -12,9 +12,9 @@ from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.trial import Trial
 from bench.train.execution import Execution
+from bench.train.network import network_of
 from bench.train.step import Step
-from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec
+from models.spec import ARCHITECTURES
 
 GRAPH = Execution(graph=True)
 
@@ -64,9 +64,7 @@ def trial(architecture: str = "preact", depth: int = 10, **fields: Any) -> Trial
 
 def step_of(asked: Trial, execution: Execution, device: str = "cpu", **more: Any) -> Step:
     images = Images(data.load(asked.dataset).to(device), asked)
-    spec = ModelSpec(asked.architecture, asked.layout, asked.depth, asked.width, images.shape, images.data.classes)
-    network = build(spec, asked.seed, device).to(memory_format=images.layout)
-    return Step(network, images, asked, device, execution, **more)
+    return Step(network_of(asked, images), images, asked, device, execution, **more)
 
 
 def same(a: Step, b: Step) -> None:

@@ -11,7 +11,6 @@ from bench.sweep import run as sweep
 from bench.sweep.worker import Job
 from tests.harness.rehearsal import RehearsalMachine, options, small_study
 
-ROOT = Path(__file__).resolve().parents[1]
 STUDY = small_study(2)
 FAST = RehearsalMachine(step_s=0.0)
 DONE = len(STUDY.trials)

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
-from bench.plan.trial import Trial, architecture, spec_of
+from bench.plan.trial import Trial, architecture
 from bench.train.loop import reestimate, train
-from models.network import Network, build
+from bench.train.network import network_of
+from models.network import Network
 
 
 def asked(row: str = "resnet", **fields: Any) -> Trial:
@@ -21,7 +21,7 @@ def asked(row: str = "resnet", **fields: Any) -> Trial:
 def ready(trial: Trial) -> tuple[Network, Images]:
     """The trial's network at its initial weights, and its images."""
     images = Images(data.for_trial(trial), trial)
-    network = build(spec_of(trial, images.shape, images.data.classes), trial.seed).to(memory_format=torch.channels_last)
+    network = network_of(trial, images)
     assert isinstance(network, Network)
     return network, images
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import made_up
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.plan.checkout import ROOMS, ROOT
 
 # What each folder may import of ours: a folder's name allows its own modules, not those of its sub-folders.
 _PLAN, _STORE = "bench.plan", "bench.store"
@@ -37,7 +37,6 @@ MAY_IMPORT = {
 }  # fmt: skip
 # What a notebook imports: tables with their verdicts. Nothing of ours imports it, so there is no circle.
 DOOR = "results/study.py"
-ROOMS = ("models", "bench", "results", "reports")
 FOLDERS = {folder.replace("/", ".") for folder in MAY_IMPORT}
 
 

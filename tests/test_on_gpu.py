@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.plan.checkout import ROOT
+
 TOOLS = ("sh", "dirname", "basename", "mkdir", "touch", "tar", "gzip", "mv", "sleep")  # no xz
 SLOW_S = 30
 

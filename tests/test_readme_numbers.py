@@ -9,11 +9,11 @@ import re
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.plan.checkout import ROOT
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOUND = (ROOT / "docs" / "what-was-found.md").read_text(encoding="utf-8")
 ABOUT = {"resnet": "post-activation", "preact": "pre-activation"}

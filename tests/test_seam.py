@@ -1,10 +1,9 @@
 """What is CUDA's own stands in few files: the facts without torch, the seam, and the capture of steps."""
 
 import ast
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("models", "bench", "results", "reports")
+from bench.plan.checkout import ROOMS, ROOT
+
 THEIRS = {"bench/plan/machine.py", "bench/train/device.py", "bench/train/graph.py"}
 
 

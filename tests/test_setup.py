@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.plan.checkout import ROOT
+
 # `uv venv ... DIR` makes a folder; `uv pip install ... -r LOCK` notes its words and the lock's lines.
 UV = """#!/bin/sh
 if [ "$1" = venv ]; then for last; do :; done; mkdir -p "$last/bin"; exit 0; fi

@@ -25,6 +25,7 @@ from bench.train import device as seam
 from bench.train.execution import numerics, usual
 from bench.train.graph import restored
 from bench.train.loop import mode
+from bench.train.network import network_of
 from bench.train.step import Step
 from models.blocks import Block
 from models.network import build
@@ -53,7 +54,7 @@ def measure(trial: Trial, data: Data, device: str) -> tuple[Cost, str]:
     spec = spec_of(trial, images.shape, data.classes)
     floor = seam.reset_peak_memory(device)
     began = time.perf_counter()
-    network = build(spec, trial.seed, device).to(memory_format=images.layout)
+    network = network_of(trial, images)
     built = time.perf_counter() - began
     cost, execution = price(network, images, trial, device)
     cost["first_step_s"] += built

@@ -62,11 +62,11 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
     from bench.data import datasets as data
     from bench.data.images import Images
     from bench.plan.errors import RAISED, first_line
-    from bench.plan.trial import Trial, architecture, check, spec_of
+    from bench.plan.trial import Trial, architecture, check
     from bench.train import device
     from bench.train.execution import numerics, usual
+    from bench.train.network import network_of
     from bench.train.step import Step
-    from models.network import build
 
     where = device.choose(asked["device"])
     fields = {name: asked[name] for name in ("depth", "layout", "width", "dataset", "batch_size", "precision")}
@@ -79,11 +79,10 @@ def write(asked: Mapping[str, Any]) -> tuple[Path, list[Operator]]:
         raise ValueError(f"cannot make the folder {path.parent}: {error.strerror}") from None
     device.start_clean(1)
     images = Images(data.for_trial(trial, asked["data_root"]).to(where), trial)
-    spec = spec_of(trial, images.shape, images.data.classes)
     try:
-        network = build(spec, trial.seed, where)
+        network = network_of(trial, images)
         with numerics(trial.precision, usual(trial, where).exact):
-            step = Step(network.to(memory_format=images.layout), images, trial, where, usual(trial, where))
+            step = Step(network, images, trial, where, usual(trial, where))
             for _ in range(2):
                 step()
             step.at.zero_()

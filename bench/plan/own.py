@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from bench.plan.own_imports import SUITE, enter, file_of, foreign, home, shared
+from bench.plan.checkout import ROOT
+from bench.plan.own_imports import enter, file_of, foreign, home, shared
 from models.spec import Architecture
 
 _OF_PYTHON = sys.stdlib_module_names
@@ -117,7 +118,7 @@ def check(row: Architecture) -> set[Path]:
     place, path = found
     helpers = _helpers(module, path, place)
     theirs = not foreign(path)
-    if theirs and shared(module) and (suites := file_of(SUITE, module)):
+    if theirs and shared(module) and (suites := file_of(ROOT, module)):
         raise ValueError(f"{_taken(suites, path)}, or have the study name a file that imports it")
     for top in {relative.parts[0].partition(".")[0] for relative in helpers if place / relative == helpers[relative]}:
         if theirs and shared(top):

@@ -21,11 +21,10 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from bench.plan.checkout import ROOMS, ROOT
 from bench.plan.errors import OWN
 
-SUITE = Path(__file__).resolve().parents[2]
-ROOMS = ("models", "bench", "results", "reports")
-_ROOMS = tuple(SUITE / room for room in ROOMS)
+_ROOMS = tuple(ROOT / room for room in ROOMS)
 _LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
@@ -54,7 +53,7 @@ def shared(module: str) -> bool:
 
 def folders(place: Path) -> list[Path]:
     """Where a user's modules are looked for: their folder, then what of `sys.path` is neither ours nor Python's."""
-    return [place, *(path for path in map(Path, sys.path) if path.resolve() != SUITE and not foreign(path))]
+    return [place, *(path for path in map(Path, sys.path) if path.resolve() != ROOT and not foreign(path))]
 
 
 def home(place: Path, module: str) -> Path | None:

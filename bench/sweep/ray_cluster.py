@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 # Read when ray is imported. Anyone who reaches an open Ray can run anything on it.
@@ -22,13 +21,13 @@ import ray
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from bench.plan.checkout import ROOT
 from bench.plan.machine import GPUS
 from bench.store.record import Record, Status
 from bench.sweep.executor import Outcome, Settings, too_long
 from bench.sweep.supervisor import THREAD_SETTINGS, places
 from bench.sweep.worker import Job, Message, Stop, answer_of, owns, run, tried
 
-ROOT = Path(__file__).resolve().parents[2]
 # Of the checkout, what nodes need not get; anchored, since bench/data/ is code. `--inject` needs tests/harness.
 NOT_SHIPPED = [".git", ".venv", ".ci", "/data", "/docs", "/tests/*", "!/tests/harness", "/results", "/reports",
                "**/__pycache__"]  # fmt: skip

@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity
 
+from bench.plan.checkout import ROOT
 from bench.plan.machine import DEVICES, processor, usable_cores
 from bench.store.parts import Environment, Kernels
 from models import settings
 from models.spec import unknown
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # What training depends on. A record made by other sources is kept apart: its numbers may differ.
 _SOURCES = (

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -79,6 +79,11 @@ def train(
     return run
 
 
+def all_finite(parameters: Sequence[Tensor]) -> bool:
+    """Whether no element is infinite or not a number: one look at the device."""
+    return bool(torch.stack([parameter.isfinite().all() for parameter in parameters]).all())
+
+
 def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keeper | None) -> Run:
     network, images, trial = step.network, step.images, step.trial
     run = Run(steps_planned=len(step.rates))
@@ -125,7 +130,7 @@ def _loop(step: Step, progress: Progress, on_epoch: OnEpoch | None, keeper: Keep
             break
         if keeper and epoch < trial.epochs:
             keeper.after_epoch(step, run.epochs, trial.epochs, time.perf_counter() - start)
-    if run.diverged_step is None and not torch.stack([p.isfinite().all() for p in step.parameters]).all():
+    if run.diverged_step is None and not all_finite(step.parameters):
         run.diverged_step = run.steps
     ended = time.perf_counter()
     run.seconds, run.cpu_share = ended - start, (time.process_time() - processor) / (ended - begun)

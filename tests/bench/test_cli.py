@@ -13,6 +13,7 @@ import pytest
 from bench import __main__ as cli
 from bench import asked as words
 from bench import command
+from bench.plan.checkout import ROOT
 from bench.plan.study import load
 from bench.store import record
 from bench.store.record import Status
@@ -23,7 +24,6 @@ from bench.train import device
 from results import tables
 from tests.harness import rehearsal
 
-ROOT = Path(__file__).parent.parent.parent
 # Two epochs of two steps on made-up images: real networks, in seconds.
 TINY = """
 architecture = ["plain", "preact"]

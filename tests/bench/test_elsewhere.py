@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.plan.checkout import ROOT
 from bench.store import record
 
-ROOT = Path(__file__).resolve().parents[2]
 TAKEN_AWAY = ROOT / "tests" / "harness" / "elsewhere"
 TINY = """
 architecture = ["preact"]

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.plan.checkout import ROOT
 from bench.store import record
 from bench.store.record import Status
 from bench.sweep import run as sweep
 from tests.harness import chaos, faults, rehearsal
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")

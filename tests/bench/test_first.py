@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import first
-
-ROOT = Path(__file__).resolve().parents[2]
+from bench.plan.checkout import ROOT
 
 
 def typed(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":

@@ -10,9 +10,9 @@ from made_up import study_records, write
 from typer.testing import CliRunner
 
 from bench.asked import folder, study_name
+from bench.plan.checkout import ROOT
 from reports import __main__ as reports
 
-ROOT = Path(__file__).resolve().parents[2]
 STUDY = 'architecture = ["plain", "resnet"]\ndepth = [18, 66]\nseed = [0, 1, 2]\nepochs = 5\nlr = 0.05\n'
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from made_own import PLAIN, folder, numbers, own, result
 
+from bench.plan.checkout import ROOT
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.preflight import environments
@@ -21,7 +22,6 @@ from bench.sweep.process import Process, _doubtful
 from bench.sweep.worker import Job, run
 
 __all__ = ["folder"]  # pytest finds the fixture here
-ROOT = Path(__file__).resolve().parents[2]
 HARM = """
 torch.set_num_threads(2)
 torch.manual_seed(3)

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import study
+from bench.plan.checkout import ROOT
 from bench.store import record
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = sorted((ROOT / "results" / "published" / "digits").rglob("*.json"))
 # What people and other programs write where a number, a text or a list is expected.
 ODD: tuple[Any, ...] = (

@@ -4,18 +4,17 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.plan.checkout import ROOT
 from models.blocks import Block, Conv1x1, Conv3x3, Shortcut, sequence, zero_branch
 from models.network import Network, build
 from models.spec import ARCHITECTURES, PLACEMENTS, ModelSpec
 
-ROOT = Path(__file__).resolve().parents[2]
 CONV_NETS = list(ARCHITECTURES)
 
 

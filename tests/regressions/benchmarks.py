@@ -11,16 +11,15 @@ from pathlib import Path
 
 import made_up
 import torch
-from torch import nn
 
 from bench.data import datasets as data
 from bench.data.images import Images
 from bench.plan.trial import Trial
 from bench.train.execution import numerics, usual
 from bench.train.loop import mode
+from bench.train.network import network_of
 from bench.train.step import Step
-from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec
+from models.spec import ARCHITECTURES
 
 DEPTHS = (18, 130, 1002)
 FAMILIES = ("plain", "preact")
@@ -32,15 +31,10 @@ def _images(family: str, depth: int, device: str) -> tuple[Trial, Images]:
     return trial, Images(data.load(trial.dataset).to(device), trial)
 
 
-def _network(trial: Trial, images: Images, device: str) -> nn.Module:
-    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
-    return build(spec, trial.seed, device).to(memory_format=images.layout)
-
-
 @contextmanager
 def forward(family: str, depth: int, device: str) -> Iterator[Call]:
     trial, images = _images(family, depth, device)
-    network = _network(trial, images, device)
+    network = network_of(trial, images)
     x = images.prepare(images.data.train_images[: trial.batch_size])
     with mode(network, training=False), torch.inference_mode():
         yield lambda: network(x)
@@ -51,7 +45,7 @@ def step(family: str, depth: int, device: str) -> Iterator[Call]:
     trial, images = _images(family, depth, device)
     execution = usual(trial, device)
     with numerics(trial.precision, execution.exact):
-        made = Step(_network(trial, images, device), images, trial, device, execution)
+        made = Step(network_of(trial, images), images, trial, device, execution)
         yield made
         made.close()
 
@@ -59,7 +53,7 @@ def step(family: str, depth: int, device: str) -> Iterator[Call]:
 @contextmanager
 def construction(family: str, depth: int, device: str) -> Iterator[Call]:
     trial, images = _images(family, depth, device)
-    yield lambda: _network(trial, images, device)
+    yield lambda: network_of(trial, images)
 
 
 @contextmanager
@@ -68,7 +62,7 @@ def first_step(family: str, depth: int, device: str) -> Iterator[Call]:
     execution = usual(trial, device)
 
     def first() -> None:
-        made = Step(_network(trial, images, device), images, trial, device, execution)
+        made = Step(network_of(trial, images), images, trial, device, execution)
         made()
         made.close()
 

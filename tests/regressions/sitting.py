@@ -11,7 +11,6 @@ from typing import Any
 
 from tests.regressions.rounds import Round
 
-ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = "tests.regressions.benchmarks:BENCHMARKS"
 
 

@@ -6,8 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
+from bench.plan.checkout import ROOT
 
 SHORT = ("-k", "build and 18 and plain and not verdicts")
 

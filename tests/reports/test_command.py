@@ -14,12 +14,11 @@ from made_page import small, source
 from made_up import study_records
 
 from bench.command import interpreter, serve
+from bench.plan.checkout import ROOT
 from reports import __main__ as command_line
 from reports.page import context, first, render, verdicts
 from reports.page.context import Source
 from reports.page.inline import visible
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow

@@ -1,17 +1,14 @@
 """The table of what was found, and README's picture, say what the published records say."""
 
-from pathlib import Path
-
 import made_page
 import pytest
 from made_up import study_records
 
+from bench.plan.checkout import ROOT
 from reports import __main__ as command_line
 from reports.found import inserted, table
 from reports.page import verdicts
 from reports.page.picture import picture
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_table_and_picture_are_those_of_the_published_records(monkeypatch: pytest.MonkeyPatch):

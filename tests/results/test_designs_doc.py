@@ -1,15 +1,14 @@
 """docs/designs.md says what the published records say."""
 
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from bench.plan.checkout import ROOT
 from models.spec import ARCHITECTURES
 from results import tables
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "designs.md").read_text(encoding="utf-8")
 DEPTHS = (18, 66, 258, 1002)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import made_up
 import pytest
 
+from bench.plan.checkout import ROOT
 from results.event_files import write_curves
 
-ROOT = Path(__file__).resolve().parents[2]
 tensorboard = pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
 

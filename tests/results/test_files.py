@@ -15,14 +15,13 @@ from made_up import damage, frames, study_records, train_record, trial, write
 from typer.testing import CliRunner
 
 from bench.plan import study
+from bench.plan.checkout import ROOT
 from bench.store import record
 from bench.store.record import Status
 from results import __main__ as command_line
 from results import command, files, plan, tables
 from results.event_files import write_curves
 from results.figures import table as figures
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_parquet_gives_the_frames_back(tmp_path: Path):

@@ -33,9 +33,9 @@ from bench.sweep.worker import Job
 from bench.train import device as seam
 from bench.train.execution import Execution
 from bench.train.loop import train
+from bench.train.network import network_of
 from bench.train.step import Step
-from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec
+from models.spec import ARCHITECTURES
 from tests.speed.reference import Reference, interleaved, threads
 
 LADDER = tuple((name, depth) for depth in (130, 66, 34, 18) for name in ("plain", "preact"))
@@ -136,8 +136,7 @@ def one_net(options: argparse.Namespace) -> Iterator[Row]:
         trial = Trial("table", ARCHITECTURES["resnet"], depth, 0, layout="cifar", width=width, batch_size=n, lr=0.01,
                       epochs=1000, schedule="constant", precision=precision)  # fmt: skip
         images = Images(pictures(n, side), trial)
-        spec = ModelSpec(trial.architecture, trial.layout, depth, width, images.shape, 10)
-        nets = [build(spec, 0).to(memory_format=torch.channels_last) for _ in range(3)]
+        nets = [network_of(trial, images) for _ in range(3)]
         whole: Any = torch.compile(nets[2])
         steps = {
             "eager": Step(nets[0], images, trial, "cpu"),
@@ -155,8 +154,7 @@ def one_net(options: argparse.Namespace) -> Iterator[Row]:
 def _epoch(trial: Trial, stored: Data) -> Callable[[], None]:
     """A whole epoch as a trial trains it, its step made anew."""
     images = Images(stored, trial)
-    spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, stored.classes)
-    network = build(spec, trial.seed).to(memory_format=torch.channels_last)
+    network = network_of(trial, images)
 
     def call() -> None:
         train(network, images, trial, "cpu", lambda message: None)

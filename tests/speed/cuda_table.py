@@ -31,10 +31,10 @@ from bench.train import device as seam
 from bench.train.device import timed
 from bench.train.execution import Execution, numerics, usual
 from bench.train.graph import Body, CudaCapture
+from bench.train.network import network_of
 from bench.train.step import Step
 from models.layouts import blocks_per_stage
-from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec
+from models.spec import ARCHITECTURES
 from tests.speed import apart, at_once
 from tests.speed.cpu_table import line, pictures
 from tests.speed.reference import Reference, interleaved
@@ -90,16 +90,14 @@ class Table:
         """A step under its own switches; everything is given back afterwards."""
         execution = execution or self.execution(trial)
         images = Images(data or self.resident, trial)
-        spec = ModelSpec(trial.architecture, trial.layout, trial.depth, trial.width, images.shape, images.data.classes)
         with numerics(trial.precision, execution.exact):
-            network = build(spec, trial.seed, self.device).to(memory_format=images.layout)
-            step = Step(network, images, trial, self.device, execution, capture)
+            step = Step(network_of(trial, images), images, trial, self.device, execution, capture)
             try:
                 yield step
             finally:
                 self.ways.append((execution.name, step.execution.name, step.note))
                 step.close()
-        del step, network
+        del step
         gc.collect()
         if self.device == "cuda":
             torch.cuda.empty_cache()

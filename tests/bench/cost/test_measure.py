@@ -18,8 +18,8 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.store.record import Status, encode
 from bench.train import device as seam
+from bench.train.network import network_of
 from bench.train.step import Step
-from models.network import build
 from models.spec import ARCHITECTURES, ModelSpec
 
 
@@ -30,8 +30,7 @@ def trial(architecture: str = "preact", depth: int = 18, **fields: Any) -> Trial
 
 def made(asked: Trial) -> tuple[nn.Module, Images]:
     images = Images(data.load(asked.dataset), asked)
-    spec = ModelSpec(asked.architecture, asked.layout, asked.depth, asked.width, images.shape, images.data.classes)
-    return build(spec, asked.seed).to(memory_format=torch.channels_last), images
+    return network_of(asked, images), images
 
 
 @pytest.mark.parametrize("fields", [{}, {"checkpoint_blocks": True}, {"precision": "bf16"}, {"drop_last": False}])

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,11 @@ from torchvision import transforms
 from bench.data import datasets as data
 from bench.data.images import PAD, Images, crop_flip, mean_and_deviation
 from bench.plan import study
+from bench.plan.checkout import ROOT
 from bench.plan.trial import Trial
 from models.spec import ARCHITECTURES
 
 GENERATOR = torch.Generator()
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def made(images: torch.Tensor, **values: Any) -> Images:

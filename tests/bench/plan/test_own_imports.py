@@ -13,6 +13,7 @@ import torch
 import models
 import models.blocks
 from bench.plan import own, study
+from bench.plan.checkout import ROOT
 from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.preflight import environments
@@ -22,8 +23,6 @@ from bench.store.record import Record
 from bench.sweep import footprints
 from models.network import build
 from models.spec import ModelSpec
-
-ROOT = Path(study.__file__).resolve().parents[2]
 
 # `models.blocks` and `bench.runner` are modules of the suite's, too.
 REPOSITORY = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.plan.checkout import ROOT
 from bench.probes.table import PROBES
 from bench.store import parts, record
 
-ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("bench", "results", "reports")
 PARTS = {"environment": parts.Environment, "result": parts.Result, "cost": parts.Cost, "probes": parts.Probes}
 # Before it stands in a record, an environment has the keys of today's.

@@ -13,10 +13,10 @@ import made_up
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.plan.checkout import ROOT
 from bench.store import record
 from bench.store.schema import _of, schema
 
-ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "results" / "published"
 VALID = Draft202012Validator(schema())
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bench.asked import chosen
+from bench.plan.checkout import ROOT
 from bench.plan.study import load
 from bench.store import record
 from bench.sweep import run as sweep
 from tests.harness import chaos, rehearsal
 
-ROOT = Path(__file__).resolve().parents[3]
 MERGE = 'mkdir -p "$2" && cp -R "$1"/*/* "$2"/'
 TINY = """
 architecture = ["plain", "resnet"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench.plan.checkout import ROOT
 from bench.plan.trial import Trial
 from bench.store.record import Record, Status
 from bench.sweep import supervisor
@@ -21,7 +22,6 @@ from bench.sweep.worker import Job, Message
 from tests.harness import rehearsal
 from tests.harness.faults import Fault
 
-ROOT = Path(__file__).resolve().parents[3]
 TRIALS = rehearsal.small_study(1).trials
 
 

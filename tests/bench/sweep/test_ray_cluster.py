@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from bench.plan.checkout import ROOT
 from tests.harness import chaos, rehearsal
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed"),
 ]
-ROOT = Path(__file__).resolve().parents[3]
 
 # In a process of its own: Ray installs handlers and threads that would outlive the test. One cluster for both sweeps:
 # its start takes longer than they do, and the one that loses a node comes last.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from bench.plan.checkout import ROOT
+
 TINY = """
 architecture = ["plain", "resnet"]
 depth = 18

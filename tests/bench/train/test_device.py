@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.plan.checkout import ROOT
 from bench.train import device
-
-ROOT = Path(device.__file__).resolve().parents[2]
 
 
 def reached(start: str) -> set[str]:

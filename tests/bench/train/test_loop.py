@@ -16,9 +16,9 @@ from bench.plan.machine import Machine
 from bench.plan.trial import Trial
 from bench.store.record import TIMES, Status
 from bench.train.loop import chunks, evaluate, mode, reestimate, train
+from bench.train.network import network_of
 from bench.train.step import Step
-from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec
+from models.spec import ARCHITECTURES
 
 
 def trial(architecture: str = "preact", depth: int = 18, seed: int = 0, **fields: Any) -> Trial:
@@ -28,8 +28,7 @@ def trial(architecture: str = "preact", depth: int = 18, seed: int = 0, **fields
 
 def made(asked: Trial) -> tuple[nn.Module, Images]:
     images = Images(data.load(asked.dataset), asked)
-    spec = ModelSpec(asked.architecture, asked.layout, asked.depth, asked.width, images.shape, images.data.classes)
-    return build(spec, asked.seed).to(memory_format=torch.channels_last), images
+    return network_of(asked, images), images
 
 
 def silent(_: Any) -> None:

@@ -13,10 +13,10 @@ from bench.data.images import Images
 from bench.plan import trial as plan
 from bench.plan.trial import Trial
 from bench.train.graph import restored
+from bench.train.network import network_of
 from bench.train.optimizers import OPTIMIZERS
 from bench.train.step import Step, learning_rates, steps_per_epoch
-from models.network import build
-from models.spec import ARCHITECTURES, ModelSpec
+from models.spec import ARCHITECTURES
 
 RECIPE = {"dataset": "synthetic", "width": 8, "batch_size": 64, "lr": 0.1, "epochs": 2, "warmup_epochs": 1.0}
 
@@ -30,11 +30,6 @@ def images_of(asked: Trial, n: int | None = None) -> Images:
     if n:
         stored = dataclasses.replace(stored, train_images=stored.train_images[:n], train_labels=stored.train_labels[:n])
     return Images(stored, asked)
-
-
-def network_of(asked: Trial, images: Images) -> nn.Module:
-    spec = ModelSpec(asked.architecture, asked.layout, asked.depth, asked.width, images.shape, images.data.classes)
-    return build(spec, asked.seed).to(memory_format=torch.channels_last)
 
 
 def step_of(asked: Trial, n: int | None = None, **more: object) -> Step:

@@ -8,6 +8,7 @@ from made_cases import RISING, study, thorough
 from made_up import frames
 
 from bench.plan import study as studies
+from bench.plan.checkout import ROOT
 from bench.plan.trial import architecture
 from reports.claims import CLAIMS, judge
 from reports.finding import Finding
@@ -16,7 +17,6 @@ from reports.page import survival, verdicts
 from reports.page.render import page
 from reports.sources import judged
 
-ROOT = Path(__file__).resolve().parents[3]
 GOOD = {18: 0.03, 66: 0.03, 258: 0.03}
 BAD = {depth: RISING[depth] for depth in GOOD}
 

@@ -5,12 +5,12 @@ import hashlib
 import html.parser
 import itertools
 import re
-from pathlib import Path
 
 import pytest
 from made_page import HOSTILE, small, source
 from made_up import cost_record, study_records, train_record, trial
 
+from bench.plan.checkout import ROOT
 from bench.store.record import Record, Status
 from reports.claims import CLAIMS
 from reports.finding import Finding, Verdict
@@ -18,9 +18,6 @@ from reports.page import context, render, verdicts
 from reports.page.inline import inline
 
 Findings = dict[str, list[Finding]]
-
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Parsed(html.parser.HTMLParser):
