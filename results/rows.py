@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from bench.plan.machine import KINDS
 from bench.store.agree import reads_digest
-from bench.store.parts import Ceilings, Operator
+from bench.store.parts import Ceilings, Cost, Operator
 from bench.store.record import Record
 from models.layouts import MAX_DEPTH
 from models.spec import ARCHITECTURES, Architecture
@@ -266,7 +266,7 @@ def priced(record: Record) -> Priced:
         "images_per_s": _ratio(batch, step_time),
         "inference_images_per_s": _ratio(batch, inference_time),
         "flops_per_s": _ratio(flops, step_time),
-        "net_memory_bytes": number(raw.get("peak_memory_bytes")) - number(raw.get("memory_floor_bytes")),
+        "net_memory_bytes": number(raw["net_memory_bytes"]) if "net_memory_bytes" in raw else _less_a_copy(raw),
         "arithmetic_time_s": arithmetic_time,
         "overhead_time_s": step_time - arithmetic_time,
         "least_bytes_per_step": least_bytes,
@@ -274,6 +274,12 @@ def priced(record: Record) -> Priced:
         "arithmetic_share": _ratio(arithmetic_time, step_time),
         "bandwidth_share": _ratio(_ratio(least_bytes, number(best.get("copy_bytes_per_s"))), step_time),
     }
+
+
+def _less_a_copy(raw: Cost) -> float:
+    """Peak memory of a net from an older record, whose measurement held a copy of the weights meanwhile."""
+    copy = FLOAT_BYTES * number(raw.get("parameters"))
+    return number(raw.get("peak_memory_bytes")) - number(raw.get("memory_floor_bytes")) - copy
 
 
 def disturbed(record: Record) -> str:

@@ -203,6 +203,7 @@ def cost_record(asked: Trial, status: Status = Status.OK, **cost: Any) -> Record
         "ceilings": {"copy_bytes_per_s": 1e10, "matmul_flops_per_s": 1.2e11},
         **cost,
     }
+    values.setdefault("net_memory_bytes", values["peak_memory_bytes"] - values["memory_floor_bytes"])
     ok = status is Status.OK
     message = "" if ok else f"ended {status}"
     when = "2026-11-23T00:05:00Z"

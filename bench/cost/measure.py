@@ -23,7 +23,6 @@ from bench.plan.trial import Trial, spec_of
 from bench.store.parts import Ceilings, Cost
 from bench.train import device as seam
 from bench.train.execution import numerics, usual
-from bench.train.graph import restored
 from bench.train.loop import mode
 from bench.train.network import network_of
 from bench.train.step import Step
@@ -44,8 +43,9 @@ def measure(trial: Trial, data: Data, device: str) -> tuple[Cost, str]:
     """Measures a training step of a freshly built network.
 
     Returns:
-        What `price` gives; in it memory_floor_bytes, in use before the network was built; first_step_s, from then to
-        the end of the first step, with all that is done once (compilation and capture too).
+        What `price` gives; in it memory_floor_bytes, in use before the network was built, and net_memory_bytes, the
+        peak above it; first_step_s, from then to the end of the first step, with all that is done once (compilation
+        and capture too).
 
     Raises:
         Exception: What building or stepping raises; the runner makes a status of it.
@@ -59,14 +59,15 @@ def measure(trial: Trial, data: Data, device: str) -> tuple[Cost, str]:
     cost, execution = price(network, images, trial, device)
     cost["first_step_s"] += built
     macs, left_out = counted(spec)
-    cost |= {"memory_floor_bytes": floor, "macs_per_image": macs, "flops_per_image": 2 * macs}
+    cost |= {"memory_floor_bytes": floor, "net_memory_bytes": cost["peak_memory_bytes"] - floor}
+    cost |= {"macs_per_image": macs, "flops_per_image": 2 * macs}
     if left_out:
         cost["flops_leave_out"] = left_out
     return cost, execution
 
 
 def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tuple[Cost, str]:
-    """Measures a network and leaves it as it was: weights, buffers, gradients, mode, random states.
+    """Measures a network, which is used up by it: no copy is kept, since the peak of memory would hold it.
 
     Args:
         network: On the device.
@@ -88,12 +89,8 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
     if len(images.data.train_labels) >= trial.batch_size:
         # An epoch's last, smaller batch is another step: quicker, and compiled and captured for itself.
         asked = replace(asked, drop_last=True)
-    gradients = [p.grad for p in network.parameters()]
-    with (
-        restored([*network.parameters(), *network.buffers()], []),
-        mode(network, training=True),
-        numerics(trial.precision, execution.exact),
-    ):
+    network.train()
+    with numerics(trial.precision, execution.exact):
         began = time.perf_counter()
         step = Step(network, images, asked, device, execution)
         try:
@@ -107,8 +104,6 @@ def price(network: nn.Module, images: Images, trial: Trial, device: str) -> tupl
             cost["operators"], kernels = profiled(lambda: step.body(trial.batch_size), network, device)[1:]
         finally:
             step.close()
-    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-        parameter.grad = gradient
     if KINDS[device].gpu:
         cost["kernels_per_step"] = kernels
     cost["ceilings"] = ceilings(device, trial.precision)

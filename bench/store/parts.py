@@ -198,9 +198,14 @@ class Counted(TypedDict, total=False):
 
 
 class Cost(Counted, total=False):
-    """What a cost trial measured: raw samples, and what tells whether they can be trusted."""
+    """What a cost trial measured: raw samples, and what tells whether they can be trusted.
+
+    Attributes:
+        net_memory_bytes: Peak of a step above the floor. Older records lack it: their peak holds a copy of the weights.
+    """
 
     batch_size: int
+    net_memory_bytes: int
     flops_leave_out: list[str]
     step_times_s: list[float]
     warmup_times_s: list[float]

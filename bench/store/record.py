@@ -150,6 +150,7 @@ def _read_memory(record: Record) -> Cost:
     if record.device == "cpu" and cost.get("memory_floor_bytes", 1) == 0:
         del cost["memory_floor_bytes"]
         cost.pop("peak_memory_bytes", None)
+        cost.pop("net_memory_bytes", None)
     return cost
 
 

@@ -22,6 +22,13 @@ def test_costs_are_medians_of_the_raw_samples():
     assert math.isnan(row["energy_j_per_step"])
 
 
+def test_an_older_record_held_a_copy_of_the_weights():
+    new = cost_record(trial())
+    kept = {name: value for name, value in new.cost.items() if name != "net_memory_bytes"}
+    old = frames([dataclasses.replace(new, cost=kept)]).cost.iloc[0]
+    assert frames([new]).cost.iloc[0]["net_memory_bytes"] - old["net_memory_bytes"] == 4 * new.cost["parameters"]
+
+
 @pytest.mark.parametrize(
     ("cost", "words"),
     [

@@ -33,29 +33,6 @@ def made(asked: Trial) -> tuple[nn.Module, Images]:
     return network_of(asked, images), images
 
 
-@pytest.mark.parametrize("fields", [{}, {"checkpoint_blocks": True}, {"precision": "bf16"}, {"drop_last": False}])
-def test_price_leaves_the_network_as_it_was(fields: dict[str, Any]) -> None:
-    asked = trial("resnet-dropout", **fields)
-    network, images = made(asked)
-    network.blocks[0].eval()  # type: ignore[index]
-    marker = torch.ones_like(next(network.parameters()))
-    next(network.parameters()).grad = marker
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    modes = [m.training for m in network.modules()]
-    hooks = [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in network.modules()]
-    torch.manual_seed(5)
-    after_rng = torch.rand(3)
-    torch.manual_seed(5)
-    profiling.price(network, images, asked, "cpu")
-    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
-    assert [m.training for m in network.modules()] == modes
-    assert [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in network.modules()] == hooks
-    assert next(network.parameters()).grad is marker
-    assert all(p.grad is None for p in list(network.parameters())[1:])
-    assert not any("forward" in vars(m) for m in network.modules())
-    assert torch.equal(torch.rand(3), after_rng)
-
-
 def test_cost_record_holds_raw_samples_apart_from_warm_ups() -> None:
     record = runner.run_trial(trial(), Machine(), lambda message: None)
     assert record.status is Status.OK, record.message

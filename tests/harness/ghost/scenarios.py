@@ -155,6 +155,18 @@ def peak_of_steps(images: str) -> int:
         return measure.price(step.network, step.images, step.trial, "cuda")[0]["peak_memory_bytes"]
 
 
+def peak_of_training() -> int:
+    """Bytes at the peak of the same net's steps as a training takes them, with nothing measured."""
+    with closing(step_of(trial(precision="tf32"))) as first:
+        seam.reset_peak_memory("cuda")
+        step = Step(first.network, first.images, first.trial, "cuda")
+        for _ in range(measure.WARMUP):
+            step()
+        peak = seam.peak_memory("cuda")
+        step.close()
+        return peak
+
+
 def layouts(precision: str) -> list[list[bool]]:
     """Of the maps into each convolution whose layout can be told: whether channels come first, and last."""
     asked, found = trial(precision=precision), []
