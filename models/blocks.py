@@ -177,12 +177,20 @@ class Block(nn.Module):
         self.after = sequence(architecture, order.after, out_channels, dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.before(x)
-        out: Tensor = self.branch(y)
-        if self.shortcut is not None:
-            out = out + self.shortcut(y if self.shares else x)
-        joined: Tensor = self.after(out)
+        branch, carried = self.sides(x)
+        joined: Tensor = self.after(branch if carried is None else branch + carried)
         return joined
+
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is added: the branch's output and the shortcut's. A plain block has no second one."""
+        y = self.before(x)
+        return self.branch(y), None if self.shortcut is None else self.shortcut(y if self.shares else x)
+
+    def carried(self, x: Tensor) -> Tensor:
+        """The shortcut's output alone, of a block that has one."""
+        assert self.shortcut is not None
+        carried: Tensor = self.shortcut(self.before(x) if self.shares else x)
+        return carried
 
     def last_factor(self) -> nn.Module:
         """The module whose parameters multiply the whole branch last: zero there makes the branch zero."""

@@ -123,7 +123,8 @@ CLAIMS: dict[str, Claim] = {
             "Supported: the trend test of E. B. Page over depth gives p under 0.05 (exact, seeds as blocks, errors "
             f"within {points(MARGIN)} of each other tied, failures tied at the worst rank), and the deepest is more "
             f"than {points(MARGIN)} worse than 18 layers ({_BOUND}) or mostly diverged. Refuted: no depth is that much "
-            "worse, by the upper bound. Where learning rates were searched, each depth stands at its own best. "
+            "worse, by the upper bound, and 18 layers are at their best rate where they err by more. Where rates were "
+            "searched, each depth stands at its own best. "
             f"{_BADLY} {_ONE_RATE} If even 18 layers {_FAILS}, or never tried at {DEEP} layers or more: never refuted.",
             ("digits-plain", "digits-long", "digits-lr", "digits"),
             errors.degrades,
@@ -184,9 +185,10 @@ CLAIMS: dict[str, Claim] = {
             f"are. Single blocks: deleting one raises the error by less than {points(MARGIN)} on average, each block "
             f"counted by its share. Prefix nets: the effective depth is under {percent(SMALL)} of the depth. Path "
             f"length: paths of up to {percent(SMALL)} of the blocks bring 95 % of the gradient. Growth: the "
-            f"effective depth rises over epochs, from the first look to the end. In nets of {DEEP} layers or more, "
-            f"statistics re-estimated, that trained in all seeds to {percent(TRAINED)} test error (paths: training "
-            "error); where none did: inconclusive. Plain nets are looked at in the deepest that did.",
+            "effective depth rises over epochs, from the first that all seeds have to the end. In nets of "
+            f"{DEEP} layers or more, statistics re-estimated, that trained in all seeds to {percent(TRAINED)} test "
+            "error (paths: training error); where none did: inconclusive. Plain nets are looked at in the deepest "
+            "that did.",
             ("digits-long", "digits"),
             inside.small_net_first,
             figures=("lesions", "branch-ratio", "gradient-norms"),
@@ -211,8 +213,8 @@ CLAIMS: dict[str, Claim] = {
             "the document",
             f"Supported: fully connected residual nets of {DEEP} layers or more train to {percent(TRAINED)}, and the "
             f"plain twin is more than {points(MARGIN)} worse. Refuted: they end above that in most seeds, or the "
-            f"plain twin is no worse. {_BADLY} {_ONE_RATE} No harm, and degradation, of fully connected nets: by "
-            "the first two rules.",
+            f"plain twin is no worse than such a net at its best rate. {_BADLY} {_ONE_RATE} No harm, and "
+            "degradation, of fully connected nets: by the first two rules.",
             ("digits-dense",),
             compare.conv_and_dense,
             figures=("other-settings",),

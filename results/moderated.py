@@ -32,12 +32,14 @@ class Prior:
     most: float
 
 
-def prior(variances: Sequence[float], freedom: int) -> Prior | None:
+def prior(variances: Sequence[float], freedom: int, shared: float = 0.0) -> Prior | None:
     """The prior of these cells; None where they are too few.
 
     Args:
         variances: One a cell, each above zero.
         freedom: Degrees of freedom of each: seeds minus one.
+        shared: Correlation of two cells, 0..1: cells that are measured against one and the same share its luck, and
+            their variances are, by its square, one and the same.
     """
     from scipy.optimize import brentq
 
@@ -46,7 +48,7 @@ def prior(variances: Sequence[float], freedom: int) -> Prior | None:
     half = freedom / 2
     logs = np.log(np.asarray(variances, dtype=float)) - special.digamma(half) + math.log(half)
     excess = float(logs.var(ddof=1)) - float(special.polygamma(1, half))
-    most = float(freedom * len(variances))
+    most = freedom * len(variances) / (1 + (len(variances) - 1) * shared**2)
     if excess <= 0:
         return Prior(math.exp(float(logs.mean())), math.inf, most)
     # 1/x < trigamma(x) < 1/x + 1/x^2 holds the root between these two.

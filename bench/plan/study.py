@@ -7,7 +7,7 @@ which learning rates are searched (`search`).
 
 import itertools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -223,6 +223,7 @@ def parse(
     if not trials and not untuned:
         raise ValueError("no trials: the grid is empty")
     unique = tuple(dict.fromkeys(trials))
+    _check_twice(unique)
     # Among trials of one study and purpose: what a cost trial leaves out (epochs, probes) is not what the study varies.
     alike: dict[tuple[str, str], list[Trial]] = {}
     for trial in unique:
@@ -243,6 +244,16 @@ def parse(
         rates=tuple(rates),
         seeds_at_once=head.get("seeds_at_once", 1),
     )
+
+
+def _check_twice(trials: Iterable[Trial]) -> None:
+    """Refuses one training under two names: its seed would count twice."""
+    seen: dict[Trial, Trial] = {}
+    for trial in trials:
+        first = seen.setdefault(replace(trial, probes=(), grow_to=()), trial)
+        if first.probes != trial.probes or first.grow_to != trial.grow_to:
+            net = f"{trial.architecture.name} of {trial.depth} layers, seed {trial.seed}"
+            raise ValueError(f"two grids ask for {net} with other 'probes' or 'grow_to': ask once, with all of them")
 
 
 def _check_head(head: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ def without_branch(block: Block, x: Tensor) -> Tensor:
     """
     if block.shortcut is None:
         return x
-    out: Tensor = block.after(block.shortcut(block.before(x) if block.shares else x))
+    out: Tensor = block.after(block.carried(x))
     return out
 
 

@@ -72,11 +72,10 @@ class PathGradients(Probe):
         inputs, branches = [], []
         for block in self.blocks:
             inputs.append(x.detach())
-            y = block.before(x)
-            branch = block.branch(y)
+            branch, carried = block.sides(x)
             branches.append(branch.detach())
-            assert block.shortcut is not None
-            x = block.after(branch + block.shortcut(y if block.shares else x))
+            assert carried is not None
+            x = block.after(branch + carried)
         logits = network.read(x).float()
         loss = F.cross_entropy(logits, data.train_labels[:BATCH])
         last, all_paths = torch.autograd.grad(loss, (x, first))
@@ -107,10 +106,13 @@ def step_back(block: Block, x: Tensor, branch: Tensor, gradient: Tensor, through
         through_branch: Through the branch; else through the shortcut.
     """
     x = x.detach().requires_grad_()
-    y = block.before(x) if through_branch or block.shares else x
-    assert block.shortcut is not None
-    shortcut = block.shortcut(y if block.shares else x)
-    out = block.after(block.branch(y) + shortcut.detach() if through_branch else branch + shortcut)
+    if through_branch:
+        branch, carried = block.sides(x)
+        assert carried is not None
+        carried = carried.detach()
+    else:
+        carried = block.carried(x)
+    out = block.after(branch + carried)
     found: Tensor = torch.autograd.grad(out, x, gradient)[0]
     return found
 

@@ -6,7 +6,7 @@ Gradient norms and branch ratios are here; lesions, path gradients and growth in
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from bench.probes.anatomy import Probe, batch_statistics, blockless, blocks_of, evenly, rounded
@@ -15,7 +15,7 @@ from bench.probes.growth import Growth
 from bench.probes.lesions import Lesions
 from bench.probes.paths import PathGradients
 from bench.store import parts as form
-from models.blocks import Block, weighted
+from models.blocks import weighted
 from models.network import Network
 
 __all__ = ["PROBES", "BranchRatio", "GradientNorms", "Probe"]
@@ -120,7 +120,7 @@ class BranchRatio(Probe):
                 if i not in at:
                     x = block(x)
                     continue
-                branch, shortcut = parts(block, x)
+                branch, shortcut = block.sides(x)
                 deviations.append(rounded(float(branch.std()), 3))
                 if shortcut is not None:
                     ratios.append(rounded(float(branch.norm() / shortcut.norm()), 3))
@@ -129,12 +129,6 @@ class BranchRatio(Probe):
         self.found["response_std_by_block"].append(deviations)
         if "ratio" in self.found:
             self.found["ratio"].append(ratios)
-
-
-def parts(block: Block, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The two sides of a block's addition; no second one in a plain block."""
-    y = block.before(x)
-    return block.branch(y), None if block.shortcut is None else block.shortcut(y if block.shares else x)
 
 
 PROBES: dict[str, type[Probe]] = {

@@ -43,8 +43,10 @@ def ladder(errors: NDArray[np.float64], subject: str = "resnet", depths: Sequenc
     return replace(made, shorter=(replace(made, steps=200, epochs=10), replace(made, steps=100, epochs=5)))
 
 
-def noisy(rng: np.random.Generator, means: Sequence[float], spread: float, seeds: int = SEEDS) -> NDArray[np.float64]:
-    """Errors of seeds around these means, a column each."""
+def noisy(
+    rng: np.random.Generator, means: Sequence[float], spread: float | Sequence[float], seeds: int = SEEDS
+) -> NDArray[np.float64]:
+    """Errors of seeds around these means, a column each; one spread for all, or one each."""
     return np.clip(rng.normal(means, spread, (seeds, len(means))), 0.0, 1.0)
 
 
@@ -144,7 +146,9 @@ def no_harm_by_curve(fall: float, above: float = 0.0) -> Draw:
     return draw
 
 
-def at_looks(means: Sequence[float], spread: float, judge: Callable[[NDArray[np.float64]], Finding]) -> Draw:
+def at_looks(
+    means: Sequence[float], spread: float | Sequence[float], judge: Callable[[NDArray[np.float64]], Finding]
+) -> Draw:
     """Errors of as many seeds as the last look has, a column each, judged at the looks in turn until one decides."""
 
     def draw(rng: np.random.Generator) -> Finding:

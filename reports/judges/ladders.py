@@ -124,9 +124,12 @@ class Ladder:
     def _common_spread(self) -> Prior | None:
         if self.diverged[0] or self.broken[0]:
             return None
-        apart = self.errors[:, list(self._spreading)] - self.errors[:, :1]
-        variances = stats.variances_apart(apart, self.resolution)
-        return prior(variances, len(self.seeds) - 1) if min(variances, default=0.0) > 0 else None
+        shallowest = self.errors[:, :1]
+        variances = stats.variances_apart(self.errors[:, list(self._spreading)] - shallowest, self.resolution)
+        if min(variances, default=0.0) <= 0:
+            return None
+        shared = min(1.0, float(shallowest.var(ddof=1) / np.mean(variances)))
+        return prior(variances, len(self.seeds) - 1, shared)
 
 
 # A search tries at least so many rates, however many they were.

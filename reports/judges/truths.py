@@ -67,6 +67,8 @@ _CLIFF = [0.02, 0.05, 0.10, 0.3, 0.5, 0.8, 0.9, 0.9, 0.9]
 _CREEP = [0.05 + 0.1 * MARGIN * i for i in range(len(DEPTHS))]
 _UNEVEN = (0.002, 0.0, 0.005, 0.01, 0.02, 0.05, 0.10)
 _ONE_BIG = (0.002,) * 6 + (0.10,)
+# What all depths are held against has its luck in all of the differences.
+_ONLY_FIRST = (0.01,) + (0.0005,) * 6
 _SMALL_UNEVEN = (0.0005, 0.0, 0.001, 0.002, 0.003, 0.005, 0.01)
 # Plain nets whose error stands up to 130 layers, and jumps at 258.
 _TO_258 = DEPTHS[:5]
@@ -111,6 +113,19 @@ TRUTHS: tuple[Truth, ...] = (
     Truth("residual-no-harm", "10 points worse at 4N, and 20 at N steps", I, gap_at_a_quarter(0.20)),
     Truth("residual-no-harm", "each worse by the margin, spread 0 to 10 points", None, uneven(MARGIN, _UNEVEN), R),
     Truth("residual-no-harm", "each worse by the margin, one spreads 10 points", None, uneven(MARGIN, _ONE_BIG), R),
+    Truth(
+        "residual-no-harm",
+        "each worse by the margin, only 18 layers spread, at each look",
+        None,
+        at_looks([0.05] + [0.05 + MARGIN] * 6, _ONLY_FIRST, harm),
+    ),
+    Truth(
+        "residual-no-harm",
+        "each worse by the margin, only 18 layers spread, at each look",
+        None,
+        at_looks([0.05] + [0.05 + MARGIN] * 6, _ONLY_FIRST, harm),
+        R,
+    ),
     Truth("residual-no-harm", "deepest worse by the margin, spread 0 to 1 point", None, uneven(MARGIN, _SMALL_UNEVEN)),
     Truth("residual-no-harm", "deepest worse by the margin, seeds skewed", None, skewed(MARGIN)),
     Truth("residual-no-harm", "all equal, but one seed in ten fails deep", None, rarely_fails(0.1), R),

@@ -28,6 +28,13 @@ def test_cells_that_are_alike_lend_all_they_have():
     assert moderated(1e-9, 2, found) == (pytest.approx(found.variance), 12.0)
 
 
+def test_cells_that_share_their_luck_are_worth_no_more_than_one():
+    found = prior([1.0, 1.1, 0.9, 1.0], 2, shared=1.0)
+    assert found is not None
+    assert found.most == 2
+    assert moderated(0.9, 2, found)[1] == 2
+
+
 def test_a_cell_that_spreads_more_keeps_its_own_deviation_and_freedom():
     found = prior([1.0, 1.1, 0.9, 1.0], 2)
     assert moderated(50.0, 2, found) == (50.0, 2)

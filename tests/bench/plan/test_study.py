@@ -173,6 +173,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"grid": [{"lrr": 1.0}]}, "'lr'"),
     ({"grid": {"lr": 1.0}}, "grid"),
     ({"grid": [3]}, "grid"),
+    ({"grid": [{}, {"probes": ["lesions"]}]}, "two grids ask for"),
+    ({"grid": [{}, {"grow_to": [34]}]}, "ask once, with all of them"),
     ({"include": ["nope"]}, "unknown study"),
     ({"include": "digits"}, "include"),
     ({"title": 3}, "title"),
