@@ -14,8 +14,10 @@ from reports.judges.badly import at_steps
 from reports.judges.errors import (
     MEASURES,
     Deciding,
+    Rule,
     apply,
     convolutional,
+    harm_beside,
     headline_first,
     nothing,
 )
@@ -260,8 +262,11 @@ def conv_and_dense(frames: Frames, deciding: Deciding) -> list[Finding]:
                 plain = next((p for p in every if p.setting == ladder.setting), None)
                 found.append(benefit(claim, measure, ladder, plain).but(beside=at_its_rate(ladder, every)))
     found = headline_first(claim, found, deciding, "resnet")
-    for rule, subjects in ((rules.no_harm, ["resnet", "preact"]), (rules.degrades, ["plain"])):
-        words = "no harm" if rule is rules.no_harm else "degrades"
+    first_two: tuple[tuple[str, Rule, list[str]], ...] = (
+        ("no harm", harm_beside(best), ["resnet", "preact"]),
+        ("degrades", rules.degrades, ["plain"]),
+    )
+    for words, rule, subjects in first_two:
         found += [
             f.but(subject=f"{f.subject}, fully connected: {words}") for f in apply(claim, rule, at_best, subjects)
         ]

@@ -152,7 +152,14 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
     claim = "residual-no-harm"
     trials = deciding.rows(convolutional(frames.trials))
     at_best = tuned(trials)
-    every = ladders(at_best[0], "train_error")
+    found = apply(claim, harm_beside(at_best[0]), at_best, residual(trials))
+    found += _against_resnet(claim, at_best[0])
+    return headline_first(claim, found, deciding, "resnet")
+
+
+def harm_beside(best: pd.DataFrame) -> Rule:
+    """`rules.no_harm`, which other nets among these trials may show to be a test that can fail."""
+    every = ladders(best, "train_error")
 
     def rule(name: str, measure: str, ladder: Ladder) -> Finding:
         # Of as many steps at least: what fails after more of them fails after fewer.
@@ -162,9 +169,7 @@ def no_harm(frames: Frames, deciding: Deciding) -> list[Finding]:
         ]  # fmt: skip
         return rules.no_harm(name, measure, ladder, others)
 
-    found = apply(claim, rule, at_best, residual(trials))
-    found += _against_resnet(claim, at_best[0])
-    return headline_first(claim, found, deciding, "resnet")
+    return rule
 
 
 def _against_resnet(claim: str, best: pd.DataFrame) -> list[Finding]:
