@@ -10,7 +10,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_docs import ROOT, commands
+from test_docs import commands
+
+from bench.plan.checkout import ROOT
 
 BY_HAND = tomllib.loads((ROOT / "tests" / "harness" / "by_hand.toml").read_text(encoding="utf-8"))["command"]
 # What each prints, or what it writes.

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.plan.checkout import ROOT
 from tests.regressions import told
 from tests.regressions.rounds import LEAST, Pair, Round, Saved, file_name, noise, read, unlike
 from tests.regressions.rows import Comparison, judge
-from tests.regressions.sitting import ROOT, Side, Sitting
+from tests.regressions.sitting import Side, Sitting
 
 T = TypeVar("T")
 

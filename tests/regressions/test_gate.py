@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from bench.plan.checkout import ROOT
 from bench.train import device
 from tests.regressions.gate import interpreter_and_checkout
 from tests.regressions.made_rounds import MACHINE, Measure, noisy, serve, steady
 from tests.regressions.rounds import Round, Saved, file_name, noise, read, unlike
-from tests.regressions.sitting import ROOT, Side
+from tests.regressions.sitting import Side
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.plan.checkout import ROOT
 from tests.regressions.gate import BY_TURNS, against
-from tests.regressions.sitting import ROOT, Side
+from tests.regressions.sitting import Side
 
 # Variables of the environment that tell the slowed side by how much, and whether by waiting.
 FACTOR, WAITING = "SLOWED_BY", "SLOWED_BY_WAITING"

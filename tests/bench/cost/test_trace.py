@@ -11,7 +11,7 @@ import pytest
 
 from bench.command import serve
 from bench.cost import trace
-from bench.train.device import ROOT
+from bench.plan.checkout import ROOT
 
 ASKED = {"architecture": "resnet", "layout": "four-stage", "width": 2, "dataset": "synthetic", "data_root": "",
          "batch_size": 32, "precision": "fp32", "device": "cpu"}  # fmt: skip

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_sweep import DONE, ROOT, STUDY, Told, files, run
+from made_sweep import DONE, STUDY, Told, files, run
 
+from bench.plan.checkout import ROOT
 from bench.store import record
 from bench.store.folder import Folder, WriteError
 from bench.store.record import Record, Status

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_sweep import DONE, ROOT, STUDY, Told, run
+from made_sweep import DONE, STUDY, Told, run
 
+from bench.plan.checkout import ROOT
 from bench.plan.trial import Trial
 from bench.store import record
 from bench.store.record import Record, Status
