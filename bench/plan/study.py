@@ -287,12 +287,12 @@ def _product(study: str, values: dict[str, Any], seeds: Sequence[int] | None) ->
         repeated = [v for v in axes[key] if axes[key].count(v) > 1]
         if repeated:
             raise ValueError(f"key {key!r} lists {repeated[0]!r:.80} twice")
+    # Cost does not depend on the seed: it is measured once, with the study's first, whatever seeds are asked for.
+    first = (axes["seed"] if own in (None, []) else own if isinstance(own, list) else [own])[0]
     trials = []
     for point in itertools.product(*axes.values()):
         trial = _trial(study, dict(zip(axes, point, strict=True)))
-        # Cost does not depend on the seed: it is measured once, with the study's first, whatever seeds are asked for.
         if trial.purpose == "cost":
-            first = axes["seed"][0] if own is None else own[0] if isinstance(own, list) else own
             trial = replace(trial, seed=int(first), probes=(), grow_to=(), epochs=0)
             if not trial.lr:
                 trial = replace(trial, lr=tuned.COST_LR, lr_from="study")

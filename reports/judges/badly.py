@@ -47,6 +47,12 @@ def doubt(ladder: Ladder, j: int, gap: Gap) -> str:
     return reason if reason or ladder.tried[j].hopeless else _fleeting(ladder, gap)
 
 
+def unless_unfit(base: Finding, told: str, ladder: Ladder, j: int, otherwise: Finding) -> Finding:
+    """`otherwise`, or inconclusive where depth number `j` may do better than it did: see `unfit`."""
+    reason = unfit(ladder, j)
+    return base.but(reason=in_doubt(told, ladder, j, reason)) if reason else otherwise
+
+
 def unfit(ladder: Ladder, j: int) -> str:
     """Why an error of depth number `j` need not be the net's own: its learning rate, or that it has not converged."""
     tried, net = ladder.tried[j], f"{ladder.subject} of {ladder.depths[j]} layers"

@@ -238,11 +238,9 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
         return badly.decided(base, Verdict.SUPPORTED, told, plain, k, badly.above(plain, ladder, common[-1]))
     if found.high < MARGIN:
         told = f"{told}: no worse than the margin"
+        refuted = rules.refuted(base, plain, told)
         # A residual net that leaves something to gain may do better at a rate that was not tried.
-        reason = badly.unfit(ladder, j) if mine.mean() >= MARGIN else ""
-        if reason:
-            return base.but(reason=badly.in_doubt(told, ladder, j, reason))
-        return rules.refuted(base, plain, told)
+        return badly.unless_unfit(base, told, ladder, j, refuted) if mine.mean() >= MARGIN else refuted
     return base.unclear(f"{told}: the interval reaches over the margin, {when}")
 
 

@@ -219,9 +219,8 @@ def _open(base: Finding, told: str, said: str, ladder: Ladder, row: DepthRow) ->
     """
     j = ladder.depths.index(row.depth)
     # A depth of which a seed failed has no effect (NaN): its nets do badly, too.
-    if not row.effect <= MARGIN and (reason := badly.unfit(ladder, j)):
-        return base.but(reason=badly.in_doubt(said, ladder, j, reason))
-    return base.unclear(f"{told}, {at_steps(ladder.steps)}")
+    found = base.unclear(f"{told}, {at_steps(ladder.steps)}")
+    return found if row.effect <= MARGIN else badly.unless_unfit(base, said, ladder, j, found)
 
 
 def measure_words(measure: str) -> str:
@@ -299,10 +298,9 @@ def degrades(claim: str, measure: str, ladder: Ladder) -> Finding:
         limit = f"{points(MARGIN)} above that of {ladder.depths[0]} layers"
         told = f"at no depth up to {ladder.depths[-1]} layers is the {measure_words(measure)} {limit}"
         told = f"{told}, trend test p = {trend.p:.2g}"
+        found = refuted(base, ladder, told)
         # A shallowest net that errs by more than the margin may do better than it did, and the deeper ones not.
-        if ladder.errors[:, 0].mean() >= MARGIN and (reason := badly.unfit(ladder, 0)):
-            return base.but(reason=badly.in_doubt(told, ladder, 0, reason))
-        return refuted(base, ladder, told)
+        return badly.unless_unfit(base, told, ladder, 0, found) if ladder.errors[:, 0].mean() >= MARGIN else found
     return _open(base, f"neither shown nor excluded: {said}", said, ladder, row)
 
 
@@ -349,6 +347,5 @@ def better(claim: str, measure: str, ladder: Ladder) -> Finding:
         least = f"{ladder.depths[0]} layers err {percent(shallow.value)} (at most {percent(shallow.high)})"
         return base.but(reason=f"{words}: nothing to gain, {least}, {when}", beside=_losses(ladder))
     if found.estimable and found.high < MARGIN:
-        reason = badly.unfit(ladder, last)
-        return base.but(reason=badly.in_doubt(told, ladder, last, reason)) if reason else refuted(base, ladder, told)
+        return badly.unless_unfit(base, told, ladder, last, refuted(base, ladder, told))
     return base.unclear(f"{words}: the interval reaches over {margin}, {when}")

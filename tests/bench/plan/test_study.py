@@ -79,6 +79,8 @@ def test_cost_is_measured_once_a_setting_and_without_training() -> None:
     found = parse(seed=[3, 4], epochs=5, probes=["lesions"])
     costs = [trial for trial in found.trials if trial.purpose == "cost"]
     assert [(trial.seed, trial.epochs, trial.probes) for trial in costs] == [(3, 0, ())]
+    none = study.parse("s", {**GRID, "seed": [], "epochs": 5}, seeds=[7, 8])
+    assert {trial.seed for trial in none.trials} == {7, 8}, "a study without seeds takes those that are asked for"
     more = study.parse("s", {**GRID, "seed": [3, 4], "epochs": 5}, seeds=[7, 8])
     assert [trial.seed for trial in more.trials if trial.purpose == "cost"] == [3], "not measured again for other seeds"
 
