@@ -117,7 +117,7 @@ ablation: $(READY)  ## run STUDY; tables, page and verdicts (default: by device)
 	$(OURS) -m bench run "$$study" $(if $(AUTO),$(TUNE_OPTIONS) $(call option,--depths,DEPTHS),$(RUN_OPTIONS)); code=$$?; \
 	case $$code in 0|1|3) ;; *) exit $$code ;; esac; \
 	$(if $(AUTO),$(MORE_SEEDS)) \
-	$(OURS) -m results "$$study" && $(OURS) -m reports "$$study" --next --started "$$started" && exit $$code
+	$(OURS) -m reports "$$study" --tables --next --started "$$started" && exit $$code
 
 taste: STUDY = taste
 taste: ablation  ## a small default study: a minute or two, to 130 layers
@@ -139,7 +139,7 @@ robustness: $(READY)  ## STUDY on other CPU kernels: which verdicts flip
 	@$(OURS) -m reports.robustness $(call quoted,$(or $(STUDY),taste)) $(RUN_OPTIONS)
 
 report: $(READY)  ## tables and page of STUDY from the records that are there
-	@$(OURS) -m results $(call quoted,$(or $(STUDY),digits)) && $(OURS) -m reports $(call quoted,$(or $(STUDY),digits))
+	@$(OURS) -m reports $(call quoted,$(or $(STUDY),digits)) --tables
 
 against: $(READY)  ## STUDY's records in the folders A and B side by side
 	@[ -n $(call quoted,$(B)) ] || { echo "error: name another folder of records: make against STUDY=digits B=..." >&2; exit 2; }

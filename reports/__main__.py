@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from bench.asked import folder
 from bench.command import interpreter, patience, serve, typer
 from bench.options import Out, Records, StudyName
 from reports.sources import gather, studied
-from results.command import ready, width
+from results.command import ready, tables_meanwhile, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,9 @@ def report(
     ] = "reports/html",
     out: Out = "results/out",
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON, and write nothing.")] = False,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Make tables and figures too, at the same time: `python -m results STUDY`.")
+    ] = False,
     next_steps: Annotated[bool, typer.Option("--next", help="End with a link and with what to type next.")] = False,
     started: Annotated[float, typer.Option(help="When the whole work began, in seconds since 1970.", hidden=True)] = 0,
     published: Annotated[bool, typer.Option("--published", help="Rebuild every page of results/published.")] = False,
@@ -54,7 +58,8 @@ def report(
 ) -> None:
     """Writes HTML/STUDY.html, and OUT/STUDY/verdicts.json and .csv; prints the verdicts."""
     if against:
-        for name, given in (("--published", published), ("--seeds-wanted", seeds_wanted), ("--next", next_steps)):
+        others = {"--published": published, "--seeds-wanted": seeds_wanted, "--next": next_steps, "--tables": tables}
+        for name, given in others.items():
             if given:
                 raise ValueError(f"--against compares two folders of records; it does not go with {name}")
         if not study:
@@ -67,6 +72,8 @@ def report(
     asked["a study"] = bool(published and study)
     if len(too_many := [name for name, given in asked.items() if given]) > 1:
         raise ValueError(f"{' and '.join(too_many)} do not go together: each is a task of its own")
+    if tables and too_many:
+        raise ValueError(f"--tables goes with the page of a study; it does not go with {too_many[0]}")
     if published:
         publish()
         return
@@ -84,7 +91,8 @@ def report(
         print("\n".join(why), file=sys.stderr)
         print(options(trials))
         return
-    target, verdicts = paged(study, Path(records), Path(html), Path(out))
+    with tables_meanwhile(study, records, out) if tables else nullcontext():
+        target, verdicts = paged(study, Path(records), Path(html), Path(out))
     print_verdicts(verdicts)
     print(f"report: {target}")
     if next_steps:

@@ -133,14 +133,13 @@ def test_seeds_auto_goes_on_while_seeds_are_wanted(tmp_path: Path) -> None:
     fake.chmod(0o755)
     words = ["make", "VENV=none", f"PYTHON={fake}", "ablation", "STUDY=digits", "SEEDS=auto", "DEPTHS=18"]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
-    first, asked, more, again, tables, page = (tmp_path / "calls").read_text().splitlines()
+    first, asked, more, again, page = (tmp_path / "calls").read_text().splitlines()
     assert first.startswith("-m bench run digits")
     assert "auto" not in first.replace("--device auto", "")
     assert "--depths 18" in first
     assert asked == again == "-m reports digits --seeds-wanted"
     assert more.endswith("--seeds=3,4, --only=ab")
-    assert tables.startswith("-m results digits")
-    assert page.startswith("-m reports digits --next")
+    assert page.startswith("-m reports digits --tables --next")
 
 
 @pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])

@@ -79,8 +79,8 @@ def test_a_second_ctrl_c_ends_at_once_even_if_the_trial_hangs(tmp_path: Path) ->
     time.sleep(0.1)
     begin = time.monotonic()
     child.send_signal(signal.SIGINT)
-    output, errors = child.communicate(timeout=10)
-    assert time.monotonic() - begin < 1.0
+    output, errors = child.communicate(timeout=30)
+    assert time.monotonic() - begin < 5.0, "not the 60 s that the trial may take"
     assert child.returncode == 130
     assert "Traceback" not in output + errors
 

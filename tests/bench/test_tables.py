@@ -190,6 +190,17 @@ def test_real_table_is_refused_without_a_device(
     assert capsys.readouterr().err.startswith("error: device cuda")
 
 
+def test_an_epoch_in_a_worker_is_timed_against_the_loop_in_this_process() -> None:
+    options = argparse.Namespace(rounds=1, rehearse=True, busy=False)
+    rows = list(cpu_table.epochs_as_started(options))
+    assert [(depth, precision) for depth in (20, 56) for precision in cpu_table.precisions()] == [
+        (int(row["what"].split("depth ")[1].split(",")[0]), "bf16" if "bf16" in row["what"] else "fp32") for row in rows
+    ]
+    assert all(min(row["reference_s"] + row["ours_s"]) > 0 for row in rows)
+    options.busy = True
+    assert not list(cpu_table.epochs_as_started(options))
+
+
 def test_harness_row_is_a_time_a_trial() -> None:
     (row,) = cpu_table.harness(argparse.Namespace(rounds=1, rehearse=True))
     # A difference of two sweeps, start of a worker included: on a busy machine ten short trials may drown in it.

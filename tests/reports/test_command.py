@@ -27,13 +27,16 @@ def test_the_same_records_give_the_same_bytes_in_another_process(tmp_path: Path)
     study = tmp_path / "made-up.toml"
     study.write_text('architecture = ["plain", "resnet"]\ndepth = [18, 258]\nseed = [0, 1]\nepochs = 5\nlr = 0.05\n')
     command = [sys.executable, "-m", "reports", str(study), "--records", str(tmp_path / "records")]
-    command += ["--html", str(tmp_path / "html"), "--out", str(tmp_path / "out")]
+    command += ["--html", str(tmp_path / "html"), "--out", str(tmp_path / "out"), "--tables"]
     # Another order of hashes, another clock: nothing of either may reach the page.
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "report: " in done.stdout
     assert "plain-degrades" in done.stdout
+    # Tables and figures are made meanwhile, and told first.
+    assert re.match(rf"8 trainings, 2 diverged; 0 costs; \d+ files in {tmp_path}/out/made-up\n", done.stdout)
+    assert {"trials.csv", "train-error-by-depth.png", "verdicts.json"} <= {file.name for file in (tmp_path / "out").rglob("*")}
     here = render.page(command_line.gather(str(study), tmp_path / "records"))
     # But for the interpreter, which commands on the page name.
     made = (tmp_path / "html" / "made-up.html").read_text(encoding="utf-8")
@@ -52,6 +55,8 @@ def test_requests_that_cannot_be_served_are_one_line_and_exit_2(
         ["--published"],
         [str(tmp_path / "claims.toml"), "--records", str(tmp_path / "records")],
         ["digits", "--records", str(tmp_path / "nowhere")],
+        ["digits", "--records", str(tmp_path / "nowhere"), "--tables"],
+        ["digits", "--records", str(tmp_path / "records"), "--tables", "--json"],
         ["digits", "--records", str(tmp_path / "records"), "--html", str(tmp_path / "file")],
     ):
         monkeypatch.setattr(sys, "argv", ["reports", *arguments])

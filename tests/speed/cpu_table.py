@@ -1,8 +1,8 @@
 """The CPU rows of the table of targets, each a ratio from one interleaved run (`python -m tests.speed.cpu_table`).
 
-Rows: a whole epoch on 32x32 images, one net compiled and on all cores, the digits ladder on all cores, and what the
-harness adds to a trial. Wall times
-mean something on a quiet machine only: CPU times of one thread stand beside them, and the load is printed.
+Rows: a whole epoch on 32x32 images, the same as users start it, one net compiled and on all cores, the digits ladder
+on all cores, and what the harness adds to a trial. Wall times mean something on a quiet machine only: CPU times of one
+thread stand beside them, and the load is printed.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     seam.start_clean(1)
     rows: list[Row] = []
-    for measure in (epochs_32, one_net, ladder, harness):
+    for measure in (epochs_32, epochs_as_started, one_net, ladder, harness):
         for row in measure(options):
             rows.append(row)
             print(line(row), flush=True)
@@ -94,10 +95,8 @@ def precisions() -> tuple[str, ...]:
 
 def epochs_32(options: argparse.Namespace) -> Iterator[Row]:
     """A whole epoch of 32x32 colour images, width 16, crops and flips, against the reference loop."""
-    n, side, width, batch = (32, 8, 2, 16) if options.rehearse else (640, 32, 16, 128)
-    shallow = Trial("table", ARCHITECTURES["resnet"], 20, 0, layout="cifar", width=width, batch_size=batch, lr=0.01,
-                    epochs=1, schedule="constant", augment="crop-flip")  # fmt: skip
-    stored = pictures(n, side)
+    shallow, stored = _trial_32(20, "fp32", options.rehearse)
+    width = shallow.width
     for fp32 in (shallow, dataclasses.replace(shallow, depth=56)):
         calls: dict[str, Callable[[], object]] = {"reference": Reference(fp32, stored, "cpu").epoch}
         for precision in precisions():
@@ -117,6 +116,44 @@ def epochs_32(options: argparse.Namespace) -> Iterator[Row]:
             if wall:
                 both = wall["reference on all"], wall[f"{precision} on all"]
                 yield ratio(what + "wall, all threads each", *both, (2.2, 3.0) if precision == "bf16" else (1.3, 1.6))
+
+
+def epochs_as_started(options: argparse.Namespace) -> Iterator[Row]:
+    """The same epochs, each side as a user starts it: ours in a sweep's worker, the reference loop in this process.
+
+    A worker sets how memory is allocated before Python starts (`MALLOC_SETTINGS` in bench/sweep/supervisor.py).
+    """
+    if options.busy:
+        return
+    for depth in (20, 56):
+        fp32, stored = _trial_32(depth, "fp32", options.rehearse)
+        loop = _on_all(Reference(fp32, stored, "cpu").epoch)
+        executor = Process(Settings(1, usable_cores(), 0.0, lambda *_: None, lambda: False))
+        try:
+            ours = partial(executor.call, "tests.speed.cpu_table:epoch_here", depth)
+            calls = {precision: partial(ours, precision, options.rehearse) for precision in precisions()}
+            wall = interleaved({"reference": loop, **calls}, 2 * options.rounds, "cpu")
+        finally:
+            executor.close()
+        for precision in precisions():
+            words = precision if precision == "bf16" else "fp32 (stated apart)"
+            what = f"epoch 32x32, width {fp32.width}, depth {depth}, {words}: wall, all threads each, ours in a worker"
+            target = (2.2, 3.0) if precision == "bf16" else (1.3, 1.6)
+            yield ratio(what, wall["reference"], wall[precision], target)
+
+
+def epoch_here(depth: int, precision: str, rehearse: bool) -> None:
+    """Trains one of those epochs in this process, on all cores."""
+    seam.start_clean(usable_cores())
+    trial, stored = _trial_32(depth, precision, rehearse)
+    _epoch(trial, stored)()
+
+
+def _trial_32(depth: int, precision: str, rehearse: bool) -> tuple[Trial, Data]:
+    n, side, width, batch = (32, 8, 2, 16) if rehearse else (640, 32, 16, 128)
+    trial = Trial("table", ARCHITECTURES["resnet"], depth, 0, layout="cifar", width=width, batch_size=batch, lr=0.01,
+                  epochs=1, schedule="constant", precision=precision, augment="crop-flip")  # fmt: skip
+    return trial, pictures(n, side)
 
 
 def _on_all(call: Callable[[], object]) -> Callable[[], None]:

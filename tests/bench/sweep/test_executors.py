@@ -2,6 +2,7 @@
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -311,10 +312,12 @@ def test_a_worker_is_replaced_when_its_device_may_be_poisoned(
 def test_a_warm_worker_adds_under_50_ms_a_trial(process: Callable[..., Process]) -> None:
     executor = process()
     finish(executor, job(1))
-    begin = time.monotonic()
+    took = []
     for _ in range(20):
+        begin = time.monotonic()
         finish(executor, job(1))
-    assert (time.monotonic() - begin) / 20 < 0.05
+        took.append(time.monotonic() - begin)
+    assert statistics.median(took) < 0.05  # a neighbour on the core takes its time from some of them
 
 
 def test_what_the_probe_refuses_is_a_line_not_a_traceback(process: Callable[..., Process]) -> None:
