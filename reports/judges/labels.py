@@ -13,14 +13,18 @@ from results import stats
 from results.tables import Frames, with_random_labels
 
 
-def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int) -> Finding:
+def fitting(
+    claim: str, subject: str, depths: list[int], steps: np.ndarray, budget: int, one_rate: bool = True
+) -> Finding:
     """Whether deeper nets fit random labels in fewer steps: Page's test, nets that never fit ranked last.
 
-    Supported: steps fall with depth (p under the level of its look). That they rise refutes nothing at one rate.
+    Supported: steps fall with depth (p under the level of its look). That they rise refutes nothing: at another rate,
+    or trained for longer, deep nets may do better.
 
     Args:
         steps: Shape (seeds, depths): step of the first epoch at or under `FITTED`; infinite when never.
         budget: Steps that each net was given.
+        one_rate: Whether all depths had one learning rate.
     """
     base = Finding(claim, subject, "steps_to_fit", Verdict.INCONCLUSIVE, "", unit="step", n=len(steps), steps=budget)
     worst = np.where(np.isfinite(steps), steps, 10.0 * max(budget, 1))
@@ -48,8 +52,8 @@ def fitting(claim: str, subject: str, depths: list[int], steps: np.ndarray, budg
     if falls.p < stats.level(len(steps)):
         return base.but(verdict=Verdict.SUPPORTED, reason=f"{told}; falls, p = {falls.p:.2g}")
     if rises.p < stats.level(len(steps)):
-        # Random labels are tried at one learning rate, which refutes nothing.
-        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, {rules.ONE_RATE}")
+        but = rules.ONE_RATE if one_rate else "but no net was trained for longer"
+        return base.but(reason=f"{told}; rises, p = {rises.p:.2g}, {but}")
     return base.unclear(f"{told}; no trend")
 
 
@@ -69,11 +73,10 @@ def random_labels(frames: Frames, deciding: Deciding) -> list[Finding]:
         for digest, depth, seed in zip(ended["digest"], ended["depth"], ended["seed"], strict=True):
             steps[seeds.index(seed), depths.index(depth)] = fit.get(digest, math.inf)
         budget = rows["steps_planned"].max()
-        finding = fitting(
-            "deeper-is-better", str(subject), [int(d) for d in depths], steps, int(budget) if budget > 0 else 0
-        )
+        steps_given, one_rate = int(budget) if budget > 0 else 0, bool((rows["lr_from"] == "study").all())
+        finding = fitting("deeper-is-better", str(subject), [int(d) for d in depths], steps, steps_given, one_rate)
         digests = tuple(sorted(rows["digest"]))
-        if rows["lr"].nunique() == 1 and rules.ONE_RATE not in finding.reason:
+        if one_rate and rules.ONE_RATE not in finding.reason:
             finding = finding.but(reason=f"{finding.reason}, at one learning rate")
         finding = finding.but(subject=f"{subject}, random labels", trials=digests)
         found.append(finding.but(study=study_of(rows), setting=setting))

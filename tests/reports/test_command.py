@@ -36,7 +36,9 @@ def test_the_same_records_give_the_same_bytes_in_another_process(tmp_path: Path)
     assert "plain-degrades" in done.stdout
     # Tables and figures are made meanwhile, and told first.
     assert re.match(rf"8 trainings, 2 diverged; 0 costs; \d+ files in {tmp_path}/out/made-up\n", done.stdout)
-    assert {"trials.csv", "train-error-by-depth.png", "verdicts.json"} <= {file.name for file in (tmp_path / "out").rglob("*")}
+    assert {"trials.csv", "train-error-by-depth.png", "verdicts.json"} <= {
+        file.name for file in (tmp_path / "out").rglob("*")
+    }
     here = render.page(command_line.gather(str(study), tmp_path / "records"))
     # But for the interpreter, which commands on the page name.
     made = (tmp_path / "html" / "made-up.html").read_text(encoding="utf-8")

@@ -18,11 +18,13 @@ def by_setting(records: list[Record], claim: str, measure: str, subject: str = "
     return {f.setting: f for f in found if f.subject.startswith(subject) and f.measure == measure and f.trials}
 
 
-def random_labels(fit: dict[int, int], **more: Any) -> list[Record]:
+def random_labels(fit: dict[int, int], searched: bool = False, **more: Any) -> list[Record]:
     """Nets that fit random labels at this epoch, by depth; seed 2 an epoch later."""
 
     def record(depth: int, seed: int) -> Record:
         asked = trial("resnet", depth, seed, "digits-random-labels", dataset="random-labels:digits", **more)
+        if searched:
+            asked = dataclasses.replace(asked, lr=1 / depth, lr_from="search")
         made = train_record(asked, 0.05)
         first = fit[depth] + (seed == 2)
         rows = [{**row, "train_error": 0.9 if row["epoch"] < first else 0.05} for row in made.epochs]
@@ -48,6 +50,14 @@ def test_random_labels_at_two_settings_are_two_findings(varied: str):
 def test_random_labels_at_one_setting_name_none():
     found = by_setting(random_labels(SOONER, epochs=10), "deeper-is-better", "steps_to_fit")
     assert [(s, str(f.verdict)) for s, f in found.items()] == [("", "supported")]
+
+
+def test_random_labels_at_searched_rates_are_not_said_to_be_at_one() -> None:
+    (finding,) = by_setting(random_labels(LATER, searched=True, epochs=10), "deeper-is-better", "steps_to_fit").values()
+    assert str(finding.verdict) == "inconclusive"
+    assert finding.reason.endswith("but no net was trained for longer")
+    (finding,) = by_setting(random_labels(LATER, epochs=10), "deeper-is-better", "steps_to_fit").values()
+    assert finding.reason.endswith("but one learning rate was tried")
 
 
 @pytest.mark.parametrize("varied", ["lr", "batch_size", "epochs"])
