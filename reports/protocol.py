@@ -18,6 +18,8 @@ THOUSAND = (900, 1300)
 # A claim about depth that was never tried at this many layers is inconclusive: the first of the ladder
 # well past ImageNet's 152.
 DEEP = 258
+# How the reason of such a finding begins.
+NEVER_TRIED = "never tried"
 
 # What differences are counted from: the document's 18 layers, or 20 where a layout has no 18.
 REFERENCE = 20

@@ -154,7 +154,8 @@ def what_would_change(claim: Claim, findings: list[Finding], study: str) -> tupl
     better = claim.studies[: claim.studies.index(head.study)] if head.study in claim.studies else ()
     better = better if head.trials else claim.studies
     words = {
-        Verdict.SUPPORTED: "More seeds, more steps or another depth, where they end on the other side of the rule.",
+        Verdict.SUPPORTED: "More seeds, more steps or another depth, if the result then falls on the threshold's other "
+        "side.",
         Verdict.REFUTED: "A recipe under which the same networks pass the rule: more steps, another learning rate.",
         Verdict.INCONCLUSIVE: "More seeds."
         if head.more_seeds

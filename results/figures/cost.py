@@ -245,8 +245,8 @@ def accuracy_price(frames: Frames) -> "Figure | None":
     if len(failed):
         note(
             figure,
-            "A crossed-out mark: seeds of that setting failed; where no other mark stands below it all of them did, "
-            "and the time is that until they failed.",
+            "A crossed-out mark means that seeds of that setting failed. If no other mark is below it, all of them "
+            "failed, and the time shown is the time until they failed.",
         )
     note(figure, not_drawn(frames, timed))
     return figure

@@ -94,8 +94,8 @@ FIGURES: dict[str, Chart] = {
     "learning-rates": Chart(
         "errors",
         "Training error against learning rate",
-        "Means over the seeds that ended with two-sided 95 % intervals, a panel per depth. A crossed-out mark: seeds of"
-        " that setting failed, all of them where no mean stands below it.",
+        "Means over the seeds that ended with two-sided 95 % intervals, a panel per depth. A crossed-out mark "
+        "means that seeds of that setting failed. If no mean is below it, all of them failed.",
         "trials at several learning rates",
         "digits-lr",
         learning_rates,

@@ -51,12 +51,14 @@ def main() -> None:
     parser.add_argument(
         "--rehearse", action="store_true", help="tiny networks, seconds in all; the ratios mean nothing"
     )
+    measures = {measure.__name__: measure for measure in (epochs_32, epochs_as_started, one_net, ladder, harness)}
+    parser.add_argument("--measures", nargs="+", choices=measures, default=list(measures), help="only these")
     parser.add_argument("--busy", action="store_true", help="other work runs here: CPU times only, no wall times")
     options = parser.parse_args()
     seam.start_clean(1)
     rows: list[Row] = []
-    for measure in (epochs_32, epochs_as_started, one_net, ladder, harness):
-        for row in measure(options):
+    for name in options.measures:
+        for row in measures[name](options):
             rows.append(row)
             print(line(row), flush=True)
     found = {**seam.describe("cpu"), "load": os.getloadavg(), "rehearsal": options.rehearse, "rows": rows}
