@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from bench.plan.checkout import ROOT
+from bench.plan.checkout import ROOMS, ROOT
 from bench.plan.study import Study
 from bench.store.record import write
 
-_SOURCES = ("bench", "models", "results", "reports")
 # Below these folders lies what is read or made, not what makes it.
 _NO_SOURCES = ("records", "published", "out", "html", "robustness", "rehearsal", "__pycache__")
 _DRAWING = ("jinja2", "matplotlib", "numpy", "pandas", "scipy", "seaborn")
@@ -66,7 +65,7 @@ def fingerprint(study: Study, recipe: str, folders: Sequence[Path], *choices: ob
     versions = [platform.python_version(), *(metadata.version(name) for name in _DRAWING)]
     digest = hashlib.sha256(repr((study, recipe, choices, versions)).encode(errors="surrogatepass"))
     files = [file for folder in folders for file in sorted(folder.glob("*.json"))]
-    for folder in _SOURCES:
+    for folder in ROOMS:
         for file in sorted((ROOT / folder).rglob("*.*")):
             if file.is_file() and not any(part in _NO_SOURCES for part in file.relative_to(ROOT).parts):
                 files.append(file)

@@ -35,10 +35,9 @@ SHAPES = "64x56x56, 64x56x56, 128x28x28, 256x14x14, 512x7x7, 512x1x1, 512, 10"
 
 def document(frames: Frames) -> Table:
     """The document's figures beside ours, where its network was trained on its data; else no rows."""
-    epochs = frames.epochs
     rows = []
     for (study, part, precision), seeds in _trained(frames):
-        mine = epochs[epochs["digest"].isin(seeds["digest"])].sort_values("epoch")
+        mine = _epochs(frames, seeds)
         last = mine.groupby("digest").tail(1)
         what = ", ".join(filter(None, (str(study), f"{part:,} images only" if part else "", str(precision))))
         measured = {
@@ -71,8 +70,7 @@ def test_accuracy(frames: Frames, study: str) -> str:
     whole = [seeds for (of, part, _), seeds in _trained(frames) if of == study and not part]
     if not whole:
         return ""
-    last = frames.epochs[frames.epochs["digest"].isin(max(whole, key=len)["digest"])]
-    last = last.sort_values("epoch").groupby("digest").tail(1)
+    last = _epochs(frames, max(whole, key=len)).groupby("digest").tail(1)
     return _over_seeds(1 - last["test_error"])[0]
 
 
@@ -82,6 +80,11 @@ def _trained(frames: Frames) -> list[tuple[tuple[str, int, str], pd.DataFrame]]:
     ours = trials[(trials["architecture"] == "document") & trials["dataset"].str.startswith("fashion-mnist")]
     ours = ours[(ours["status"] == "ok") & ours["comparable"]]
     return list(ours.groupby(["study", "train_examples", "precision"], sort=True))
+
+
+def _epochs(frames: Frames, seeds: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of these trials, in their order."""
+    return frames.epochs[frames.epochs["digest"].isin(seeds["digest"])].sort_values("epoch")
 
 
 def _examples_per_second(seeds: pd.DataFrame, epochs: pd.DataFrame) -> pd.Series:
