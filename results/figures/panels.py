@@ -40,14 +40,11 @@ FEW_ROWS = 5
 
 
 def canvas(rows: int, columns: int, width: float, height: float, **more: Any) -> "tuple[Figure, np.ndarray]":
-    """An empty figure of rows x columns axes, inches, under the settings of `style.rc` (no pyplot: no global state)."""
-    import matplotlib
+    """An empty figure of rows x columns axes, inches, for what is `styled` (no pyplot: no global state)."""
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(style.rc()):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **more)
-    return figure, axes
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
 def note(figure: "Figure | None", words: str) -> None:
