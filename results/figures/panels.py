@@ -209,7 +209,10 @@ def legend(
         for name, look in named.items()
     ]
     if failed:
-        handles.append(_failure_mark())
+        handles.append(Line2D(
+            [], [], linestyle="none", label="failed: no number", color=style.MUTED, marker="X",
+            markerfacecolor=style.GROUND,
+        ))  # fmt: skip
     if published:
         handles.append(Line2D(
             [], [], linestyle="none", label="published", color=style.MUTED, marker="*", markersize=8,
@@ -230,14 +233,6 @@ def legend(
 def key(text: Any, look: Style) -> None:
     """Makes a text the one that switches its network on and off, on a page."""
     text.set_gid(f"key-{look.color[1:]}")
-
-
-def _failure_mark() -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D(
-        [], [], color=style.MUTED, marker="X", markerfacecolor=style.GROUND, linestyle="none", label="failed: no number"
-    )
 
 
 def failures(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 30) -> None:
