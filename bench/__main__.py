@@ -84,7 +84,8 @@ def run(
 
     depth_list = numbers("--depths", depths)
     whole = load(study)
-    known_claims(study, whole)
+    if study.endswith(".toml"):
+        known_claims(whole)
     known_depths(whole, depth_list)
     found = asked(study, seeds, depth_list, purpose)
     if rehearse:

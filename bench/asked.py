@@ -110,15 +110,14 @@ def asked(study: str, seeds: str, depths: list[int] | None, purpose: str) -> Any
     return load(study, seed_list(seeds), depths)
 
 
-def known_claims(name: str, study: Any) -> None:
+def known_claims(study: Any) -> None:
     """Refuses claims that are none, which the report would refuse after all the work. By name: it is no part of us."""
-    if name.endswith(".toml") and study.claims:
-        from models.spec import unknown
+    from models.spec import unknown
 
-        claims = importlib.import_module("reports.claims").CLAIMS
-        for claim in study.claims:
-            if claim not in claims:
-                raise ValueError(f"study {study.name!r}: {unknown('claim', claim, claims)}")
+    claims = importlib.import_module("reports.claims").CLAIMS if study.claims else {}
+    for claim in study.claims:
+        if claim not in claims:
+            raise ValueError(f"study {study.name!r}: {unknown('claim', claim, claims)}")
 
 
 def chosen(study: Any, only: list[str], purpose: str = "") -> Any:

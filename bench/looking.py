@@ -67,13 +67,13 @@ def show(
     """A study's networks by depth, and what they will take."""
     from bench.plan.study import load
     from bench.sweep import forecast as prediction
-    from bench.sweep.display import Silent
+    from bench.sweep.display import Display
 
     depth_list = numbers("--depths", depths)
     known_depths(load(study), depth_list)
     whole = asked(study, seeds, depth_list, purpose)
     found = chosen(dataclasses.replace(whole, untuned=()), [], purpose)
-    name = Silent(found.varied).name
+    name = Display(found.varied).name
     if digests:
         for trial in found.trials:
             typer.echo(f"{trial.digest}  {name(trial)}")

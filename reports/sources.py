@@ -36,14 +36,10 @@ def studied(study: str) -> "tuple[Study, str]":
 
 def asked(study: str) -> "Study":
     """The study of that name or path; raises as `gather` does."""
-    from bench.plan import study as studies
-    from models.spec import unknown
-    from reports.claims import CLAIMS
+    from bench.asked import known_claims
 
-    found = studies.load(study)
-    for claim in found.claims:
-        if claim not in CLAIMS:
-            raise ValueError(f"study {found.name!r}: {unknown('claim', claim, CLAIMS)}")
+    found = studied(study)[0]
+    known_claims(found)
     return found
 
 

@@ -52,8 +52,7 @@ def results(
         from results import tables
         from results.plan import lines
 
-        there = any(folder.is_dir() for folder in folders)
-        for line in lines(found, tables.load(folders) if there else None):
+        for line in lines(found, tables.load(folders)):
             typer.echo(line)
         return
     target = Path(out) / found.name

@@ -28,12 +28,8 @@ def _table() -> dict[str, Any]:
     return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
-def points(unchecked: bool = False) -> pd.DataFrame:
-    """A row a published point: `COLUMNS`; errors and spreads as fractions.
-
-    Args:
-        unchecked: Also those that nobody has read in the source.
-    """
+def points() -> pd.DataFrame:
+    """A row a published point that somebody has read in the source: `COLUMNS`; errors and spreads as fractions."""
     sources, found = _table()["source"], []
     for point in _table()["points"]:
         row = {**_DEFAULT, **point, "test_error": point["error"] / 100}
@@ -41,7 +37,7 @@ def points(unchecked: bool = False) -> pd.DataFrame:
             row["spread"] = point["spread"] / 100
         source = sources[point["source"]]
         row |= {"source": source["name"], "protocol": source["protocol"]}
-        if unchecked or row["read"] != "memory":
+        if row["read"] != "memory":
             found.append(row)
     return frame(found, COLUMNS)
 

@@ -15,12 +15,12 @@ from results.tables import Frames
 SPREADS = (0.002, 0.005, 0.02)
 
 
-def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
+def lines(study: Study, frames: Frames) -> Iterator[str]:
     """A line a setting that has records, else a line an assumed spread.
 
     Args:
         study: For its seeds, architectures and depths.
-        frames: For the spreads measured so far; None before any run.
+        frames: For the spreads measured so far.
     """
     trials = [trial for trial in study.trials if trial.purpose == "train"]
     seeds = len({trial.seed for trial in trials})
@@ -38,8 +38,7 @@ def lines(study: Study, frames: Frames | None = None) -> Iterator[str]:
     for spread in SPREADS:
         seen = stats.visible_difference(seeds, spread)
         yield f"  spread between seeds {100 * spread:.1f} points (assumed): {_points(seen)}{_needed(spread)}"
-    if frames is not None:
-        yield from _measured(seeds, frames)
+    yield from _measured(seeds, frames)
 
 
 def _needed(spread: float) -> str:

@@ -15,7 +15,6 @@ from bench.plan.machine import KINDS
 from bench.store.agree import reads_digest
 from bench.store.parts import Ceilings, Cost, Operator
 from bench.store.record import Record
-from models.layouts import MAX_DEPTH
 from models.spec import ARCHITECTURES, Architecture
 from results import convergence
 from results.convergence import Ending
@@ -160,23 +159,6 @@ def _with_digest(architecture: Architecture, name: str) -> str:
 
 def _bare(architecture: Architecture) -> Architecture:
     return dataclasses.replace(architecture, label="", source="")
-
-
-def misfit(row: Mapping[str, object], columns: Mapping[str, str]) -> str:
-    """Which value cannot stand in its column; empty when all can. A record may be whole and still not make sense."""
-    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int64": (int,), "float64": (float, int)}
-    for name, kind in columns.items():
-        value = row.get(name)
-        if name not in row or (value is None and kind == "float64"):
-            continue
-        if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
-            return f"{name} is {value!r:.40}"
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return f"{name} is out of range"
-    depth = row.get("depth")
-    if isinstance(depth, int) and not 0 < depth <= MAX_DEPTH:
-        return f"depth {depth} is none that a network can have"
-    return ""
 
 
 def machine(record: Record, columns: Mapping[str, str]) -> dict[str, object]:

@@ -311,16 +311,15 @@ def most_failing(failed: int, n: int) -> float:
     return 1.0 if failed >= n else float(special.betaincinv(failed + 1, n - failed, 1 - ALPHA))
 
 
-def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
+def visible_difference(seeds: int, spread: float) -> float:
     """The smallest margin that a paired one-sided test at the look of so many seeds clears, when nothing differs.
 
     Args:
         seeds: Pairs.
         spread: Standard deviation of one net's error between seeds; that of a difference is sqrt(2) times it.
-        power: Probability of clearing the margin.
 
     Returns:
-        The margin, in the unit of `spread`; NaN with fewer than two seeds.
+        The margin, cleared with probability 0.9, in the unit of `spread`; NaN with fewer than two seeds.
     """
     from scipy.optimize import brentq
     from scipy.stats import nct
@@ -329,5 +328,5 @@ def visible_difference(seeds: int, spread: float, power: float = 0.9) -> float:
     if seeds < 2 or not spread > 0:
         return math.nan
     bar = quantile(seeds - 1, 1 - level(seeds))
-    shift = brentq(lambda ncp: float(nct.sf(bar, seeds - 1, ncp)) - power, 0.0, 1000.0)
+    shift = brentq(lambda ncp: float(nct.sf(bar, seeds - 1, ncp)) - 0.9, 0.0, 1000.0)
     return float(shift) * spread * math.sqrt(2 / seeds)

@@ -25,7 +25,6 @@ from results.columns import (
     ENDING,
     EPOCH,
     EPOCHS,
-    KEYS,
     MACHINE,
     MEASURED,
     OPERATORS,
@@ -87,16 +86,8 @@ def load(folders: Iterable[Path]) -> Frames:
 
 def from_records(records: Sequence[tuple[Path, Record]], damaged: Sequence[tuple[str, str]] = ()) -> Frames:
     """The frames of records already read; see `load`."""
-    damaged = list(damaged)
-    sound = []
-    for path, found in records:
-        reason = rows.misfit(rows.keys(found), KEYS)
-        if reason:
-            damaged.append((path.name, f"cannot be tabulated: {reason}"))
-        else:
-            sound.append((path, found))
-    comparable, apart = _comparable([found for _, found in sound])
-    unique, comparable, doubled = _one_a_trial(sound, comparable)
+    comparable, apart = _comparable([found for _, found in records])
+    unique, comparable, doubled = _one_a_trial(records, comparable)
     names = rows.names(found.trial.architecture for _, found in unique)
     labels: dict[str, str] = {}
     lots: dict[str, list[Mapping[str, object]]] = {"train": [], "search": [], "cost": []}

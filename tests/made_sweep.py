@@ -16,7 +16,7 @@ FAST = RehearsalMachine(step_s=0.0)
 DONE = len(STUDY.trials)
 
 
-class Told(progress.State):
+class Told(progress.Display):
     """A display that remembers."""
 
     def __init__(self) -> None:

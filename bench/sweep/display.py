@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from bench.plan.errors import one_line
 from bench.plan.trial import Trial, affecting
@@ -26,43 +26,12 @@ HEARTBEAT_S = 15.0
 FORECAST_EVERY_S = 1.0
 
 
-class Display(Protocol):
-    """What a sweep tells."""
-
-    def begin(self, done: int, jobs: Sequence[Job], workers: int, forecast: Forecast) -> None:
-        """The sweep starts: so many trials are done already, and these are to do."""
-
-    def say(self, line: str) -> None:
-        """A line for the user."""
-
-    def started(self, job: Job) -> None:
-        """A trial starts."""
-
-    def step(self, job: Job, message: Message) -> None:
-        """A trial tells how far it is."""
-
-    def ended(self, job: Job, record: Record) -> None:
-        """A trial's record is on disk."""
-
-    def stopped(self, job: Job) -> None:
-        """A trial was stopped and leaves no record."""
-
-    def again(self, job: Job, record: Record) -> None:
-        """A trial failed beside other seeds of its net, and is to run once more, alone."""
-
-    def tick(self) -> None:
-        """Called a few times per second."""
-
-    def close(self) -> None:
-        """The sweep is over."""
-
-
 # Fields of a trial that its name has already, or that say little about it; what it is grown to says much.
 HIDDEN = frozenset(affecting("name", "extent")) - {"grow_to"}
 
 
-class State:
-    """What has been told so far, and how it reads; what it shows, the displays below decide."""
+class Display:
+    """What a sweep has told so far, and how it reads; itself shows nothing. The displays below do."""
 
     def __init__(self, varied: Sequence[str] = ()) -> None:
         self.total = self.done = 0
@@ -75,6 +44,7 @@ class State:
         self._forecast = Forecast()
 
     def begin(self, done: int, jobs: Sequence[Job], workers: int, forecast: Forecast) -> None:
+        """The sweep starts: so many trials are done already, and these are to do."""
         self.done, self.total = done, done + len(jobs)
         self._todo = {job.number: job.trial for job in jobs}
         self._workers, self._forecast = workers, forecast
@@ -91,13 +61,16 @@ class State:
         """The sweep is over."""
 
     def started(self, job: Job) -> None:
+        """A trial starts."""
         self.running[job.number] = (job, time.monotonic(), {})
 
     def step(self, job: Job, message: Message) -> None:
+        """A trial tells how far it is."""
         if job.number in self.running:
             self.running[job.number] = (job, self.running[job.number][1], message)
 
     def ended(self, job: Job, record: Record) -> None:
+        """A trial's record is on disk."""
         self.running.pop(job.number, None)
         self.done += 1
         self._todo.pop(job.number, None)
@@ -106,10 +79,12 @@ class State:
         self.say(f"[{self.done:{width}}/{self.total}] " + ", ".join(parts) + self.time_left("; "))
 
     def stopped(self, job: Job) -> None:
+        """A trial was stopped and leaves no record."""
         self.running.pop(job.number, None)
         self.say(f"stopped before its end: {self.name(job.trial)}")
 
     def again(self, job: Job, record: Record) -> None:
+        """A trial failed beside other seeds of its net, and is to run once more, alone."""
         self.running.pop(job.number, None)
         self.say(f"failed beside other seeds, will run again alone: {self.name(job.trial)}, {outcome(record)}")
 
@@ -174,11 +149,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-class Silent(State):
-    """Shows nothing."""
-
-
-class Plain(State):
+class Plain(Display):
     """Lines, for logs and pipes."""
 
     def __init__(self, varied: Sequence[str] = (), out: TextIO | None = None) -> None:
@@ -202,7 +173,7 @@ class Plain(State):
             self.say(f"[{self.done}/{self.total}] running: " + "; ".join(self.current()) + self.time_left("; "))
 
 
-class Live(State):
+class Live(Display):
     """A panel that is redrawn in place below the lines of what has ended."""
 
     def __init__(self, varied: Sequence[str] = ()) -> None:

@@ -23,7 +23,7 @@ from bench.store.agree import check_rates, reads_digest, today_of
 from bench.store.folder import Folder, WriteError, plain
 from bench.store.parts import Today
 from bench.store.record import Status
-from bench.sweep.display import Display, Silent
+from bench.sweep.display import Display
 from bench.sweep.executor import Executor, Outcome, Settings
 from bench.sweep.executors import EXECUTORS
 from bench.sweep.faults import Fault, harness
@@ -149,7 +149,7 @@ def run(study: Study, options: Options, display: Display | None = None, whole: S
         ValueError: One line, before any work: the request cannot be served.
     """
     begin = time.monotonic()
-    display = display or Silent()
+    display = display or Display()
     with Signals(display) as signals, ExitStack() as opened:
         opened.callback(display.close)  # a refusal, too, must give the terminal its cursor back
         within_reason(workers=options.workers, threads=options.machine.threads)

@@ -22,6 +22,11 @@ def at_steps(steps: int | None) -> str:
     return f"at {steps} steps" if steps else "at an unknown number of steps"
 
 
+def or_infinite(value: float) -> float:
+    """How bad a net did: what could not be estimated is above all numbers."""
+    return value if np.isfinite(value) else np.inf
+
+
 def decided(base: Finding, verdict: Verdict, told: str, ladder: Ladder, j: int, gap: Gap) -> Finding:
     """The verdict that rests on depth number `j` of this ladder doing badly; inconclusive where that is in doubt."""
     if reason := doubt(ladder, j, gap):

@@ -83,11 +83,11 @@ def short(one: Ladder) -> Ladder:
     return replace(one, shorter=())
 
 
-def gap_at_a_quarter(gap: float, spread: float = NOISY) -> Draw:
+def gap_at_a_quarter(gap: float) -> Draw:
     """The deepest ends 10 points worse, and stood this far off at half and at a quarter of the steps."""
 
     def draw(rng: np.random.Generator) -> Finding:
-        one, half, quarter = (ladder(noisy(rng, means(0.05, 0.05 + g), spread)) for g in (0.1, gap, gap))
+        one, half, quarter = (ladder(noisy(rng, means(0.05, 0.05 + g), NOISY)) for g in (0.1, gap, gap))
         shorter = (replace(half, steps=200, epochs=10), replace(quarter, steps=100, epochs=5))
         return rules.no_harm("residual-no-harm", "train_error", replace(one, shorter=shorter))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from reports.finding import DepthRow, Finding, HarmRow, Verdict, apart, counted, known, percent, points, shown
 from reports.judges import badly
-from reports.judges.badly import at_steps
+from reports.judges.badly import at_steps, or_infinite
 from reports.judges.ladders import Ladder
 from reports.protocol import DEEP, MARGIN, NEVER_TRIED, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
@@ -185,7 +185,7 @@ def _no_harm_verdict(base: Finding, rows: list[HarmRow], ladder: Ladder) -> Find
     shallow, when = ladder.depths[0], at_steps(ladder.steps)
     states = {row.state for row in rows}
     worst = next(state for state in ("worse", "in doubt", "unclear", "no harm") if state in states)
-    row = max((r for r in rows if r.state == worst), key=lambda r: (_or_infinite(r.high), _or_infinite(r.effect)))
+    row = max((r for r in rows if r.state == worst), key=lambda r: (or_infinite(r.high), or_infinite(r.effect)))
     # Of nets that do no harm a reader asks for the deepest; the bound that decides is in the reason.
     told = rows[-1] if worst == "no harm" else row
     base = base.but(effect=known(told.effect), low=known(told.low), high=known(told.high), n=told.n)
@@ -238,10 +238,6 @@ def _compared(row: DepthRow, shallow: int, words: str) -> str:
         # Only of a depth that is worse for all that: see `degrades`.
         return f"at {row.depth} layers the {words} is above that of {shallow} layers, though a seed diverged there"
     return f"at {row.depth} layers the {words} is {apart(row.effect, row.low, row.high, f'that of {shallow} layers')}"
-
-
-def _or_infinite(value: float) -> float:
-    return value if math.isfinite(value) else math.inf
 
 
 def _trainable(ladder: Ladder) -> str:

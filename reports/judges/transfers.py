@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.finding import Finding, TransferRow, Verdict, known, points, shown
-from reports.judges.badly import at_steps
+from reports.judges.badly import at_steps, or_infinite
 from reports.judges.errors import Deciding, convolutional, headline_first
 from reports.judges.rules import ONE_SEED
 from reports.protocol import DEEP, MARGIN
@@ -143,16 +143,12 @@ def _row(net: Net, k: int) -> TransferRow:
 def _harm(rows: Sequence[TransferRow], lr: float) -> tuple[int, float]:
     """Diverged seeds, and the largest rise of any depth, at a rate."""
     here = [row for row in rows if row.lr == lr]
-    return sum(row.diverged for row in here), max(_number(row.effect) for row in here)
-
-
-def _number(value: float) -> float:
-    return value if math.isfinite(value) else math.inf
+    return sum(row.diverged for row in here), max(or_infinite(row.effect) for row in here)
 
 
 def _at(rows: Sequence[TransferRow], lr: float) -> TransferRow | None:
     here = [row for row in rows if row.lr == lr]
-    return max(here, key=lambda row: (_number(row.effect), row.depth), default=None)
+    return max(here, key=lambda row: (or_infinite(row.effect), row.depth), default=None)
 
 
 def _worst(base: Finding, rows: Sequence[TransferRow], lr: float) -> Finding:

@@ -5,7 +5,7 @@ Own file because page, command line and notebook take the same rows. Judges noth
 
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 import pandas as pd
 
@@ -13,43 +13,20 @@ from reports.page import verdicts
 from reports.page.context import Source, machine
 from results.files import as_csv, harmless, put, strict
 
-
-class Said(TypedDict):
-    """Of a finding, in this order; its rows of details stand on the page."""
-
-    claim: str
-    subject: str
-    measure: str
-    setting: str
-    study: str
-    verdict: str
-    effect: float | None
-    low: float | None
-    high: float | None
-    unit: str
-    n: int
-    steps: int | None
-    reason: str
-    failures: str
-    beside: str
-    trials: list[str]
+# Of a finding, in this order; its rows of details stand on the page.
+COLUMNS = (
+    *("claim", "subject", "measure", "setting", "study", "verdict", "effect", "low", "high"),
+    *("unit", "n", "steps", "reason", "failures", "beside", "trials"),
+)
 
 
-COLUMNS = tuple(Said.__annotations__)
-
-
-def rows(source: Source) -> list[Said]:
+def rows(source: Source) -> list[dict[str, Any]]:
     """A row per finding, of each claim its headline first; a number that is not known is None."""
     return [
-        {
-            "claim": one.claim, "subject": one.subject, "measure": one.measure, "setting": one.setting,
-            "study": one.study, "verdict": str(one.verdict), "effect": one.effect, "low": one.low, "high": one.high,
-            "unit": one.unit, "n": one.n, "steps": one.steps, "reason": one.reason, "failures": one.failures,
-            "beside": one.beside, "trials": list(one.trials),
-        }
+        {**{name: getattr(one, name) for name in COLUMNS}, "verdict": str(one.verdict), "trials": list(one.trials)}
         for _, findings in verdicts.judged_here(source.study, source.findings)
         for one in findings
-    ]  # fmt: skip
+    ]
 
 
 def table(source: Source) -> pd.DataFrame:

@@ -40,14 +40,11 @@ FEW_ROWS = 5
 
 
 def canvas(rows: int, columns: int, width: float, height: float, **more: Any) -> "tuple[Figure, np.ndarray]":
-    """An empty figure of rows x columns axes, inches, under the settings of `style.rc` (no pyplot: no global state)."""
-    import matplotlib
+    """An empty figure of rows x columns axes, inches, for what is `styled` (no pyplot: no global state)."""
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(style.rc()):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **more)
-    return figure, axes
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
 def note(figure: "Figure | None", words: str) -> None:
@@ -212,7 +209,10 @@ def legend(
         for name, look in named.items()
     ]
     if failed:
-        handles.append(_failure_mark())
+        handles.append(Line2D(
+            [], [], linestyle="none", label="failed: no number", color=style.MUTED, marker="X",
+            markerfacecolor=style.GROUND,
+        ))  # fmt: skip
     if published:
         handles.append(Line2D(
             [], [], linestyle="none", label="published", color=style.MUTED, marker="*", markersize=8,
@@ -233,14 +233,6 @@ def legend(
 def key(text: Any, look: Style) -> None:
     """Makes a text the one that switches its network on and off, on a page."""
     text.set_gid(f"key-{look.color[1:]}")
-
-
-def _failure_mark() -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D(
-        [], [], color=style.MUTED, marker="X", markerfacecolor=style.GROUND, linestyle="none", label="failed: no number"
-    )
 
 
 def failures(axes: "Axes", points: pd.DataFrame, looks: dict[str, Style], size: float = 30) -> None:

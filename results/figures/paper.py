@@ -3,7 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from results.figures import style
+from results.figures.panels import styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,15 +14,9 @@ GUTTER, ONE_COLUMN = 0.25, 5.0
 SMALLEST, LETTER, MARK = 8.0, 0.07, 0.45
 
 
+@styled
 def on_paper(figure: "Figure", column: float) -> None:
     """Sizes a figure for a paper of this column width, in inches; its letters stay 8 pt and more at that width."""
-    import matplotlib
-
-    with matplotlib.rc_context(style.rc()):
-        _fit(figure, column)
-
-
-def _fit(figure: "Figure", column: float) -> None:
     from matplotlib.text import Text
 
     width, height = figure.get_size_inches()

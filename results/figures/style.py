@@ -163,6 +163,7 @@ def rc() -> dict[Any, Any]:
         "lines.markersize": 5,
         "text.parse_math": False,  # a name with dollar signs is a name
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,
         "svg.hashsalt": "depth-ablation",
         "figure.constrained_layout.use": True,
         "savefig.dpi": 160,
@@ -261,18 +262,12 @@ def svg(figure: "Figure", ground: str = "none") -> str:
 
     Each mark says its value where a pointer rests on it.
     """
-    import matplotlib
-
     from results.figures import reading
 
     told = reading.words(figure)
     for i, (lot, _) in enumerate(told):
         lot.set_gid(f"marks-{i}")
-    buffer = io.StringIO()
-    with matplotlib.rc_context(rc()):
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", facecolor=ground, metadata=nothing)
-    text = buffer.getvalue()
+    text = _saved(figure, "svg", ("Date", "Creator", "Format", "Type"), ground).decode()
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)
     text = re.sub(r"[ \t]*\n[ \t\n]*", "\n", text)
     for i, (_, words) in enumerate(told):
@@ -294,20 +289,18 @@ def _titled(text: str, group: str, words: list[str]) -> str:
 
 def pdf(figure: "Figure") -> bytes:
     """The figure as a PDF with its text as text, no date: the same each time."""
-    import matplotlib
-
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({**rc(), "pdf.fonttype": 42}):
-        nothing = {"CreationDate": None, "Creator": None, "Producer": None}
-        figure.savefig(buffer, format="pdf", facecolor="white", metadata=nothing)
-    return buffer.getvalue()
+    return _saved(figure, "pdf", ("CreationDate", "Creator", "Producer"))
 
 
 def png(figure: "Figure") -> bytes:
     """The figure as a PNG on white."""
+    return _saved(figure, "png", ("Software",))
+
+
+def _saved(figure: "Figure", kind: str, unsaid: Sequence[str], ground: str = "white") -> bytes:
     import matplotlib
 
     buffer = io.BytesIO()
     with matplotlib.rc_context(rc()):
-        figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+        figure.savefig(buffer, format=kind, facecolor=ground, metadata=dict.fromkeys(unsaid))
     return buffer.getvalue()

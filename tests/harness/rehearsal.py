@@ -88,7 +88,7 @@ def table(folder: Path) -> dict[str, str]:
     for _, found in record.load(folder / "rehearsal")[0]:
         content = json.loads(record.encode(dataclasses.replace(found, seconds=0.0, started="")))["body"]
         content["environment"] = {k: content["environment"].get(k) for k in ("device", "code", "data", "torch")}
-        rows[progress.Silent().name(found.trial)] = json.dumps(content, sort_keys=True)
+        rows[progress.Display().name(found.trial)] = json.dumps(content, sort_keys=True)
     return rows
 
 

@@ -201,11 +201,11 @@ def test_a_figure_or_an_event_file_that_cannot_be_written_is_one_line(tmp_path: 
 
 
 def test_the_plan_says_what_the_seeds_could_see():
-    few, many = (list(plan.lines(study.load("digits", seeds=range(n)))) for n in (3, 20))
+    few, many = (list(plan.lines(study.load("digits", seeds=range(n)), frames([]))) for n in (3, 20))
     assert "3 seeds each" in few[0]
     assert any("0.5 points (assumed): 2.79 points; 5 seeds see 2 points" in line for line in few)
     assert any("0.5 points (assumed): 0.98 points" in line for line in many)
-    assert "no verdict" in list(plan.lines(study.load("digits", seeds=[0])))[-1]
+    assert "no verdict" in list(plan.lines(study.load("digits", seeds=[0]), frames([])))[-1]
 
 
 def test_the_plan_uses_spreads_that_were_measured():

@@ -8,7 +8,7 @@ from bench.plan.machine import Machine
 from bench.store import record
 from bench.sweep import run as sweep
 from bench.sweep import size as sizes
-from bench.sweep.display import Silent
+from bench.sweep.display import Display
 from bench.sweep.size import size
 from bench.train import device
 from tests.harness import rehearsal
@@ -52,7 +52,7 @@ def test_little_memory_means_fewer_workers_but_those_that_are_asked_for(monkeypa
 def test_more_workers_than_cores_are_said_and_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "usable_cores", lambda: 1)
     told: list[str] = []
-    display = Silent()
+    display = Display()
     monkeypatch.setattr(display, "say", told.append)
     sweep.run(rehearsal.small_study(1), options(tmp_path, workers=3), display)
     assert told[0] == "1 at a time, not 3: there are too few cores"

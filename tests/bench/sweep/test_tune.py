@@ -15,7 +15,7 @@ from bench.store import record
 from bench.store.record import Record, Status
 from bench.sweep import run as sweep
 from bench.sweep import tune as tuning
-from bench.sweep.display import Silent
+from bench.sweep.display import Display
 from tests.harness.rehearsal import RehearsalMachine, environments, options
 
 STUDY = """
@@ -55,7 +55,7 @@ def mine(tmp_path: Path) -> Path:
 def tune(path: Path, **more: Any) -> tuple[Any, dict[str, tuned.Rates], list[str]]:
     told: list[str] = []
     ways = options(path.parent / "records", executor="inline", function=f"{__name__}:planted", **more)
-    summary, found = tuning.tune(study.load(str(path)), ways, Silent, told.append)
+    summary, found = tuning.tune(study.load(str(path)), ways, Display, told.append)
     return summary, found, told
 
 
@@ -142,7 +142,7 @@ def test_a_record_says_what_the_search_for_its_rate_found(mine: Path) -> None:
     _, found, _ = tune(mine)
     tuned.beside(mine).write_text(tuned.text("mine", found["mine"]))
     records = mine.parent / "records"
-    sweep.run(study.load(str(mine)), options(records, executor="inline", function=f"{__name__}:planted"), Silent())
+    sweep.run(study.load(str(mine)), options(records, executor="inline", function=f"{__name__}:planted"), Display())
     judged = [r for _, r in record.load(records / "mine")[0] if r.trial.lr_from == "search"]
     told = {(r.trial.architecture.name, r.trial.depth): r.environment["search"] for r in judged}
     assert len(told) == 6
