@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from bench.asked import folder
 from bench.command import interpreter, patience, serve, typer
 from bench.options import Out, Records, StudyName
+from bench.plan.words import counted
 from reports.sources import gather, studied
 from results.command import ready, tables_meanwhile, width
 
@@ -133,9 +134,24 @@ def paged(study: str, records: Path, html: Path, out: Path) -> "tuple[Path, list
         from reports.page import data
 
         write_page(source, target)
-        said = verdict_lines(source)
+        said = [*verdict_lines(source), *_more_seeds(source, study)]
         before.remember([target, *data.save(source, out / found.name)], said)
     return target, said
+
+
+def _more_seeds(source: "Source", study: str) -> list[str]:
+    """What to type where more seeds may decide an open verdict; nothing where they cannot."""
+    import shlex
+
+    from reports.wanted import wanted
+
+    trials, _ = wanted(source)
+    if not trials:
+        return []
+    return [
+        f"\t{counted(len(trials), 'more training')} may decide what is open for want of seeds:",
+        f"\t  make ablation STUDY={shlex.quote(study)} SEEDS=auto",
+    ]
 
 
 def closing(study: str, target: Path, started: float) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from made_up import study_records
 
 from bench.store.record import Record
+from reports.__main__ import _more_seeds
 from reports.page.context import Source
 from reports.wanted import options, wanted
 
@@ -71,3 +72,10 @@ def test_seeds_of_another_machine_do_not_count_as_there():
     ]
     trials, _ = wanted(judged(records))
     assert {trial.seed for trial in trials} == {3, 4}
+
+
+def test_the_terminal_says_what_to_type_where_seeds_may_decide():
+    lines = _more_seeds(judged(nets(OPEN[:3])), "my study.toml")
+    assert lines[0].endswith("6 more trainings may decide what is open for want of seeds:")
+    assert lines[1].endswith("make ablation STUDY='my study.toml' SEEDS=auto")
+    assert _more_seeds(judged(nets(HARMLESS)), "digits") == []
