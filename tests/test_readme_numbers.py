@@ -54,12 +54,15 @@ def verdict(claim: str, about: str, study: str) -> tuple[str, str]:
 
 
 def test_a_thousand_layers() -> None:
-    found = errors("digits")
-    for column, name, steps in ((2, "resnet", 220), (3, "preact", 154)):
-        symbol, _ = verdict("thousand-layers", ABOUT[name], "digits")
-        error = f"{symbol} {mean(found[name, 1002, steps]):.1f} %"
-        elsewhere = {"resnet": " ([elsewhere open](docs/what-was-found.md))", "preact": ""}[name]
-        assert cell("thousand-layers", column) == error + elsewhere
+    found, long = errors("digits"), errors("digits-long")
+    cells = long["resnet", 1002, 660], found["resnet", 1002, 220], found["preact", 1002, 154]
+    post, short, pre = map(mean, cells)
+    assert verdict("thousand-layers", "post-activation", "digits")[0] == "✓"
+    assert cell("thousand-layers", 2) == (
+        f"{verdict('thousand-layers', 'post-activation', 'digits-long')[0]} {post:.2f} % "
+        f"([660 steps](reports/published/digits-long.html); 220: {short:.1f} %, [near the limit](docs/what-was-found.md))"
+    )
+    assert cell("thousand-layers", 3) == f"{verdict('thousand-layers', 'pre-activation', 'digits')[0]} {pre:.1f} %"
     for study in ("fashion-mnist-16", "fashion-mnist-ladder"):
         assert verdict("thousand-layers", "post-activation", study)[0] == "?"
     twins = [error for (name, depth, _), seeds in found.items() if (name, depth) == ("plain", 1002) for error in seeds]
