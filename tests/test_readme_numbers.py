@@ -58,10 +58,10 @@ def test_a_thousand_layers() -> None:
     cells = long["resnet", 1002, 660], found["resnet", 1002, 220], found["preact", 1002, 154]
     post, short, pre = map(mean, cells)
     assert verdict("thousand-layers", "post-activation", "digits")[0] == "✓"
-    assert cell("thousand-layers", 2) == (
-        f"{verdict('thousand-layers', 'post-activation', 'digits-long')[0]} {post:.2f} % "
-        f"([660 steps](reports/published/digits-long.html); 220: {short:.1f} %, [near the limit](docs/what-was-found.md))"
-    )
+    symbol, _ = verdict("thousand-layers", "post-activation", "digits-long")
+    near = "[near the limit](docs/what-was-found.md)"
+    longer = "[660 steps](reports/published/digits-long.html)"
+    assert cell("thousand-layers", 2) == f"{symbol} {post:.2f} % ({longer}; 220: {short:.1f} %, {near})"
     assert cell("thousand-layers", 3) == f"{verdict('thousand-layers', 'pre-activation', 'digits')[0]} {pre:.1f} %"
     for study in ("fashion-mnist-16", "fashion-mnist-ladder"):
         assert verdict("thousand-layers", "post-activation", study)[0] == "?"
