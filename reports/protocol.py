@@ -1,6 +1,7 @@
 """Every number that a verdict turns on, with where it is from.
 
-Fixed by their meaning before the first full run and never widened after a look (docs/design.md, "What is measured").
+The margin, and what counts as trained, were fixed by their meaning before the first full run, and no number was widened
+after a look (docs/design.md, "What is measured"). Rules were changed since (CHANGELOG.md).
 Fractions in 0..1 unless said. The levels of all tests are `results.stats.LOOKS` (0.05 in all), the rule for "converged"
 stands with its thresholds in `results.convergence`, and the margin that it shares with the claims.
 """

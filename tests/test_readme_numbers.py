@@ -117,11 +117,12 @@ def test_fully_connected_nets() -> None:
 def test_growth() -> None:
     symbol, words = verdict("identity-growth", "plain", "digits-growth")
     assert float(words.split()[0]) > 0
-    told = f"{symbol} it does; trained on, 258 layers end {float(words.split()[0]):.0f} points worse (one rate)"
-    assert cell("identity-growth", 1) == told
+    worse = f"{float(words.split()[0]):.0f} points worse (one rate)"
+    assert cell("identity-growth", 1) == f"{symbol} outputs unchanged to 258 layers; trained on, {worse}"
     for column, about in ((2, "post-activation"), (3, "pre-activation")):
         symbol, words = verdict("identity-growth", about, "digits-growth")
-        assert cell("identity-growth", column) == f"{symbol} to 514 layers, then {float(words.split()[0]):+.1f} points"
+        head = {2: "outputs unchanged to 514 layers; trained on,", 3: "likewise,"}[column]
+        assert cell("identity-growth", column) == f"{symbol} {head} {float(words.split()[0]):+.1f} points"
 
 
 def test_the_document_s_own_network() -> None:
