@@ -20,7 +20,7 @@ THOUSAND = (900, 1300)
 # well past ImageNet's 152.
 DEEP = 258
 # How the reason of such a finding begins.
-NEVER_TRIED = "never tried"
+NEVER = "never"
 
 # What differences are counted from: the document's 18 layers, or 20 where a layout has no 18.
 REFERENCE = 20

@@ -8,7 +8,7 @@ from reports.judges import badly, rules
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
 from reports.judges.pairs import failures, pair
-from reports.protocol import DEEP, MARGIN, NEVER_TRIED, NOT_TRAINED, TRAINED
+from reports.protocol import DEEP, MARGIN, NEVER, NOT_TRAINED, TRAINED
 from results import stats
 
 
@@ -53,7 +53,7 @@ def _cannot(mine: Ladder, original: Ladder, depths: list[int]) -> str:
         return f"{mine.subject} has other seeds than {original.subject}"
     if len(mine.seeds) < 2:
         return rules.ONE_SEED
-    return "" if depths and depths[-1] >= DEEP else f"{NEVER_TRIED} together at {DEEP} layers or more"
+    return "" if depths and depths[-1] >= DEEP else f"{NEVER} tried together at {DEEP} layers or more"
 
 
 def _state(mine: Ladder, original: Ladder, depth: int, found: stats.Difference, p: float) -> str:

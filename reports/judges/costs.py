@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.finding import LOGARITHMS, CostRow, Finding, FitRow, Verdict
 from reports.judges.errors import Deciding, nothing
-from reports.protocol import DEEP, FLAT
+from reports.protocol import DEEP, FLAT, NEVER
 from results import lines
 from results.columns import COST_SETTING
 from results.metrics import METRICS
@@ -43,7 +43,7 @@ def line(subject: str, measure: str, depths: Sequence[float], values: Sequence[f
     rows = _points(depths, values)
     base = base.but(details=rows)
     if not len(depths) or max(depths) < DEEP:
-        return base.but(reason=f"never measured at {DEEP} layers or more")
+        return base.but(reason=f"{NEVER} measured at {DEEP} layers or more")
     if not fit.slope.estimable:
         flat = fit.slope.reason == "all values are equal"
         return base.but(reason="the same at every depth: nothing to fit" if flat else fit.slope.reason)
@@ -81,7 +81,7 @@ def throughput(subject: str, depths: Sequence[float], values: Sequence[float]) -
     base = Finding(CLAIM, subject, FALLING, Verdict.INCONCLUSIVE, "", n=len(depths), unit="log-log slope")
     base = base.but(details=_points(depths, values))
     if not len(depths) or max(depths) < DEEP:
-        return base.but(reason=f"never measured at {DEEP} layers or more")
+        return base.but(reason=f"{NEVER} measured at {DEEP} layers or more")
     power = lines.log_line(depths, values).slope
     if not power.estimable:
         return base.but(reason=power.reason)

@@ -9,7 +9,7 @@ from reports.judges import badly
 from reports.judges.badly import at_steps
 from reports.judges.ladders import Ladder
 from reports.judges.rules import ONE_SEED, measure_words, mostly_diverged, refuted, start
-from reports.protocol import NEVER_TRIED, NOT_TRAINED, THOUSAND, TRAINED
+from reports.protocol import NEVER, NOT_TRAINED, THOUSAND, TRAINED
 from results import stats
 
 
@@ -25,7 +25,7 @@ def trains(claim: str, measure: str, ladder: Ladder, twin: Ladder | None) -> Fin
     base = start(claim, measure, ladder).but(trials=(*ladder.trials, *(twin.trials if twin else ())))
     deep = [d for d in ladder.depths if THOUSAND[0] <= d <= THOUSAND[1]]
     if not deep:
-        return base.but(reason=f"{NEVER_TRIED} at about 1000 layers ({at_steps(ladder.steps)})")
+        return base.but(reason=f"{NEVER} tried at about 1000 layers ({at_steps(ladder.steps)})")
     j = ladder.depths.index(deep[-1])
     errors = ladder.errors[:, j]
     when = at_steps(ladder.steps)

@@ -25,7 +25,7 @@ from reports.page import beside, survival, verdicts
 from reports.page.context import Source, one_rate
 from reports.page.views import Head, Matrix, MatrixRow, Pill
 from reports.page.words import NOTHING, number, sentence, short_effect
-from reports.protocol import MARGIN, NEVER_TRIED, SAME_FUNCTION
+from reports.protocol import MARGIN, NEVER, SAME_FUNCTION
 from results.figures import style
 from results.figures.panels import short
 from results.tables import Frames, summarize, with_random_labels
@@ -144,8 +144,8 @@ def _rows(rows: list[Any]) -> str:
 
 def in_a_word(finding: Finding) -> str:
     """The number that a verdict rests on, or what became of the nets, in a word; a dash where it rests on none."""
-    if finding.reason.startswith(NEVER_TRIED):
-        return "not tried"
+    if finding.reason.startswith(NEVER):
+        return "too shallow"
     rows = finding.details
     lesions = [row for row in rows if isinstance(row, LesionRow)]
     if lesions:
@@ -257,7 +257,7 @@ def _clause(claim: Claim, found: list[Finding], names: list[str], labels: dict[s
     depth = ""
     for name in names:
         finding = of_network(found, name)
-        if finding is not None and finding.subject == name and not finding.reason.startswith(NEVER_TRIED):
+        if finding is not None and finding.subject == name and not finding.reason.startswith(NEVER):
             by[finding.verdict].append(name)
             depths = [row.depth for row in finding.details if isinstance(row, SeedRow)]
             depth = depth or (str(max(depths)) if depths else "")

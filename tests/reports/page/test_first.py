@@ -53,7 +53,7 @@ def test_the_message_says_what_became_of_each_kind_of_block() -> None:
     assert message(*half).endswith("for pre-activation nets it is open, plain nets diverge")
     untried = finding("thousand-layers", "preact", OPEN).but(reason="never tried at about 1000 layers (at 440 steps)")
     assert message(both[0], untried) == "At 1002 layers post-activation nets train, plain nets diverge"
-    assert first.in_a_word(untried) == "not tried"
+    assert first.in_a_word(untried) == "too shallow"
 
 
 def test_the_message_follows_the_verdicts_and_claims_nothing_that_none_decides() -> None:
