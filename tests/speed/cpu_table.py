@@ -40,6 +40,8 @@ from models.spec import ARCHITECTURES
 from tests.speed.reference import Reference, interleaved, threads
 
 LADDER = tuple((name, depth) for depth in (130, 66, 34, 18) for name in ("plain", "preact"))
+# At least and aim of a whole epoch, a thread per core on both sides.
+ON_ALL = {"bf16": (2.2, 3.0), "fp32": (1.3, 1.6)}
 Row = dict[str, Any]
 
 
@@ -98,7 +100,6 @@ def precisions() -> tuple[str, ...]:
 def epochs_32(options: argparse.Namespace) -> Iterator[Row]:
     """A whole epoch of 32x32 colour images, width 16, crops and flips, against the reference loop."""
     shallow, stored = _trial_32(20, "fp32", options.rehearse)
-    width = shallow.width
     for fp32 in (shallow, dataclasses.replace(shallow, depth=56)):
         calls: dict[str, Callable[[], object]] = {"reference": Reference(fp32, stored, "cpu").epoch}
         for precision in precisions():
@@ -108,8 +109,7 @@ def epochs_32(options: argparse.Namespace) -> Iterator[Row]:
         alone = calls if fp32 is shallow else {}
         wall = {} if options.busy else interleaved({**alone, **on_all}, options.rounds, "cpu")
         for precision in precisions():
-            words = precision if precision == "bf16" else "fp32 (stated apart)"
-            what = f"epoch 32x32, width {width}, depth {fp32.depth}, {words}: "
+            what = _epoch_of(fp32, precision)
             if cpu:
                 yield ratio(what + "CPU time, one thread each", cpu["reference"], cpu[precision], (2.0, 2.5))
             if precision in wall:
@@ -117,7 +117,7 @@ def epochs_32(options: argparse.Namespace) -> Iterator[Row]:
                 yield ratio(what + "wall, 1 thread against all", *one, (2.0, 2.5))
             if wall:
                 both = wall["reference on all"], wall[f"{precision} on all"]
-                yield ratio(what + "wall, all threads each", *both, (2.2, 3.0) if precision == "bf16" else (1.3, 1.6))
+                yield ratio(what + "wall, all threads each", *both, ON_ALL[precision])
 
 
 def epochs_as_started(options: argparse.Namespace) -> Iterator[Row]:
@@ -138,10 +138,8 @@ def epochs_as_started(options: argparse.Namespace) -> Iterator[Row]:
         finally:
             executor.close()
         for precision in precisions():
-            words = precision if precision == "bf16" else "fp32 (stated apart)"
-            what = f"epoch 32x32, width {fp32.width}, depth {depth}, {words}: wall, all threads each, ours in a worker"
-            target = (2.2, 3.0) if precision == "bf16" else (1.3, 1.6)
-            yield ratio(what, wall["reference"], wall[precision], target)
+            what = _epoch_of(fp32, precision) + "wall, all threads each, ours in a worker"
+            yield ratio(what, wall["reference"], wall[precision], ON_ALL[precision])
 
 
 def epoch_here(depth: int, precision: str, rehearse: bool) -> None:
@@ -149,6 +147,11 @@ def epoch_here(depth: int, precision: str, rehearse: bool) -> None:
     seam.start_clean(usable_cores())
     trial, stored = _trial_32(depth, precision, rehearse)
     _epoch(trial, stored)()
+
+
+def _epoch_of(trial: Trial, precision: str) -> str:
+    words = precision if precision == "bf16" else "fp32 (stated apart)"
+    return f"epoch 32x32, width {trial.width}, depth {trial.depth}, {words}: "
 
 
 def _trial_32(depth: int, precision: str, rehearse: bool) -> tuple[Trial, Data]:
