@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.finding import Finding, Verdict, points
 from reports.judges.ladders import Ladder
-from reports.protocol import LASTS, MARGIN
+from reports.protocol import DEEP, LASTS, MARGIN, NEVER
 from results import stats
 
 # By the number of steps, how much worse the net is than what it is held against; None where that is not known.
@@ -20,6 +20,11 @@ Gap = Callable[[int], stats.Difference | None]
 def at_steps(steps: int | None) -> str:
     """Every verdict on a training says after how many steps."""
     return f"at {steps} steps" if steps else "at an unknown number of steps"
+
+
+def untried(depth: int = DEEP) -> str:
+    """The reason of a finding on nets that are too shallow for its claim."""
+    return f"{NEVER} tried at {depth} layers or more"
 
 
 def or_infinite(value: float) -> float:

@@ -23,7 +23,7 @@ from reports.judges.errors import (
 )
 from reports.judges.ladders import Ladder, ladders, tuned
 from reports.judges.pairs import at_its_rate, ends, failures, pair, shown_error
-from reports.protocol import DEEP, MARGIN, NEVER, NOT_TRAINED, REFERENCE, TRAINED
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 from results.tables import Frames, with_random_labels
 
@@ -116,7 +116,7 @@ def _unpaired(original: Ladder, others: list[Ladder], depths: list[int]) -> str:
     if not depths or depths[0] > REFERENCE:
         return "not all were tried at 18 layers"
     if depths[-1] < DEEP:
-        return f"{NEVER} tried at {DEEP} layers or more"
+        return badly.untried()
     first = original.errors[:, original.depths.index(depths[0])]
     if first.mean() > NOT_TRAINED:
         return f"the original of {depths[0]} layers itself does not train ({percent(float(first.mean()))})"
@@ -207,7 +207,7 @@ def benefit(claim: str, measure: str, ladder: Ladder, plain: Ladder | None) -> F
     if plain is None or not common:
         return base.but(reason=f"no plain twin of the same depth ({when})")
     if common[-1] < DEEP:
-        return base.but(reason=f"{NEVER} tried at {DEEP} layers or more ({when})")
+        return base.but(reason=f"{badly.untried()} ({when})")
     j, k = ladder.depths.index(common[-1]), plain.depths.index(common[-1])
     mine, twin = ladder.errors[:, j], plain.errors[:, k]
     if ladder.missing or plain.missing or ladder.seeds != plain.seeds:

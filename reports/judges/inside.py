@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from models.layouts import CONVOLUTIONAL
 from reports.finding import Finding, LesionRow, Verdict, known, percent, points
+from reports.judges.badly import untried
 from reports.judges.errors import Deciding, headline_first, nothing, residual
 from reports.judges.ladders import recipes, steps_of, study_of
-from reports.protocol import DEEP, MARGIN, NEVER, SMALL, TRAINED
+from reports.protocol import DEEP, MARGIN, SMALL, TRAINED
 from results import stats
 from results.tables import Frames
 
@@ -184,7 +185,7 @@ def _lesions(claim: str, subject: str, mine: pd.DataFrame, lost: set[int]) -> li
     tried = sorted({*lesions["depth"], *lost})
     # A plain net of 258 layers never trains: it is looked at where it does, which only makes the rule harder to meet.
     if not trained or (max(trained) < DEEP and subject != "plain"):
-        reason = f"{NEVER} tried at {DEEP} layers or more" if not tried or tried[-1] < DEEP else (
+        reason = untried() if not tried or tried[-1] < DEEP else (
             f"no net of {DEEP} layers or more trained to {percent(TRAINED)} test error in all seeds: nothing to cut"
         )  # fmt: skip
         return [base.but(reason=reason), alone.but(reason=reason)]

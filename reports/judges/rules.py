@@ -13,7 +13,7 @@ from reports.finding import DepthRow, Finding, HarmRow, Verdict, apart, counted,
 from reports.judges import badly
 from reports.judges.badly import at_steps, or_infinite
 from reports.judges.ladders import Ladder
-from reports.protocol import DEEP, MARGIN, NEVER, NOT_TRAINED, REFERENCE, TRAINED
+from reports.protocol import DEEP, MARGIN, NOT_TRAINED, REFERENCE, TRAINED
 from results import stats
 
 SUPPORTED, REFUTED, INCONCLUSIVE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
@@ -49,7 +49,7 @@ def cannot(ladder: Ladder, deep: int = DEEP, floor_counts: bool = True) -> str:
     if ladder.depths[0] > REFERENCE:
         return f"no net of 18 layers to compare with: the shallowest has {ladder.depths[0]}"
     if ladder.depths[-1] < deep:
-        return f"{NEVER} tried at {deep} layers or more"
+        return badly.untried(deep)
     if len(ladder.seeds) < 2:
         return ONE_SEED
     if ladder.broken[0]:
